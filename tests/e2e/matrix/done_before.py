@@ -36,6 +36,8 @@ _LEAVES = {
                                ("model-quality", "attribution", "bias")},
 }  # fmt: skip
 """The folders that a job leaves below its run's prefix, and those of the run before in which they are."""
+_READ_BY = {"train": "Train", "validation": "Train", "baseline": "Baseline data drift"}
+"""The folders that one job reads and nothing else does."""
 
 
 def untouched(where: str, faults: Iterable[Mapping[str, Any]]) -> frozenset[str]:
@@ -69,9 +71,12 @@ class DoneBefore:
             self._now = states
 
     def give(self, run_id: str, states: Collection[str]) -> None:
-        """Let a run have what these jobs would have left."""
+        """Let a run have what these jobs would have left, but for what only others of them would read."""
         s3, bucket = self._app.client("s3"), self._app.bucket
-        for target, source in (pair for state in states for pair in _LEAVES.get(state, {}).items()):
+        folders = {target: source for state in states for target, source in _LEAVES.get(state, {}).items()}
+        for target, source in folders.items():
+            if _READ_BY.get(target) in states:
+                continue
             for file in (file for file in self._files if file.startswith(f"{source}/")):
                 key = f"runs/{run_id}/{target}{file.removeprefix(source)}"
                 s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": bucket, "Key": self._prefix + file})

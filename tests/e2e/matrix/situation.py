@@ -244,7 +244,8 @@ def names_of(app: App, run: str) -> dict[str, str]:
 
 def version_of(app: App, run: str) -> str:
     """The one version that a run has registered; nothing where it has none."""
-    pages = app.client("sagemaker").get_paginator("list_model_packages").paginate(ModelPackageGroupName=app.stack)
+    listed = app.client("sagemaker").get_paginator("list_model_packages")
+    pages = listed.paginate(ModelPackageGroupName=app.stack, PaginationConfig={"PageSize": 100})
     versions = [
         item["ModelPackageArn"]
         for page in pages

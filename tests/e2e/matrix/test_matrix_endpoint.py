@@ -21,7 +21,7 @@ from tests.e2e.matrix.trips import (
 )
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+pytestmark = pytest.mark.xdist_group("matrix-trips")
 
 BY_HAND = "by-hand"
 

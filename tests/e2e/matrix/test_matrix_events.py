@@ -1,7 +1,7 @@
 """The line "Events" of the failure matrix, on one stack, in this order: twice, late, in bursts and together."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from localcloud import mailbox
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -19,9 +20,12 @@ from tests.waiting import wait_for
 from tools import demo_data, synthetic
 
 # The trips are under way meanwhile: they and these tests wait in turn.
-pytestmark = [pytest.mark.xdist_group("e2e-used-cars"), pytest.mark.usefixtures("trips")]
+pytestmark = [pytest.mark.xdist_group("matrix-trips"), pytest.mark.usefixtures("trips")]
 
 BURST, ROWS_OF_A_FILE = 50, 40
+ROWS_IN_PARTS = 2000
+ROWS_BEFORE = (804, 100, 2500, 4000, ROWS_IN_PARTS, 50)
+"""Of each file before the burst, in the order of the drops; the last is lost."""
 
 
 def listings(rows: int, years: int, seed: int = 1) -> bytes:
@@ -128,75 +132,6 @@ def test_a_run_that_is_aborted_in_its_quiet_period_leaves_its_data_to_the_next(a
     assert_told(end, "Run aborted", "in state 'Quiet period'", "nothing of the model in service changes")
 
 
-@matrix("Events", "an object that was uploaded in parts", ends="Succeeded")
-def test_an_upload_in_parts_is_one_drop(app: App, first: End) -> None:
-    s3, where = app.client("s3"), {"Bucket": app.bucket, "Key": "raw/parts.parquet"}
-    before, body = situation.executions(app), parquet_of(listings(1000, 3), PART_BYTES)
-    upload = s3.create_multipart_upload(**where)["UploadId"]
-    contents = {2: body[PART_BYTES:], 1: body[:PART_BYTES]}  # S3 joins them by their numbers
-    tags = {
-        number: s3.upload_part(**where, UploadId=upload, PartNumber=number, Body=content)["ETag"]
-        for number, content in contents.items()
-    }
-    parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
-    s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
-    (arn,) = situation.started_since(app, before)
-    end = situation.end(app, arn)
-    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
-    assert situation.report(app, end.run)["rows"]["read"] == 804 + 100 + 1000
-
-
-@dataclass(frozen=True)
-class Burst:
-    """The one run of a burst that worked, all others, and an event that came twice."""
-
-    worked: End
-    others: list[End]
-    again: End
-    serving: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def burst(app: App, first: End) -> Burst:
-    """Fifty files in one second, and the newest one's event once more while its run works."""
-    before = situation.executions(app)
-    files = {f"raw/burst/{number:02d}.csv": listings(ROWS_OF_A_FILE, 5, number) for number in range(BURST)}
-    with ThreadPoolExecutor(10) as pool:
-        list(pool.map(lambda item: situation.put(app, *item), files.items()))
-    arns = situation.started_since(app, before, BURST)
-    working = wait_for(lambda: _working(app, arns), "the run of the burst")
-    event = json.loads(app.client("stepfunctions").describe_execution(executionArn=working)["input"])
-    again = situation.start_with(app, event)
-    runs = {arn: arn for arn in arns if arn != working}
-    others = situation.ends(app, {**runs, "again": again}, silent=True)
-    return Burst(situation.end(app, working), [others[arn] for arn in runs], others["again"], app.in_service())
-
-
-def _working(app: App, arns: list[str]) -> str | None:
-    """The execution that has claimed its work: its manifest is in the bucket."""
-    found = {key for key, _, _ in situation.versions(app, "runs/") if key.endswith("/manifest.json")}
-    return next((arn for arn in arns if f"runs/{situation.run_of(arn)}/manifest.json" in found), None)
-
-
-@matrix("Events", "fifty files in one second", ends="Succeeded, once")
-def test_a_burst_of_files_is_one_training_with_all_rows_and_one_message(app: App, burst: Burst) -> None:
-    assert (burst.worked.run.status, burst.worked.run.cause) == ("SUCCEEDED", None)
-    assert situation.report(app, burst.worked.run)["rows"]["read"] == 804 + 100 + 1000 + BURST * ROWS_OF_A_FILE
-    assert_told(burst.worked, "Model in service", f"{BURST + 3} files under 'raw/'")
-    assert burst.serving["Parameters"]["run"] == burst.worked.run.run_id
-    assert len(burst.others) == BURST - 1
-    for end in burst.others:
-        assert end.run.status == "SUCCEEDED"
-        assert end.run.output["Decision"] in ("Superseded", "Duplicate")
-        assert end.mails == ()
-
-
-@matrix("Events", "the same event again, while its run works", ends="Succeeded, without work")
-def test_an_event_that_comes_twice_while_its_run_works_trains_once(burst: Burst) -> None:
-    assert_nothing_done(burst.again, "Duplicate")
-    assert burst.worked.run.run_id in burst.again.run.output["Reason"]
-
-
 @dataclass(frozen=True)
 class Race:
     """Two runs, of which the first listed its data before the second's were dropped."""
@@ -209,13 +144,13 @@ class Race:
 
 
 @pytest.fixture(scope="module")
-def overtaken(app: App, burst: Burst) -> Race:
+def overtaken(app: App, first: End) -> Race:
     """A run trains, and the run of a newer drop comes into service meanwhile."""
     older = situation.start(app)
     with app.faults.injected("job:train", "delay", name=f"{_name(app, older)}-*", seconds=600.0) as held:
         wait_for(lambda: app.faults.fired(held), "the training of the older run")
         before = situation.executions(app)
-        situation.put(app, "raw/newer.csv", listings(2500, 8))
+        situation.put(app, "raw/newer.csv", listings(2500, 2))
         (newer,) = situation.started_since(app, before)
         situation.end_of(app, newer)
     ends = situation.ends(app, {"older": older, "newer": newer})
@@ -256,7 +191,7 @@ def together(app: App, overtaken: Race) -> Race:
         older = situation.start(app)
         wait_for(lambda: has_entered(older, "Check deployment"), "the deployment", 300)
         before = situation.executions(app)
-        situation.put(app, "raw/meanwhile.csv", listings(4000, 12))
+        situation.put(app, "raw/meanwhile.csv", listings(4000, 4))
         (newer,) = situation.started_since(app, before)
         wait_for(lambda: has_entered(newer, "Wait for turn"), "the second deployment", 300)
         third = situation.start(app, GateThreshold=3499)
@@ -395,37 +330,119 @@ def test_a_comparison_that_goes_wrong_when_it_is_made_again(compared_again: dict
     assert_told(end, *expected["says"])
 
 
-@pytest.fixture
-def broken_target(app: App, compared_again: dict[str, End]) -> Iterator[None]:
-    """The rule's target is a state machine that does not exist, until the test is over."""
-    events, rule = app.client("events"), f"{app.stack}-data-drop"
+@matrix("Events", "an object that was uploaded in parts", ends="Succeeded")
+def test_an_upload_in_parts_is_one_drop(app: App, compared_again: dict[str, End]) -> None:
+    s3, where = app.client("s3"), {"Bucket": app.bucket, "Key": "raw/parts.parquet"}
+    before, body = situation.executions(app), parquet_of(listings(ROWS_IN_PARTS, 8), PART_BYTES)
+    upload = s3.create_multipart_upload(**where)["UploadId"]
+    contents = {2: body[PART_BYTES:], 1: body[:PART_BYTES]}  # S3 joins them by their numbers
+    tags = {
+        number: s3.upload_part(**where, UploadId=upload, PartNumber=number, Body=content)["ETag"]
+        for number, content in contents.items()
+    }
+    parts = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
+    s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+    (arn,) = situation.started_since(app, before)
+    end = situation.end(app, arn)
+    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
+    assert situation.report(app, end.run)["rows"]["read"] == sum(ROWS_BEFORE[:-1])
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An event that reached nobody: its letter, the alarm's mail, and the executions that were started meanwhile."""
+
+    letter: dict[str, Any]
+    mail: mailbox.Message
+    started: list[str]
+
+
+@pytest.fixture(scope="module")
+def lost(app: App, compared_again: dict[str, End]) -> Lost:
+    """A drop while the rule's target is a state machine that does not exist."""
+    events, rule, before = app.client("events"), f"{app.stack}-data-drop", situation.executions(app)
     (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
     events.put_targets(Rule=rule, Targets=[{**target, "Arn": target["Arn"] + "-gone"}])
-    yield
-    events.put_targets(Rule=rule, Targets=[target])
+    try:
+        with situation.unchanged(app, dropped=1):
+            situation.put(app, "raw/lost.csv", demo_data.new_listings(50, seed=5))
+            (letter,) = wait_for(lambda: situation.letters(app), "the event in the dead-letter queue")
+            (mail,) = wait_for(lambda: situation.alarms(app), "the alarm's mail", 90)
+    finally:
+        events.put_targets(Rule=rule, Targets=[target])
+    return Lost(letter, mail, [arn for arn in situation.executions(app) if arn not in before])
 
 
 @matrix("Events", "an event whose target refuses it", ends="no run, an alarm")
-def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, broken_target: None) -> None:
-    before = situation.executions(app)
-    with situation.unchanged(app, dropped=1):
-        situation.put(app, "raw/lost.csv", demo_data.new_listings(50, seed=5))
-        (letter,) = wait_for(lambda: situation.letters(app), "the event in the dead-letter queue")
-        (mail,) = wait_for(lambda: situation.alarms(app), "the alarm's mail", 90)
-    assert json.loads(letter["Body"])["detail"]["object"]["key"] == "raw/lost.csv"
-    why = letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, lost: Lost) -> None:
+    assert json.loads(lost.letter["Body"])["detail"]["object"]["key"] == "raw/lost.csv"
+    why = lost.letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
     assert "not authorized to perform: states:StartExecution" in why
     for text in (
         "A run or a window was not started",
         f"in the queue {app.stack}-UndeliveredEvents-",
         "start a run by hand",
     ):
-        assert text in mail.body
-    assert situation.executions(app) == before
+        assert text in lost.mail.body
+    assert lost.started == []
 
 
-def test_a_healthy_drop_after_all_this_takes_what_was_not_delivered_too(app: App, together: Race) -> None:
-    end = situation.dropped(app, "raw/last.csv", listings(6000, 20))
+@dataclass(frozen=True)
+class Burst:
+    """The one run of a burst that worked, all others, and an event that came twice."""
+
+    worked: End
+    others: list[End]
+    again: End
+    serving: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def burst(app: App, lost: Lost) -> Burst:
+    """Fifty files in one second, and the newest one's event once more while its run works.
+
+    They come near the end, as the upload in parts does: each run after them has so much more to read.
+    """
+    before = situation.executions(app)
+    files = {f"raw/burst/{number:02d}.csv": listings(ROWS_OF_A_FILE, 14, number) for number in range(BURST)}
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda item: situation.put(app, *item), files.items()))
+    arns = situation.started_since(app, before, BURST)
+    working = wait_for(lambda: _working(app, arns), "the run of the burst")
+    event = json.loads(app.client("stepfunctions").describe_execution(executionArn=working)["input"])
+    again = situation.start_with(app, event)
+    runs = {arn: arn for arn in arns if arn != working}
+    others = situation.ends(app, {**runs, "again": again}, silent=True)
+    return Burst(situation.end(app, working), [others[arn] for arn in runs], others["again"], app.in_service())
+
+
+def _working(app: App, arns: list[str]) -> str | None:
+    """The execution that has claimed its work: its manifest is in the bucket."""
+    found = {key for key, _, _ in situation.versions(app, "runs/") if key.endswith("/manifest.json")}
+    return next((arn for arn in arns if f"runs/{situation.run_of(arn)}/manifest.json" in found), None)
+
+
+@matrix("Events", "fifty files in one second", ends="Succeeded, once")
+def test_a_burst_of_files_is_one_training_with_all_rows_and_one_message(app: App, burst: Burst) -> None:
+    assert (burst.worked.run.status, burst.worked.run.cause) == ("SUCCEEDED", None)
+    assert situation.report(app, burst.worked.run)["rows"]["read"] == sum(ROWS_BEFORE) + BURST * ROWS_OF_A_FILE
+    assert_told(burst.worked, "Model in service", f"{BURST + len(ROWS_BEFORE)} files under 'raw/'")
+    assert burst.serving["Parameters"]["run"] == burst.worked.run.run_id
+    assert len(burst.others) == BURST - 1
+    for end in burst.others:
+        assert end.run.status == "SUCCEEDED"
+        assert end.run.output["Decision"] in ("Superseded", "Duplicate")
+        assert end.mails == ()
+
+
+@matrix("Events", "the same event again, while its run works", ends="Succeeded, without work")
+def test_an_event_that_comes_twice_while_its_run_works_trains_once(burst: Burst) -> None:
+    assert_nothing_done(burst.again, "Duplicate")
+    assert burst.worked.run.run_id in burst.again.run.output["Reason"]
+
+
+def test_a_healthy_drop_after_all_this_takes_what_was_not_delivered_too(app: App, burst: Burst) -> None:
+    end = situation.dropped(app, "raw/last.csv", listings(6000, 24))
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
     keys = [file["Key"] for file in app.record(end.run)["data"]["files"]]
     assert {"raw/cars.csv", "raw/meanwhile.csv", "raw/lost.csv", "raw/last.csv"} < set(keys)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.e2e.matrix.trips import Case, Fault, Outcomes, fault, new_model_serves, parameters, prove
 
-pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+pytestmark = pytest.mark.xdist_group("matrix-trips")
 
 STATES = {
     "resolve_configuration": "Resolve configuration",

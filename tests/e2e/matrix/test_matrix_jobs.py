@@ -10,7 +10,7 @@ from tests.e2e.matrix.situation import machine_states
 from tests.e2e.matrix.test_matrix_events import AGAIN, COMPARISON
 from tests.e2e.matrix.trips import Case, Outcome, Outcomes, Trip, fault, new_model_serves, parameters, prove
 
-pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+pytestmark = pytest.mark.xdist_group("matrix-trips")
 
 FAILED = "States.TaskFailed"
 REFUSED = "SageMaker.AmazonSageMakerException"

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from localcloud import process
 from localcloud.disk import RESERVE_VARIABLE
 from localcloud.settings import Settings
-from tests.e2e.conftest import App, Run, pointed_at
+from tests.e2e.conftest import App, Run, package, pointed_at
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import End, assert_told
@@ -34,6 +34,7 @@ pytestmark = pytest.mark.xdist_group("matrix-laptop")
 
 STACK = "perennial-mx-laptop"
 CAR = "12000,8,2,true,true,true,Cadillac,convertible"
+FEW_ROUNDS = r"{\"num_round\":25,\"eta\":0.4}"  # how well a model is trained makes no difference here
 ALL_OF_IT = str(1 << 30)  # a reserve that no disk has: a full one
 
 
@@ -58,7 +59,7 @@ class Laptop:
 
 
 @pytest.fixture(scope="module")
-def laptop(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+def laptop(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """A local cloud beside the session's; the process environment points at it for as long as it is there."""
     own = Laptop(free_port(), tmp_path_factory.mktemp("laptop"))
     own.up()
@@ -68,8 +69,15 @@ def laptop(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
 
 
 @pytest.fixture(scope="module")
-def app(laptop: Laptop, deploy: Callable[..., App], built: Path) -> App:
-    return dataclasses.replace(deploy(STACK, built, QuietPeriodSeconds="0"), state=laptop.state)
+def template(laptop: Laptop, packed: Path) -> Path:
+    """What `sam package` makes for this local cloud."""
+    return package(packed, packed.with_name("laptop.json"))
+
+
+@pytest.fixture(scope="module")
+def app(laptop: Laptop, deploy: Callable[..., App], template: Path) -> App:
+    deployed = deploy(STACK, template, QuietPeriodSeconds="0", HyperParameters=FEW_ROUNDS)
+    return dataclasses.replace(deployed, state=laptop.state)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +287,7 @@ def test_a_healthy_drop_works_after_all_this(app: App, first: End) -> None:
 
 @matrix("People", "the stack is deleted and deployed again beside its kept bucket", ends="Succeeded")
 def test_a_stack_that_was_deleted_is_deployed_again_and_takes_its_old_data(
-    app: App, first: End, deploy: Callable[..., App], packed: Path
+    app: App, first: End, deploy: Callable[..., App], template: Path
 ) -> None:
     s3, data = app.client("s3"), situation.versions(app, "raw/")
     app.client("cloudformation").delete_stack(StackName=app.stack)
@@ -290,7 +298,7 @@ def test_a_stack_that_was_deleted_is_deployed_again_and_takes_its_old_data(
     assert app.client("dynamodb").describe_table(TableName=app.outputs["RunTableName"])["Table"]["ItemCount"] > 0
     assert app.client("sagemaker").list_endpoints()["Endpoints"] == []
     assert app.parameters() == {}
-    again = dataclasses.replace(deploy(STACK, packed, QuietPeriodSeconds="2"), state=app.state)
+    again = dataclasses.replace(deploy(STACK, template, QuietPeriodSeconds="2"), state=app.state)
     assert again.bucket != app.bucket
     before = situation.executions(again)
     keys = sorted({key for key, _, _ in data})

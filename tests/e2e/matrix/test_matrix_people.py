@@ -33,7 +33,7 @@ from tests.e2e.matrix.trips import (
     prove,
 )
 
-pytestmark = pytest.mark.xdist_group("e2e-used-cars")
+pytestmark = pytest.mark.xdist_group("matrix-trips")
 
 SLOW_SECONDS = 60.0
 CHECK, UPDATE = "function:check_endpoint", "sagemaker:UpdateEndpoint"

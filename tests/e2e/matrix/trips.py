@@ -266,12 +266,11 @@ class Stack:
         record = ROWS.decode().splitlines()[1].partition(",")[2]
         return float(json.loads(self.app.invoke(record))["score"])
 
-    def settle(self) -> str | None:
-        """Wait until nothing is under way at the endpoint; returns its status, None when there is none."""
+    def settle(self) -> None:
+        """Wait until nothing is under way at the endpoint."""
         under_way = ("Creating", "Updating", "RollingBack", "Deleting")
         what = f"rest at endpoint {self.app.endpoint}"
         wait_for(lambda: endpoint_status(self.app) not in under_way, what, LIMIT_SECONDS)
-        return endpoint_status(self.app)
 
     def _release(self) -> dict[int, int]:
         """Let go on what was delayed for a person to act meanwhile; returns how often each of these faults struck."""

@@ -11,8 +11,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import boto3
-
 from localcloud import access
 from localcloud.engine.permissions.decisions import Request, decide, request, statements
 from tests.e2e.conftest import App
@@ -108,7 +106,7 @@ def requests(app: App) -> list[Request]:
 
 def policies(app: App) -> list[Policy]:
     """Every policy of the stack, as it is in force."""
-    listed = boto3.client("cloudformation").describe_stack_resources(StackName=app.stack)["StackResources"]
+    listed = App.client("cloudformation").describe_stack_resources(StackName=app.stack)["StackResources"]
     found = [(item["ResourceType"], item["LogicalResourceId"], item["PhysicalResourceId"]) for item in listed]
     roles = {name: physical for kind, name, physical in found if kind == "AWS::IAM::Role"}
     return [
@@ -120,7 +118,7 @@ def policies(app: App) -> list[Policy]:
 
 
 def _of_role(name: str, role: str) -> Iterator[Policy]:
-    iam = boto3.client("iam")
+    iam = App.client("iam")
     description = iam.get_role(RoleName=role)["Role"]
     trust = _document(description["AssumeRolePolicyDocument"])
     yield Policy(name, trust, partial(_put_trust, role), arn=description["Arn"])
@@ -133,19 +131,19 @@ def _put_trust(role: str, document: Document) -> None:
     """No trust policy is empty: one statement less is one that trusts a service that never comes."""
     nobody = {"Effect": "Allow", "Principal": {"Service": "nobody.amazonaws.com"}, "Action": "sts:AssumeRole"}
     trust = {**document, "Statement": document["Statement"] or [nobody]}
-    boto3.client("iam").update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
+    App.client("iam").update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
 
 
 def _put_inline(role: str, policy: str, document: Document) -> None:
     name = {"RoleName": role, "PolicyName": policy}
     if document["Statement"]:
-        boto3.client("iam").put_role_policy(**name, PolicyDocument=json.dumps(document))
+        App.client("iam").put_role_policy(**name, PolicyDocument=json.dumps(document))
     else:
-        boto3.client("iam").delete_role_policy(**name)
+        App.client("iam").delete_role_policy(**name)
 
 
 def _managed(name: str, arn: str) -> Policy:
-    iam = boto3.client("iam")
+    iam = App.client("iam")
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
     attached = iam.list_entities_for_policy(PolicyArn=arn)["PolicyRoles"]
@@ -155,7 +153,7 @@ def _managed(name: str, arn: str) -> Policy:
 
 def _put_version(arn: str, document: Document) -> None:
     """A new default version; the one before it goes, because there are five at most. None is empty."""
-    iam = boto3.client("iam")
+    iam = App.client("iam")
     nothing = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}
     document = {**document, "Statement": document["Statement"] or [nothing]}
     before = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
@@ -176,7 +174,7 @@ def _of_resource(kind: str, name: str, physical: str) -> Iterator[Policy]:
 
 
 def _of_bucket(bucket: str) -> Policy:
-    s3 = boto3.client("s3")
+    s3 = App.client("s3")
     document = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
 
     def put(document: Document) -> None:
@@ -186,7 +184,7 @@ def _of_bucket(bucket: str) -> Policy:
 
 
 def _of_topic(name: str, arn: str) -> Policy:
-    sns = boto3.client("sns")
+    sns = App.client("sns")
     document = json.loads(sns.get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"])
 
     def put(document: Document) -> None:
@@ -196,7 +194,7 @@ def _of_topic(name: str, arn: str) -> Policy:
 
 
 def _of_queue(name: str, url: str) -> Policy:
-    sqs = boto3.client("sqs")
+    sqs = App.client("sqs")
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
 
     def put(document: Document) -> None:
@@ -206,7 +204,7 @@ def _of_queue(name: str, url: str) -> Policy:
 
 
 def _of_key(name: str, key: str) -> Policy:
-    kms = boto3.client("kms")
+    kms = App.client("kms")
     document = _document(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
 
     def put(document: Document) -> None:
@@ -225,7 +223,7 @@ def _permitted(physical: dict[str, str]) -> Iterator[tuple[str, str, str]]:
 
 def _of_function(name: str, function: str, source: str) -> Policy:
     """The part of a function's policy that is a permission of its own."""
-    client = boto3.client("lambda")
+    client = App.client("lambda")
     document = json.loads(client.get_policy(FunctionName=function)["Policy"])
     (statement,) = (
         one for one in document["Statement"] if one["Condition"]["ArnLike"]["AWS:SourceArn"].endswith(source)
@@ -239,7 +237,7 @@ def _of_function(name: str, function: str, source: str) -> Policy:
 
 
 def _put_permission(function: str, statement: Document, document: Document) -> None:
-    client, sid = boto3.client("lambda"), statement["Sid"]
+    client, sid = App.client("lambda"), statement["Sid"]
     if not document["Statement"]:
         client.remove_permission(FunctionName=function, StatementId=sid)
         return
