@@ -67,6 +67,7 @@ class Settings:
     hours                 when the endpoint is there, as serving.hours reads it
     models_to_keep        models besides the one in service that one can go back to
     api_access            key or iam: how callers of the API show who they are
+    api_url               where the API is; empty without one
     vpc_subnets, vpc_security_groups  empty without a VPC
     """
 
@@ -98,6 +99,7 @@ class Settings:
     hours = _Variable(str, "")
     models_to_keep = _Variable(int)
     api_access = _Variable(str)
+    api_url = _Variable(str, "")
     vpc_subnets = _Variable(_listed, "")
     vpc_security_groups = _Variable(_listed, "")
 

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 
 from perennial.serving import openapi
+from perennial_cli.account import is_local
 from perennial_cli.console import CommandError
 from perennial_cli.deployed import definition_of
 from perennial_cli.stacks import Stack
@@ -24,6 +25,11 @@ def url_of(stack: Stack, local_url: str | None) -> str | None:
         return url
     where = _ADDRESS.fullmatch(url)
     return f"{local_url}/_aws/execute-api/{where['api']}/{where['stage']}" if where else url
+
+
+def address(stack: Stack) -> str | None:
+    """Return the address of the API as it is called from here; None where the stack has none."""
+    return url_of(stack, str(boto3.client("sts").meta.endpoint_url) if is_local() else None)
 
 
 def document(stack: Stack, local_url: str | None) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, ReadTimeoutError
 
@@ -46,13 +47,24 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         model = memory.model()
         if model is None:
-            raise problems.not_there("no model is in service yet")
+            raise problems.not_there("no model is in service yet", is_expected=True)
         described = event["httpMethod"] == "GET"
         return _json(_document(event, model) if described else _predictions(event, model))
+    except ClientError:
+        _count_failure()
+        raise
     except ProblemError as refused:
         logger.info("refused", status=refused.status.value)
+        if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not refused.is_expected:
+            _count_failure()
         headers = {"Content-Type": problems.MEDIA_TYPE, **refused.headers}
         return {"statusCode": refused.status.value, "headers": headers, "body": json.dumps(refused.document)}
+
+
+def _count_failure() -> None:
+    """Give the alarm of the API its number: not of what API Gateway counts as 5xx while the endpoint sleeps."""
+    with single_metric(name="ApiFailures", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension("service", settings.stack_name)
 
 
 def _json(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         version = model_versions.find(deployed["Number"])
         name = answer["Name"]
     seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
-    known = {**known, "hours": settings.hours}
+    known = {**known, "hours": settings.hours, "api": settings.api_url}
     known, folder = _with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
     report = objects.read_json_if_there(f"{folder}/report.json")
     closed = record.closed(

@@ -245,6 +245,8 @@ def _advice(record: RunRecord) -> str:
 def _links(record: RunRecord, region: str, partition: str) -> str:
     arn = record["execution"]["arn"]
     lines = [f"Report     {record['report']}"] if record.get("report") else []
+    if record.get("deployed") and record.get("api"):
+        lines.append(f"API        {record['api']}/predictions")
     lines.append(f"Execution  {console_link(arn, region, partition)}")
     if record["status"] != AWAITS_APPROVAL:  # its record is written when it ends
         lines.append(f"Record     s3://{record['bucket']}/runs/{record['run_id']}/run.json")

@@ -350,6 +350,8 @@ class RunRecord(TypedDict, total=False):
     no_work        why it has trained nothing, where there was nothing to train
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
     images         of the containers: preprocessor, algorithm
+    hours          when the endpoint is there, as perennial.serving.hours reads it
+    api            where the stack's API is; empty without one
     gone_back_from the run whose model a person has replaced by the older champion, if its data are all here again
     report         where report.html is; None where it could not be drawn
     artifacts      what serves, by name: where, which version, which SHA-256
@@ -391,6 +393,7 @@ class RunRecord(TypedDict, total=False):
     training_window: TrainingWindow | None
     baselines: dict[str, str] | None
     hours: str
+    api: str
     rollout: Rollout | None
     deployed: Deployed | None
     version: ModelVersion | None

@@ -48,11 +48,13 @@ def _not_there(when: Hours | None, now: datetime) -> ProblemError:
     if when is None or (when.awake(now) and when.wake_by == "clock"):
         return not_there("the endpoint is not there, or is being created")
     if when.awake(now):
-        return not_there(f"the endpoint sleeps until the first run of today ends ({when})", RUN_SECONDS)
+        return not_there(
+            f"the endpoint sleeps until the first run of today ends ({when})", RUN_SECONDS, is_expected=True
+        )
     begins = when.begins(now)
     woken = "" if when.wake_by == "clock" else " at the earliest"
     text = f"the endpoint sleeps until {begins:%Y-%m-%dT%H:%M:%SZ}{woken} ({when})"
-    return not_there(text, math.ceil((begins - now).total_seconds()))
+    return not_there(text, math.ceil((begins - now).total_seconds()), is_expected=True)
 
 
 def _of_model(response: Mapping[str, Any]) -> ProblemError:

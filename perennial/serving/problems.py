@@ -11,7 +11,10 @@ RETRY_SECONDS = 30  # until somebody may ask again for what is not there yet
 
 
 class ProblemError(Exception):
-    """A request that gets no answer of the model: its status, why, further members and headers."""
+    """A request that gets no answer of the model: its status, why, further members and headers.
+
+    is_expected  nothing is wrong: there is no model yet, or the endpoint sleeps
+    """
 
     def __init__(
         self,
@@ -20,13 +23,16 @@ class ProblemError(Exception):
         *,
         members: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        is_expected: bool = False,
     ) -> None:
         super().__init__(detail)
+        self.is_expected = is_expected
         self.status = status
         self.headers = dict(headers or {})
         self.document = {"title": status.phrase, "detail": detail, **(members or {})}
 
 
-def not_there(detail: str, seconds: int = RETRY_SECONDS) -> ProblemError:
+def not_there(detail: str, seconds: int = RETRY_SECONDS, *, is_expected: bool = False) -> ProblemError:
     """Return the refusal of what nothing answers yet, or for a while not; after so many seconds one may ask again."""
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(seconds)})
+    headers = {"Retry-After": str(seconds)}
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers, is_expected=is_expected)

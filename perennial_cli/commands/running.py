@@ -15,7 +15,7 @@ from perennial.model import definition
 from perennial.runs import configuration, costs, run_input, trials
 from perennial.serving import hours
 from perennial.words import number
-from perennial_cli import comparison, following, mlflow_export, stacks
+from perennial_cli import comparison, following, mlflow_export, serving_api, stacks
 from perennial_cli import explain as lineages
 from perennial_cli import runs as history
 from perennial_cli import versions as registry
@@ -225,6 +225,8 @@ def runs(
         rows=map(_row, listed),
         right=("rows", "metric", "threshold"),
     )
+    if api := serving_api.address(chosen):
+        notice(f"the API is at {api}")
 
 
 def versions(
@@ -277,12 +279,13 @@ def _short(text: str) -> str:
 
 def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:
     """Show one run whole: what it was made of, what it measured and decided, how long it took."""
-    record = history.of(_stack(stack), run_id)
+    chosen = _stack(stack)
+    record = history.of(chosen, run_id)
     if as_json:
         show_json({**record, "hyperparameters": trials.hyperparameters(record)})
         return
     _show_end(record)
-    pairs(_made_of(record))
+    pairs({**_made_of(record), **({"api": api} if (api := serving_api.address(chosen)) else {})})
     metrics = record.get("metrics") or {}
     candidate, champion = metrics.get("candidate") or {}, metrics.get("champion") or {}
     if candidate:

@@ -220,6 +220,7 @@ def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> 
         ("InvocationModelErrors", ("EndpointName", "VariantName")),
         ("ModelLatency", ("EndpointName", "VariantName")),
         ("ModelWorse", ("service",)),
+        ("ApiFailures", ("service",)),
     }
 
 

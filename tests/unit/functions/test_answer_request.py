@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from perennial.model import definition
 from perennial.serving.problems import RETRY_SECONDS
 from perennial_aws import served_model
+from tests import dashboard
 from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import ROOT, STACK, load_function
 from tests.unit.perennial.serving.test_requests import CAR
@@ -175,7 +176,7 @@ CASES = {
         for name in FAILURES
     ],
 )
-def test_failures_of_the_endpoint_are_told_apart(call, endpoint, name):
+def test_failures_of_the_endpoint_are_told_apart(call, endpoint, capsys, name):
     reply, status, says = FAILURES[name]
     requests = endpoint(reply)
     answered, document, headers = call()
@@ -183,6 +184,8 @@ def test_failures_of_the_endpoint_are_told_apart(call, endpoint, name):
     assert "secret" not in json.dumps(document)
     assert ("Retry-After" in headers) is (status in (429, 503))
     assert len(requests) == 1, "whoever waits is told at once"
+    counted = ("ApiFailures", frozenset({"service"})) in dashboard.published(capsys.readouterr().out)
+    assert counted is (status >= 500), "what the alarm counts"
 
 
 SUNDAY, MONDAY = datetime(2026, 11, 29, 6, tzinfo=UTC), datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -200,7 +203,7 @@ SUNDAY, MONDAY = datetime(2026, 11, 29, 6, tzinfo=UTC), datetime(2026, 11, 30, 1
     ids=["asleep", "asleep until a run", "waits for a run", "in its hours"],
 )
 def test_while_the_endpoint_sleeps_callers_are_told_until_when(
-    app, call, endpoint, monkeypatch, now, by, says, seconds
+    app, call, endpoint, monkeypatch, capsys, now, by, says, seconds
 ):
     monkeypatch.setenv("HOURS", f"07:00-19:00 UTC MON {by}")
     monkeypatch.setattr(app, "datetime", type("Clock", (), {"now": staticmethod(lambda _: now)}))
@@ -208,12 +211,14 @@ def test_while_the_endpoint_sleeps_callers_are_told_until_when(
     status, document, headers = call()
     assert (status, headers["Retry-After"]) == (503, str(seconds))
     assert says in document["detail"]
+    assert ("ApiFailures" in capsys.readouterr().out) is ("created" in says), "sleep raises no alarm"
 
 
-def test_a_missing_permission_is_no_answer_but_an_error_of_the_function(call, endpoint):
+def test_a_missing_permission_is_no_answer_but_an_error_of_the_function(call, endpoint, capsys):
     endpoint(refused("AccessDeniedException", "is not authorized", 403))
     with pytest.raises(ClientError, match="not authorized"):
         call()
+    assert "ApiFailures" in capsys.readouterr().out
 
 
 @matrix("The API", "no model is in service yet", ends="no run; 503")

@@ -5,6 +5,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,17 @@ def executions(stack: FakeAws, answers: Callable[..., list[Any]]) -> Callable[..
 def test_every_command_says_whom_it_speaks_to(executions) -> None:
     executions()
     assert perennial("runs").stderr == f"AWS, account 123456789012, region {REGION}\n"
+
+
+def test_where_the_api_is_stands_below_the_runs_and_with_each_of_them(executions, stack, monkeypatch) -> None:
+    executions(("one", 1, "SUCCEEDED"))
+    stack.put(f"runs/{RUN}/run.json", json.dumps(record()))
+    assert "api" not in perennial("show", RUN).stdout
+    url = "https://a1b2.execute-api.eu-west-1.amazonaws.com/v1"
+    with_api = replace(stacks.chosen(None), outputs={**stacks.chosen(None).outputs, "ApiUrl": url})
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: with_api)
+    assert f"the API is at {url}" in perennial("runs").stderr
+    assert url in perennial("show", RUN).stdout
 
 
 def test_without_a_configuration_it_says_how_to_get_one(stack, monkeypatch: pytest.MonkeyPatch) -> None:

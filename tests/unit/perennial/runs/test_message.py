@@ -108,6 +108,12 @@ def test_a_mail_says_what_the_run_has_cost(monkeypatch):
     assert "\nCost          at most 1 USD for 20261120093440-1a2b\n" in compose().body
 
 
+def test_where_the_api_is_stands_among_the_links_of_a_deployment():
+    url = "https://a1b2.execute-api.eu-west-1.amazonaws.com/v1"
+    assert f"\nAPI        {url}/predictions\nExecution  " in compose(api=url).body
+    assert "\nAPI " not in compose(api="").body + compose(api=url, deployed=None).body
+
+
 def test_when_the_endpoint_sleeps_and_what_that_saves_is_said():
     about = {"hours": "07:00-19:00 Europe/Berlin MON,TUE,WED,THU,FRI clock"}
     text = "\nSleeps        outside of 07:00-19:00 Europe/Berlin on MON, TUE, WED, THU, FRI"
