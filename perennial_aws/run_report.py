@@ -11,10 +11,12 @@ import numpy as np
 from aws_lambda_powertools import Logger
 
 from perennial.runs.run_record import RunRecord
-from perennial_aws import objects
+from perennial_aws import champion, objects, runs
 from perennial_aws.clients import client
 
 logger = Logger(child=True)
+
+ATTRIBUTION = "baselines/attribution/analysis.json"
 
 MAX_BYTES = 30_000_000  # of a document: a larger one is left out
 MAX_PREDICTIONS = 8_000_000  # bytes, some 200,000 rows; of more the first are drawn
@@ -28,19 +30,32 @@ def leave(record: RunRecord, contract: Mapping[str, Any] | None, name: str = "re
 
         there = {key for name in ("evaluation", "baselines") for key in objects.keys(f"{folder}/{name}/")}
         labels, scores = _predictions(f"{folder}/evaluation/predictions.csv", there)
+        compared, attribution = _champion(record)
         run = training.ReportedRun(
             record=record,
             contract=contract,
             labels=labels,
             scores=scores,
             statistics=_document(f"{folder}/baselines/data-quality/statistics.json", there),
-            attribution=_document(f"{folder}/baselines/attribution/analysis.json", there),
+            attribution=_document(f"{folder}/{ATTRIBUTION}", there),
+            champion=compared,
+            champion_attribution=attribution,
         )
         objects.write_page(f"{folder}/{name}", training.report(run))
     except Exception as error:
         logger.warning("the run has no report", problem=f"{type(error).__name__}: {error}", exc_info=True)
         return None
     return f"{folder}/{name}"
+
+
+def _champion(record: RunRecord) -> tuple[RunRecord | None, Any]:
+    """Return the record of the run of the model in service, and what the answers of that model rest on."""
+    serving = record.get("champion")
+    if not serving:
+        return None, None
+    run = champion.run_of(serving)
+    folder = f"s3://{record['bucket']}/runs/{run}"
+    return runs.get(run), _document(f"{folder}/{ATTRIBUTION}", set(objects.keys(f"{folder}/baselines/")))
 
 
 def _document(uri: str, there: set[str]) -> Any:

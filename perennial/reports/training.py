@@ -10,13 +10,14 @@ from xml.etree.ElementTree import Element
 from perennial.data.column_statistics import Floats
 from perennial.reports import columns, details, scored
 from perennial.reports.page import Content, element, figure, figures, listed, page, pairs, section, table, text
-from perennial.runs import facts, message, trials
+from perennial.runs import comparison, facts, message, trials
 from perennial.runs.run_record import RunRecord
 from perennial.words import between, number
 
 MAX_FIGURES = 24  # of columns
 MAX_NAME = 60
 MAX_FEATURES = 30
+MAX_DIFFERENCES, MAX_PATH = 60, 120
 RULES = (
     "metric", "direction", "threshold", "minimum_improvement", "maximum_regression", "minimum_unseen_rows",
     "without_comparison", "confidence",
@@ -34,6 +35,7 @@ class ReportedRun:
     labels, scores   `(n_rows,)` of the test set, or of its first rows
     statistics   statistics.json of the baseline of its data
     attribution  analysis.json of the baseline of its features' contributions
+    champion     the record of the run whose model it was compared with, and the attribution of that
     """
 
     record: RunRecord
@@ -42,6 +44,8 @@ class ReportedRun:
     scores: Floats | None = None
     statistics: Mapping[str, Any] | None = None
     attribution: Mapping[str, Any] | None = None
+    champion: RunRecord | None = None
+    champion_attribution: Mapping[str, Any] | None = None
 
     @property
     def definition(self) -> Mapping[str, Any]:
@@ -61,6 +65,7 @@ def report(run: ReportedRun) -> bytes:
         title,
         _head(run, title),
         _gate(run),
+        _against(run),
         _quality(run),
         _importances(run),
         _tried(run),
@@ -117,6 +122,27 @@ def _gate(run: ReportedRun) -> Element | None:
     )  # fmt: skip
 
 
+def _against(run: ReportedRun) -> Element | None:
+    """Return what else differs from the run of the model in service: its metrics are on the same rows above."""
+    if run.champion is None:
+        return None
+    differences = [
+        one
+        for one in comparison.differences(run.champion, run.record)
+        if one.path.partition(".")[0] not in ("metrics", "status", "gate")
+    ]
+    rows: list[list[Content]] = [
+        [text(one.path, MAX_PATH), text(comparison.readable(one.first)), text(comparison.readable(one.second))]
+        for one in differences[:MAX_DIFFERENCES]
+    ]
+    more = len(differences) - len(rows)
+    about = f"And {more:,} more: perennial compare says them all." if more else ""
+    title = f"What differs from the model in service, of run {run.champion['run_id']}"
+    if not rows:
+        return section(title, element("p", "Nothing in configuration, code, data and rows."))
+    return section(title, table(("what", "in service", "this run"), rows, about))
+
+
 def _slices(slices: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return each slice with both models on the rows that both know nothing of, and what the gate said about it."""
     return [
@@ -151,21 +177,29 @@ def _quality(run: ReportedRun) -> Element | None:
 
 
 def _importances(run: ReportedRun) -> Element | None:
-    explained: Mapping[str, Any] = ((run.attribution or {}).get("explanations") or {}).get("kernel_shap") or {}
-    of_score: Mapping[str, Any] = next(iter(explained.values()), {})
-    weights: Mapping[str, float] = of_score.get("global_shap_values") or {}
-    whole = sum(weights.values())
-    if not whole:
+    shares, before = _shares(run.attribution), _shares(run.champion_attribution)
+    if not shares:
         return None
-    ordered = sorted(weights.items(), key=lambda one: (-one[1], one[0]))[:MAX_FEATURES]
-    rows: list[list[Content]] = [
-        [text(name, MAX_NAME), f"{value / whole:.1%}", columns.bar(value / whole, "now")] for name, value in ordered
-    ]
+    rows: list[list[Content]] = []
+    for name in sorted(shares, key=lambda name: (-shares[name], name))[:MAX_FEATURES]:
+        served = [f"{before[name]:.1%}" if name in before else ""] if before else []
+        rows.append([text(name, MAX_NAME), f"{shares[name]:.1%}", columns.bar(shares[name], "now"), *served])
     made = table(
-        ("feature", "share", ""), rows, "Mean absolute contributions (SHAP values) to the answers for test rows."
+        ("feature", "share", "", *(["in service"] if before else [])),
+        rows,
+        "Mean absolute contributions (SHAP values) to the answers for test rows, of each model for its own.",
     )
     made.set("class", "scroll shares")
     return section("What the answers rest on", made)
+
+
+def _shares(attribution: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return the share of each feature in what a model's answers rest on; empty where nothing is known of it."""
+    explained: Mapping[str, Any] = ((attribution or {}).get("explanations") or {}).get("kernel_shap") or {}
+    of_score: Mapping[str, Any] = next(iter(explained.values()), {})
+    weights: Mapping[str, float] = of_score.get("global_shap_values") or {}
+    whole = sum(weights.values())
+    return {name: weight / whole for name, weight in weights.items()} if whole else {}
 
 
 def _tried(run: ReportedRun) -> Element | None:

@@ -12,11 +12,11 @@ import boto3
 import typer
 
 from perennial.model import definition
-from perennial.runs import configuration, costs, run_input, trials
+from perennial.runs import comparison, configuration, costs, run_input, trials
 from perennial.serving import hours
 from perennial.words import number
-from perennial_cli import comparison, following, mlflow_export, serving_api, stacks
 from perennial_cli import explain as lineages
+from perennial_cli import following, mlflow_export, serving_api, stacks
 from perennial_cli import runs as history
 from perennial_cli import versions as registry
 from perennial_cli.account import say_whom

@@ -3,6 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import BUCKET, STACK, load_function, refusal
 
 WANTED = f"{STACK}-20261120093440-1a2b"
@@ -143,6 +144,7 @@ def watched(monkeypatch, aws, check, answers):
     return states
 
 
+@matrix("Endpoint", "an alarm rings before the update: it does not watch it, and the mail says so", ends="Succeeded")
 def test_an_update_is_watched_by_the_alarms_that_do_not_ring_yet(aws, check, watched):
     from perennial_aws import runs
 
@@ -179,3 +181,12 @@ def test_without_baking_no_alarm_is_looked_at(monkeypatch, check, watched):
     monkeypatch.setenv("BAKING_SECONDS", "0")
     assert check()["DeploymentConfig"] is None
     assert requests == []
+
+
+@matrix("Endpoint", "a person's update is watched by alarms when a run comes: it is waited out", ends="Succeeded")
+def test_an_update_of_a_person_that_bakes_is_waited_out_and_then_updated(check, answers):
+    coming = {"PendingDeploymentSummary": {"EndpointConfigName": "theirs"}}
+    answers("sagemaker", "DescribeEndpoint", described("Updating", **coming))
+    assert check()["Action"] == "Wait"
+    answers("sagemaker", "DescribeEndpoint", described("InService", **coming), described("InService", "theirs"))
+    assert check()["Action"] == "Update"

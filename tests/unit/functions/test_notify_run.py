@@ -705,3 +705,20 @@ def test_a_run_of_very_many_predictions_is_drawn_of_the_first(aws, worked, ended
     aws.put(f"runs/{RUN}/evaluation/predictions.csv", "prediction,label\n" + "1000,1010\n" * 1000)
     notify(ended())
     assert "The first 8 of 160 test rows." in Page(aws.body(f"runs/{RUN}/report.html")).text
+
+
+def test_the_report_reads_the_record_and_the_attribution_of_the_model_in_service(aws, worked, ended, notify):
+    from perennial_aws import runs
+
+    before = "20261119093440-0a1b"
+    served = {**runs.get(RUN), "run_id": before, "code": {"hash": "another", "commit": "abc"}}
+    runs.put(served)
+    runs.update(RUN, champion={"ModelName": f"{STACK}-{before}", "EndpointConfigName": "c", "RunId": before})
+    for run, weights in ((RUN, {"make": 3.0, "doors": 1.0}), (before, {"make": 1.0, "doors": 1.0})):
+        analysis = {"explanations": {"kernel_shap": {"label0": {"global_shap_values": weights}}}}
+        aws.put(f"runs/{run}/baselines/attribution/analysis.json", json.dumps(analysis))
+    notify(ended("FAILED", "ModelAccuracyTooLow", "worse"))
+    text = Page(aws.body(f"runs/{RUN}/report.html")).text
+    assert f"What differs from the model in service, of run {before}" in text
+    assert "code.hash another " in text
+    assert "make 75.0% 50.0%" in text

@@ -14,9 +14,9 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from perennial.model import definition
-from perennial.runs import trials
+from perennial.runs import comparison, trials
 from perennial.runs.naming import run_id
-from perennial_cli import comparison, following, stacks
+from perennial_cli import following, stacks
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 from tests.command import perennial

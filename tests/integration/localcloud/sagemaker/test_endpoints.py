@@ -15,9 +15,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
+from perennial.runs.endpoint import decide
 from tests.integration.conftest import ROLE, Cloud, unique, watch_events
 from tests.waiting import wait_for
 
+PHASES = ("Before", "After")
 REGISTRY = "141502667606.dkr.ecr.eu-west-1.amazonaws.com"
 SKLEARN_IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3"
 LINEAR_LEARNER_IMAGE = f"{REGISTRY}/linear-learner:1"
@@ -389,10 +391,18 @@ def test_a_sound_model_reaches_all_traffic_step_by_step_without_a_failed_request
     }
     with Callers(lab, name) as callers:
         lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=deployment)
+        wait_for(lambda: "PendingDeploymentSummary" in lab.sagemaker.describe_endpoint(EndpointName=name), "the update")
+        others = [
+            error_of(lab.sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=old),
+            error_of(lab.sagemaker.delete_endpoint, EndpointName=name),
+        ]
+        meanwhile = lab.sagemaker.describe_endpoint(EndpointName=name)
         found = lab.settled(name)
         after = len(callers.scores)
         wait_for(lambda: len(callers.scores) > after + 50, "more requests")
 
+    assert all("Cannot update in-progress endpoint" in str(one) for one in others)
+    assert {decide(meanwhile, config, phase).action for config in (old, new) for phase in PHASES} == {"Wait"}
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", new)
     first, last = callers.scores.index(12.0), len(callers.scores) - callers.scores[::-1].index(11.0)
     assert 0.3 < callers.scores[first:last].count(12.0) / (last - first) < 0.7

@@ -87,6 +87,36 @@ def test_all_that_a_run_left_is_on_one_page_that_needs_nothing() -> None:
         assert fact in page.text, fact
 
 
+def test_what_differs_from_the_model_in_service_is_a_table_and_what_both_rest_on_stands_side_by_side() -> None:
+    algorithm = {"name": "xgboost", "hyperparameters": {"eta": "0.1"}}
+    now = {
+        **RECORD,
+        "configuration": {**RECORD["configuration"], "algorithm": algorithm},
+        "data": {"file_count": 3, "prefix": "raw/"},
+    }
+    served = {
+        **now,
+        "run_id": "20261119093440-1a2b",
+        "data": {"file_count": 2, "prefix": "raw/", "files": [{"Key": HOSTILE, "VersionId": "v1"}]},
+        "configuration": {**now["configuration"], "algorithm": {**algorithm, "hyperparameters": {"eta": "0.2"}}},
+        "metrics": {"candidate": {"rmse": 2000.0}},
+    }
+    before = {"explanations": {"kernel_shap": {"label0": {"global_shap_values": {"make": 30.0, "doors": 10.0}}}}}
+    page = read(now, attribution=WEIGHTS, champion=served, champion_attribution=before)
+    assert list(page.unsafe()) == []
+    for fact in (
+        "What differs from the model in service, of run 20261119093440-1a2b", "what in service this run",
+        "hyperparameters.eta 0.2 0.1", "data.file_count 2 3", "make 25.0% 75.0%", "feature share in service",
+    ):  # fmt: skip
+        assert fact in page.text, fact
+    assert "metrics.candidate.rmse" not in page.text, "of other rows; those on the same rows stand at the gate"
+    assert "Nothing in configuration, code, data and rows." in read(champion=cast(RunRecord, RECORD)).text
+
+
+def test_without_a_model_in_service_there_is_nothing_to_differ_from() -> None:
+    assert "What differs" not in read(attribution=WEIGHTS).text
+
+
 def test_a_run_that_ended_early_has_a_page_of_what_it_reached() -> None:
     early = {name: RECORD[name] for name in ("run_id", "stack", "model", "bucket", "execution", "input")}
     failure = {"error": "ConfigurationError", "cause": "gate.threshold: got -1", "state": "Resolve configuration"}
