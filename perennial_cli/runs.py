@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 
-from perennial.runs import run_input, trials
+from perennial.runs import comparison, run_input, trials
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
 from perennial_cli import versions
@@ -85,6 +85,16 @@ def of(stack: Stack, run: str) -> dict[str, Any]:
     if not ended:
         raise CommandError(f"no run of {stack.name} has ended yet")
     return ended[0]
+
+
+def explained(stack: Stack, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the importances of its model's features, where it got so far that there are some."""
+    key, s3 = f"runs/{record['run_id']}/baselines/attribution/analysis.json", boto3.client("s3")
+    try:
+        body = s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
+    except s3.exceptions.NoSuchKey:
+        return dict(record)
+    return {**record, "importances": comparison.shares(json.loads(body))}
 
 
 def _require_id(run: str) -> None:

@@ -129,7 +129,7 @@ def _against(run: ReportedRun) -> Element | None:
     differences = [
         one
         for one in comparison.differences(run.champion, run.record)
-        if one.path.partition(".")[0] not in ("metrics", "status", "gate")
+        if one.path.partition(".")[0] not in ("metrics", comparison.SAME_ROWS, "status", "gate")
     ]
     rows: list[list[Content]] = [
         [text(one.path, MAX_PATH), text(comparison.readable(one.first)), text(comparison.readable(one.second))]
@@ -177,7 +177,7 @@ def _quality(run: ReportedRun) -> Element | None:
 
 
 def _importances(run: ReportedRun) -> Element | None:
-    shares, before = _shares(run.attribution), _shares(run.champion_attribution)
+    shares, before = comparison.shares(run.attribution), comparison.shares(run.champion_attribution)
     if not shares:
         return None
     rows: list[list[Content]] = []
@@ -191,15 +191,6 @@ def _importances(run: ReportedRun) -> Element | None:
     )
     made.set("class", "scroll shares")
     return section("What the answers rest on", made)
-
-
-def _shares(attribution: Mapping[str, Any] | None) -> dict[str, float]:
-    """Return the share of each feature in what a model's answers rest on; empty where nothing is known of it."""
-    explained: Mapping[str, Any] = ((attribution or {}).get("explanations") or {}).get("kernel_shap") or {}
-    of_score: Mapping[str, Any] = next(iter(explained.values()), {})
-    weights: Mapping[str, float] = of_score.get("global_shap_values") or {}
-    whole = sum(weights.values())
-    return {name: weight / whole for name, weight in weights.items()} if whole else {}
 
 
 def _tried(run: ReportedRun) -> Element | None:

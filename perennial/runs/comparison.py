@@ -18,7 +18,8 @@ LEFT_OUT = {
     "gate.candidate", "gate.champion",
     "configuration.algorithm.hyperparameters", "configuration.definition.hyperparameters",
 }  # fmt: skip
-_ORDER = ("metrics", "hyperparameters", "tuning", "ranges", *COMPARED)
+SAME_ROWS = "metrics on the same rows"
+_ORDER = (SAME_ROWS, "metrics", "importances", "hyperparameters", "tuning", "ranges", *COMPARED)
 MAX_SHOWN = 60
 
 
@@ -35,14 +36,19 @@ class Difference:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
-    """Return what differs between the records of two runs, the most important first, and each fact once."""
+    """Return what differs between the records of two runs, the most important first, and each fact once.
+
+    Where the model of the one was in service when that of the other was tested, both were measured on the same rows. A
+    record may have `importances`, of shares.
+    """
     first, second = (dict(_leaves("", _compared(record))) for record in (one, other))
     paths = dict.fromkeys([*first, *second])
     changed = [
         Difference(path, first.get(path), second.get(path)) for path in paths if first.get(path) != second.get(path)
     ]
     once = [each for place, each in enumerate(changed) if not any(_repeats(each, known) for known in changed[:place])]
-    return sorted([*once, *_files(one, other)], key=lambda each: _ORDER.index(each.path.partition(".")[0]))
+    every = [*_same_rows(one, other), *once, *_files(one, other)]
+    return sorted(every, key=lambda each: _ORDER.index(each.path.partition(".")[0]))
 
 
 def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +57,7 @@ def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
     own = ((configuration.get("definition") or {}).get("hyperparameters") or {}).get(algorithm, {})
     return {
         "metrics": record.get("metrics"),
+        "importances": record.get("importances"),
         "hyperparameters": trials.hyperparameters(record),
         "tuning": trials.search(record),
         "ranges": tuning.ranges(own),
@@ -74,6 +81,30 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from _leaves(path, {item["name"]: item for item in value})
     else:
         yield path, value
+
+
+def _same_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield the metrics of both models on the test rows of the run that has compared them."""
+    for tested, served, is_second in ((other, one, True), (one, other, False)):
+        if (tested.get("champion") or {}).get("RunId") == served["run_id"]:
+            measured = tested.get("metrics") or {}
+            before, after = measured.get("champion") or {}, measured.get("candidate") or {}
+            for name in (name for name in after if name in before and before[name] != after[name]):
+                pair = (before[name], after[name]) if is_second else (after[name], before[name])
+                yield Difference(f"{SAME_ROWS}.{name}", *pair)
+            return
+
+
+def shares(attribution: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return the share of each feature in what a model's answers rest on; empty where nothing is known of it.
+
+    attribution  analysis.json of the baseline of its features' contributions
+    """
+    explained: Mapping[str, Any] = ((attribution or {}).get("explanations") or {}).get("kernel_shap") or {}
+    of_score: Mapping[str, Any] = next(iter(explained.values()), {})
+    weights: Mapping[str, float] = of_score.get("global_shap_values") or {}
+    whole = sum(weights.values())
+    return {name: weight / whole for name, weight in weights.items()} if whole else {}
 
 
 def _files(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Difference]:

@@ -361,9 +361,13 @@ def explain(stack: StackName = None, as_json: AsJson = False) -> None:
 
 
 def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = False) -> None:
-    """Say what differs between two runs: metrics, hyperparameters, data, gate, configuration and code."""
+    """Say what differs between two runs: metrics, importances, data, gate, configuration and code.
+
+    Where the model of one was in service when that of the other was tested, the metrics of both on the same rows come
+    first.
+    """
     chosen = _stack(stack)
-    one, other = history.of(chosen, first), history.of(chosen, second)
+    one, other = (history.explained(chosen, history.of(chosen, run)) for run in (first, second))
     differences = comparison.differences(one, other)
     if as_json:
         show_json([difference.as_json() for difference in differences])

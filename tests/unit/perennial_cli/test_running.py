@@ -308,6 +308,25 @@ def test_compare_says_what_differs_and_nothing_else(stack) -> None:
     assert "do not differ" in perennial("compare", RUN, RUN).stdout
 
 
+@pytest.mark.parametrize("order", [(RUN, OTHER), (OTHER, RUN)])
+def test_compare_has_both_metrics_on_the_same_rows_and_what_the_answers_rest_on(stack, order) -> None:
+    measured = {"candidate": {"rmse": 2000.0, "mae": 1500.0}, "champion": {"rmse": 2300.0, "mae": 1500.0}}
+    served = {"RunId": RUN, "ModelName": f"cars-{RUN}", "EndpointConfigName": "c"}
+    records = {RUN: record(rmse=2345.6), OTHER: record(OTHER, rmse=2000.0, metrics=measured, champion=served)}
+    both = {RUN: {"make": 3.0, "doors": 1.0}, OTHER: {"make": 1.0, "doors": 1.0}}
+    for run, one in records.items():
+        stack.put(f"runs/{run}/run.json", json.dumps(one))
+        analysis = {"explanations": {"kernel_shap": {"label0": {"global_shap_values": both[run]}}}}
+        stack.put(f"runs/{run}/baselines/attribution/analysis.json", json.dumps(analysis))
+    differences = json.loads(perennial("compare", *order, "--json").stdout)
+    values = {item["path"]: (item["first"], item["second"]) for item in differences}
+    assert differences[0]["path"] == "metrics on the same rows.rmse"
+    expected = {"metrics on the same rows.rmse": (2300.0, 2000.0), "importances.make": (0.75, 0.5)}
+    for path, pair in expected.items():
+        assert values[path] == (pair if order == (RUN, OTHER) else pair[::-1])
+    assert "metrics on the same rows.mae" not in values, "it is the same"
+
+
 def test_compare_has_what_the_models_were_trained_with_and_each_fact_once_the_most_important_first() -> None:
     one, other = record(), record(OTHER, rmse=2000.0, tuning=TUNED, code={"hash": "other", "commit": "abc"})
     for each, threshold, depth in ((one, 3000.0, 6), (other, 2500.0, {"min": 2, "max": 8})):
