@@ -13,9 +13,11 @@ proxy integrations"; Lambda Developer Guide, "Lambda quotas".
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
+from localcloud.engine import api_logs
 from localcloud.engine.permissions.services import may_invoke
 from localcloud.engine.seams import Seams
 
@@ -102,10 +104,13 @@ def _make_execute_in_scope(original: Any) -> Any:
     async def execute_in_scope(
         request: JsonObject, api: str, stage: str, method: str, path: str, headers: JsonObject, body: bytes, *rest: Any
     ) -> Any:
+        began = time.monotonic()
         request["stage"] = apigateway.stages_for_api(api).get(stage)
         if request["stage"] and len(body or b"") > LARGEST_BODY_BYTES:
-            return _too_large()
-        return await original(request, api, stage, method, path, headers, body, *rest)
+            answer = _too_large()
+        else:
+            answer = await original(request, api, stage, method, path, headers, body, *rest)
+        return api_logs.answered(request, method, answer, began)
 
     return execute_in_scope
 

@@ -152,6 +152,7 @@ class _Server:
     def register(self) -> None:
         """Put this package's parts into MiniStack."""
         from localcloud.engine import (
+            api_logs,
             guard,
             permissions,
             persistence,
@@ -204,6 +205,7 @@ class _Server:
         queries.register()
         bucket_properties.register()
         kms_properties.register()
+        api_logs.register()
         model_package_groups.register(self._sagemaker.handle)
         ssm.register()
         readers.register()

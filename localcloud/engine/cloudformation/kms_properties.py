@@ -27,9 +27,14 @@ def register() -> None:
         "AWS::Lambda::Function": _keep_of_function,
     }
     for kind, keep in kinds.items():
-        handlers = provisioners._RESOURCE_HANDLERS[kind]
-        handlers["create"] = _after_create(handlers["create"], keep)
-        handlers["update"] = _after_update(handlers["update"], keep)
+        kept_by(kind, keep)
+
+
+def kept_by(kind: str, keep: Callable[[str, JsonObject], None]) -> None:
+    """Call this with the name and the properties of each resource of a kind that is made or updated."""
+    handlers = provisioners._RESOURCE_HANDLERS[kind]
+    handlers["create"] = _after_create(handlers["create"], keep)
+    handlers["update"] = _after_update(handlers["update"], keep)
 
 
 def _after_create(original: Any, keep: Callable[[str, JsonObject], None]) -> Any:

@@ -51,7 +51,7 @@ def write(execution: JsonObject, machine: JsonObject, event: JsonObject) -> None
     line = json.dumps(log_record(execution, event, with_data=bool(logging.get("includeExecutionData"))))
     for destination in logging.get("destinations") or []:
         arn = (destination.get("cloudWatchLogsLogGroup") or {}).get("logGroupArn", "")
-        _append(arn.removesuffix(":*").partition(":log-group:")[2], _stream(execution), line)
+        append(arn.removesuffix(":*").partition(":log-group:")[2], _stream(execution), line)
 
 
 def is_logged(level: str, event_type: str) -> bool:
@@ -80,8 +80,8 @@ def _stream(execution: JsonObject) -> str:
     return f"states/{execution['stateMachineArn'].rsplit(':', 1)[1]}/{started:%Y-%m-%d-%H-%M}/{execution['name'][:8]}"
 
 
-def _append(group_name: str, stream_name: str, line: str) -> None:
-    """Add a line to a log group; like Step Functions, go on when the group does not exist."""
+def append(group_name: str, stream_name: str, line: str) -> None:
+    """Add a line to a log group; like the services that write there, go on when the group does not exist."""
     group = cloudwatch_logs._log_groups.get(group_name)
     if group is None:
         return

@@ -135,3 +135,43 @@ def test_function_that_does_not_let_api_gateway_invoke_it_is_a_wrong_configurati
             FunctionName=served.function, StatementId="api", Action="lambda:InvokeFunction",
             Principal="apigateway.amazonaws.com", SourceArn=permission["Condition"]["ArnLike"]["AWS:SourceArn"],
         )  # fmt: skip
+
+
+def test_each_request_leaves_a_line_in_the_log_of_its_stage_as_its_format_says(served: Served) -> None:
+    """The stage is one of CloudFormation, as that of a stack is."""
+    cloud, group = served.cloud, f"/aws/apigateway/{unique('api')}"
+    logs, gateway = cloud.client("logs"), cloud.client("apigateway")
+    logs.create_log_group(logGroupName=group)
+    arn = f"arn:aws:logs:{cloud.region}:000000000000:log-group:{group}"
+    text = '{"status":"$context.status","error":"$context.error.responseType","path":"$context.resourcePath",'
+    text += (
+        '"apiKeyId":"$context.identity.apiKeyId","caller":"$context.identity.userArn","ms":"$context.responseLatency"}'
+    )
+    stage = {
+        "Type": "AWS::ApiGateway::Stage",
+        "Properties": {
+            "RestApiId": served.api,
+            "StageName": "logged",
+            "DeploymentId": gateway.get_deployments(restApiId=served.api)["items"][0]["id"],
+            "AccessLogSetting": {"DestinationArn": arn, "Format": text},
+        },
+    }
+    stack = unique("logged")
+    formation = cloud.client("cloudformation")
+    formation.create_stack(StackName=stack, TemplateBody=json.dumps({"Resources": {"Stage": stage}}))
+    formation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    plan = gateway.create_usage_plan(name=unique("plan"), apiStages=[{"apiId": served.api, "stage": "logged"}])["id"]
+    (key,) = (key["id"] for key in gateway.get_api_keys(includeValues=True)["items"] if key["value"] == served.key)
+    gateway.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
+    path = f"/_aws/execute-api/{served.api}/logged"
+    assert served.send(f"{path}/key", b'{"secret": 1}', **{"x-api-key": served.key})[0] == 200
+    assert served.send(f"{path}/key", b"{}")[0] == 403
+    (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+    assert "secret" not in str(events)
+    lines = [json.loads(event["message"]) for event in events]
+    assert [(line["status"], line["error"], line["apiKeyId"]) for line in lines] == [
+        ("200", "-", key),
+        ("403", "INVALID_API_KEY", "-"),
+    ]
+    assert {(line["path"], line["caller"], line["ms"].isdecimal()) for line in lines} == {("/key", "-", True)}
