@@ -166,7 +166,7 @@ def smoke(stack: StackName = None, section: EnvironmentName = None, as_json: AsJ
 def _answered_example(stack: Stack) -> tuple[Any, Any]:
     """Return an example of a record, and what the endpoint answers to it."""
     example = serving_api.example(stack)
-    (one,) = predictions.answers(stack.outputs["EndpointName"], [predictions.Record(1, example)])
+    (one,) = predictions.answers(stack.outputs["EndpointName"], [predictions.Record(1, example)], stack.hours)
     return example, one.answer
 
 
