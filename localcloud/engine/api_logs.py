@@ -77,5 +77,5 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def _key_id(headers: JsonObject) -> str:
-    shown = apigateway._header_ci(headers, "x-api-key")
-    return next((str(key["id"]) for key in apigateway._api_keys.values() if shown and key["value"] == shown), _UNKNOWN)
+    value = apigateway._header_ci(headers, "x-api-key")
+    return next((str(key["id"]) for key in apigateway._api_keys.values() if value and key["value"] == value), _UNKNOWN)
