@@ -5,8 +5,8 @@ Called by  EventBridge, "SageMaker Model Package State Change", of versions of t
 Starts     train_model with {"ModelVersion": ...}, where no run waits: after an approval that came late, and after the
            rejection of the version in service. It deploys the newest approved version, or says that there is none.
 
-A version that is rejected while its run works, which may be deploying it, is looked at when that run has ended. Then
-runs that wait with older versions end as well.
+A version that is rejected while its run works, which may be deploying it, is looked at when that run has ended, and so
+is one that was approved as the time of its run ended. Then runs that wait with older versions end as well.
 
 What the registry says now is what counts: events may come more than once, and in another order than the answers.
 What fails here is raised, so that Lambda tries again and then keeps the event in the dead-letter queue.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
@@ -60,7 +61,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tell the run that waits, if one does; else see to it that the newest approved version serves."""
     request = payloads.read(Request, event)
     ended = request.detail.get("executionArn")
-    arn = _brought_into_service(ended) if ended else request.detail["ModelPackageArn"]
+    arn = (_brought_into_service(ended) or _out_of_time(ended)) if ended else request.detail["ModelPackageArn"]
     described = model_versions.described(arn) if arn else None
     if described is None:
         answer = Answer(arn, None, "Nothing")
@@ -81,6 +82,16 @@ def _brought_into_service(execution_arn: str) -> str | None:
     return arn if is_its_own else None
 
 
+def _out_of_time(execution_arn: str) -> str | None:
+    """Return the version of a run that has ended unapproved: an answer at the last moment met a run that worked."""
+    answer = runs.answer(execution_arn) or {}
+    if answer.get("Decision") != "Train" or runs.status_of_execution(execution_arn) != work.NOT_APPROVED:
+        return None
+    known = runs.get(answer["RunId"])
+    version = model_versions.of_run(answer["RunId"], known["execution"]["started_at"]) if known else None
+    return version["arn"] if version else None
+
+
 def _follow(described: dict[str, Any], event_id: str) -> str:
     arn, status = described["ModelPackageArn"], described["ModelApprovalStatus"]
     if status not in (approval.APPROVED, approval.REJECTED):
@@ -88,7 +99,8 @@ def _follow(described: dict[str, Any], event_id: str) -> str:
     serving, newest = champion.version_arn(), model_versions.newest_approved()
     step = approval.follows(arn, status, serving, newest["arn"] if newest else None, works=_works(described))
     if step == "Deploy":
-        _deploy(newest["number"] if newest else described["ModelPackageVersion"], event_id)
+        number = newest["number"] if newest else described["ModelPackageVersion"]
+        _deploy(number, described.get("LastModifiedTime") or described["CreationTime"], event_id)
     return step
 
 
@@ -99,13 +111,13 @@ def _works(described: dict[str, Any]) -> bool:
     return bool(known) and runs.status_of_execution(known["execution"]["arn"]) == work.RUNNING  # type: ignore[index]
 
 
-def _deploy(number: int, event_id: str) -> None:
-    """Start the execution that deploys a version, once for each event."""
+def _deploy(number: int, answered_at: datetime, event_id: str) -> None:
+    """Start the execution that deploys a version, once for each answer, of which there may be several events."""
     document = {"Trigger": {"Type": "Registry", "Id": event_id}, "ModelVersion": number}
     try:
         client("stepfunctions").start_execution(
             stateMachineArn=settings.state_machine_arn,
-            name=f"version-{number}-{event_id}",
+            name=f"version-{number}-{answered_at:%Y%m%d%H%M%S%f}",
             input=json.dumps(document),
         )
     except ClientError as error:

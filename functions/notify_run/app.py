@@ -137,7 +137,7 @@ def _without_what_failed(closed: RunRecord) -> ModelVersion | None:
         not version
         or "deployment" in closed
         or version["status"] != approval.APPROVED
-        or closed["status"] not in (*work.FAILURES, "Aborted", "Rejected")
+        or closed["status"] not in (*work.FAILURES, "Aborted", "Rejected", "Superseded")
         or failure.get("state") in message.SERVES_ALREADY
     ):
         return version

@@ -49,7 +49,7 @@ class Answer:
 
 
 class VersionRejectedError(Exception):
-    """Somebody has rejected the version that is about to be deployed."""
+    """The registry does not approve the version that is about to be deployed, whoever has let the run go on."""
 
 
 @logger.inject_lambda_context
@@ -57,7 +57,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Take the turn, or answer who has it; then decide."""
     request = payloads.read(Request, event)
     run_id, serving = request.RunId, request.Champion
-    _require_not_rejected(request.Version)
+    _require_approved(request.Version)
     holder = _take_turn(request.DeploymentId or run_id, request.ExecutionArn)
     if holder:
         decision = turn.wait_for(holder)
@@ -74,13 +74,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return asdict(Answer(decision.turn, decision.reason, serving))
 
 
-def _require_not_rejected(version_arn: str | None) -> None:
-    """Raise VersionRejectedError when somebody has rejected what was approved, or never asked about."""
+def _require_approved(version_arn: str | None) -> None:
+    """Raise VersionRejectedError unless the registry approves a version: a token alone lets nothing serve."""
     described = model_versions.described(version_arn) if version_arn else None
-    if described and described["ModelApprovalStatus"] == approval.REJECTED:
-        raise VersionRejectedError(
-            f"version {described['ModelPackageVersion']}: {approval.rejected(described.get('ApprovalDescription'))}"
-        )
+    if version_arn is None or (described and described["ModelApprovalStatus"] == approval.APPROVED):
+        return
+    number = version_arn.rpartition("/")[2]
+    if described is None:
+        raise VersionRejectedError(f"version {number} was deleted from the model registry")
+    if described["ModelApprovalStatus"] == approval.REJECTED:
+        raise VersionRejectedError(f"version {number}: {approval.rejected(described.get('ApprovalDescription'))}")
+    raise VersionRejectedError(
+        f"version {number} is {described['ModelApprovalStatus']} in the model registry; expected {approval.APPROVED}"
+    )
 
 
 def _take_turn(run_id: str, execution_arn: str) -> work.Holder | None:

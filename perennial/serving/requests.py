@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from perennial.features.column import Column
@@ -60,12 +61,14 @@ class RecordContract:
         names = RequestNames(features.values(), others, ignore=definition["other_columns"] == "ignore")
         return cls(features, names)
 
-    def require(self, records: Sequence[Any]) -> None:
+    def require(self, records: Iterable[Any]) -> None:
         """Raise ProblemError, which names records and fields, unless each record keeps the contract."""
-        complaints = [complaint for number, record in enumerate(records, 1) for complaint in self._of(number, record)]
+        every = (complaint for number, record in enumerate(records, 1) for complaint in self._of(number, record))
+        complaints = list(islice(every, MOST_COMPLAINTS + 1))  # a body may hold a million
         if not complaints:
             return
-        more = f" (and {len(complaints) - 1:,} more)" if len(complaints) > 1 else ""
+        at_least = "at least " if len(complaints) > MOST_COMPLAINTS else ""
+        more = f" (and {at_least}{len(complaints) - 1} more)" if len(complaints) > 1 else ""
         errors = [complaint.as_json() for complaint in complaints[:MOST_COMPLAINTS]]
         raise ProblemError(HTTPStatus.BAD_REQUEST, f"{complaints[0]}{more}", members={"errors": errors})
 

@@ -1089,6 +1089,20 @@ def test_some_news_go_to_the_topic_that_is_named_or_else_to_that_of_the_stack(
     assert rendered(variables[variable], given) == (topic or OF_THE_STACK["AlertTopic"])
 
 
+def test_alarms_of_the_endpoint_can_ring_while_an_update_bakes_for_as_long_as_in_production() -> None:
+    """That of the model's quality speaks when a window of the monitor is judged."""
+    named = rendered(FUNCTIONS["CheckEndpointFunction"]["Environment"]["Variables"]["ROLLBACK_ALARMS"], OF_THE_STACK)
+    alarms = {
+        rendered(alarm["Properties"]["AlarmName"], OF_THE_STACK): alarm["Properties"] for alarm in ALARMS.values()
+    }
+    watched = [name for name in named.split(",") if not name.endswith("-model-quality")]
+    assert len(watched) == 3
+    baking = int(re.findall(r"BakingSeconds=(\d+)", (ROOT / "samconfig.toml").read_text())[-1])
+    for name in watched:
+        # CloudWatch has a minute's numbers when it has ended, and mostly in the next one.
+        assert (alarms[name]["EvaluationPeriods"] + 1) * alarms[name]["Period"] < baking, name
+
+
 def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
     service = botocore.session.get_session().get_service_model("sagemaker")
     for name, shape in (("VpcSubnetIds", "Subnets"), ("VpcSecurityGroupIds", "VpcSecurityGroupIds")):

@@ -24,11 +24,17 @@ def registry(answers):
 
     def says(status, reason=None, newest=None):
         described = {"ModelPackageArn": VERSION, "ModelPackageVersion": 3, "ModelApprovalStatus": status}
+        described |= {"CreationTime": 1_764_400_000, "LastModifiedTime": 1_764_447_861.25}
         described |= {"ModelPackageDescription": f"run {RUN}"}
         described |= {"ApprovalDescription": reason} if reason else {}
         answers("sagemaker", "DescribeModelPackage", (200, described))
         approved = [
-            {"ModelPackageArn": f"{GROUP}/{number}", "ModelPackageVersion": number, "ModelApprovalStatus": "Approved"}
+            {
+                "ModelPackageArn": f"{GROUP}/{number}",
+                "ModelPackageVersion": number,
+                "ModelApprovalStatus": "Approved",
+                "ModelPackageDescription": f"run {RUN}",
+            }
             for number in ([newest] if newest else [])
         ]
         answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": approved}))
@@ -76,7 +82,12 @@ def ask(aws, registry, mails, lambda_context, monkeypatch):
 def answer(aws, registry, lambda_context, monkeypatch):
     monkeypatch.setenv("STATE_MACHINE_ARN", MACHINE)
     app = load_function("answer_approval")
-    return lambda: app.handler(EVENT, lambda_context)
+
+    def call(event_id=EVENT["id"], ended=None):
+        detail = {"executionArn": ended} if ended else EVENT["detail"]
+        return app.handler({"id": event_id, "detail": detail}, lambda_context)
+
+    return call
 
 
 def bodies(requests):
@@ -189,9 +200,10 @@ def run(aws, answers):
     """The run that has registered the version has this status."""
     from perennial_aws import runs
 
-    def ended(status):
-        runs.put({"run_id": RUN, "execution": {"arn": EXECUTION_ARN}})
+    def ended(status, error=None):
+        runs.put({"run_id": RUN, "execution": {"arn": EXECUTION_ARN, "started_at": "2026-11-20T09:34:40.000Z"}})
         described = {"executionArn": EXECUTION_ARN, "stateMachineArn": MACHINE, "status": status, "startDate": 1}
+        described |= {"error": error} if error else {}
         answers("stepfunctions", "DescribeExecution", (200, described))
 
     ended("FAILED")
@@ -207,17 +219,43 @@ def test_an_approval_that_comes_late_starts_a_deployment_of_that_version(aws, an
     registry("Approved", newest=3)
     assert answer()["Done"] == "Deploy"
     (request,) = bodies(started)
-    assert (request["stateMachineArn"], request["name"]) == (MACHINE, "version-3-1-2")
+    assert (request["stateMachineArn"], request["name"]) == (MACHINE, "version-3-20251129202421250000")
     document = json.loads(request["input"])
     assert document == {"Trigger": {"Type": "Registry", "Id": "1-2"}, "ModelVersion": 3}
     run_input.execution_input(document)
 
 
 @matrix("People", "a version is approved twice, or its event comes twice", ends="Succeeded")
-def test_an_event_that_comes_twice_starts_one_deployment(aws, answer, registry, answers, run):
+def test_an_answer_of_which_there_are_several_events_starts_one_deployment(aws, answer, registry, answers, run):
     registry("Approved", newest=3)
-    answers("stepfunctions", "StartExecution", refusal("ExecutionAlreadyExists"))
+    started = answers("stepfunctions", "StartExecution", (200, {"executionArn": "arn", "startDate": 1}))
     assert answer()["Done"] == "Deploy"
+    first = bodies(started)[0]["name"]
+    again = answers("stepfunctions", "StartExecution", refusal("ExecutionAlreadyExists"))
+    assert answer("another-event")["Done"] == "Deploy"
+    assert [one["name"] for one in bodies(again)] == [first]
+
+
+def test_an_answer_that_came_as_the_time_of_its_run_ended_is_followed_at_the_end(aws, answer, registry, started, run):
+    from perennial_aws import runs
+
+    registry("Approved", newest=3)
+    runs.remember(EXECUTION_ARN, {"Decision": "Train", "RunId": RUN})
+    run("RUNNING")
+    assert answer()["Done"] == "Nothing"
+    run("FAILED", "ApprovalTimedOut")
+    assert answer(ended=EXECUTION_ARN)["Done"] == "Deploy"
+    assert json.loads(bodies(started)[0]["input"])["ModelVersion"] == 3
+
+
+@pytest.mark.parametrize("error", ["DeploymentFailed", "ModelAccuracyTooLow"])
+def test_the_version_of_a_run_that_ended_otherwise_is_not_brought_back(aws, answer, registry, started, run, error):
+    from perennial_aws import runs
+
+    registry("Approved", newest=3)
+    runs.remember(EXECUTION_ARN, {"Decision": "Train", "RunId": RUN})
+    run("FAILED", error)
+    assert (answer(ended=EXECUTION_ARN)["Done"], list(started)) == ("Nothing", [])
 
 
 @pytest.mark.parametrize(
@@ -281,7 +319,7 @@ def test_a_rejection_while_the_run_deploys_is_done_when_the_run_has_ended(aws, a
     run("SUCCEEDED")
     assert end()["Done"] == "Deploy"
     (request,) = bodies(started)
-    assert (request["name"], json.loads(request["input"])["ModelVersion"]) == ("version-2-2-3", 2)
+    assert (request["name"], json.loads(request["input"])["ModelVersion"]) == ("version-2-20251129202421250000", 2)
 
 
 def test_the_end_of_a_run_whose_version_serves_as_people_want_changes_nothing(aws, end, registry, started, run):

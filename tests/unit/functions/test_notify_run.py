@@ -313,13 +313,19 @@ def test_a_version_whose_run_failed_before_it_served_is_rejected_with_the_reason
     assert ", Rejected\n" in mails()[0][1]
 
 
+def test_a_version_that_was_superseded_after_its_approval_is_rejected(aws, worked, ended, notify, answers):
+    updates = registered(answers)
+    notify(ended("FAILED", "SupersededByNewerData", "newer data serve", states=("Reserve deployment",)))
+    (request,) = (json.loads(update.body) for update in updates)
+    assert (request["ModelApprovalStatus"], "newer data serve" in request["ApprovalDescription"]) == ("Rejected", True)
+
+
 @pytest.mark.parametrize(
     ("status", "error", "state", "approval"),
     [
         ("SUCCEEDED", None, "Clean up", "Approved"),
         ("FAILED", "KeyError", "Clean up", "Approved"),
         ("FAILED", "Ssm.SsmException", "Write parameter", "Approved"),
-        ("FAILED", "SupersededByNewerData", "Reserve deployment", "Approved"),
         ("FAILED", "ApprovalTimedOut", "Wait for approval", "PendingManualApproval"),
         ("ABORTED", None, "Wait for approval", "PendingManualApproval"),
     ],

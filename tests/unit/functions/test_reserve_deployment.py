@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.matrix.registry import matrix
-from tests.unit.conftest import EXECUTION_ARN, REGION, STACK, load_function
+from tests.unit.conftest import EXECUTION_ARN, REGION, STACK, load_function, refusal
 
 MINE, OTHER, CHAMPION = "20261120093440-1a2b", "20261120093441-2b3c", "20261119093440-0a1b"
 OTHER_ARN = EXECUTION_ARN.replace(":one", ":two")
@@ -158,6 +158,21 @@ def test_a_version_that_was_rejected_after_its_approval_is_not_deployed(aws, res
     described = {"ModelPackageVersion": 3, "ModelApprovalStatus": "Rejected", "ApprovalDescription": "biased"}
     answers("sagemaker", "DescribeModelPackage", (200, described))
     with pytest.raises(Exception, match="version 3: somebody has rejected it: biased"):
+        reserve(Version=VERSION)
+    assert aws.item("deployment") is None
+
+
+@pytest.mark.parametrize(
+    ("described", "why"),
+    [
+        ((200, {"ModelPackageVersion": 3, "ModelApprovalStatus": "PendingManualApproval"}), "expected Approved"),
+        (refusal("ValidationException", "ModelPackage arn does not exist."), "version 3 was deleted"),
+    ],
+    ids=["nobody has approved it, or not any more", "it is gone"],
+)
+def test_a_token_alone_lets_no_version_serve(aws, reserve, answers, described, why):
+    answers("sagemaker", "DescribeModelPackage", described)
+    with pytest.raises(Exception, match=why):
         reserve(Version=VERSION)
     assert aws.item("deployment") is None
 

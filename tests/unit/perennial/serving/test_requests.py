@@ -1,6 +1,7 @@
 """Records of a request: what shapes a body may have, and what is said of a record that breaks the definition."""
 
 import json
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -93,9 +94,15 @@ def test_what_is_no_object_is_one_complaint() -> None:
     assert complaint[2].startswith("an object with mileage, ")
 
 
-def test_of_many_complaints_some_are_named_and_all_counted() -> None:
-    with pytest.raises(ProblemError, match=r"record 1, field 'mileage': .* \(and 799 more\)") as refused:
-        RecordContract.from_definition(CARS).require([{}] * 100)
+def test_of_many_complaints_some_are_named_and_no_more_are_looked_for() -> None:
+    """A body of 6 MB may hold three million empty records, whose complaints no function has the memory for."""
+
+    def records() -> Iterator[dict[str, Any]]:
+        yield from [{}] * 10
+        raise AssertionError("another record is looked at")
+
+    with pytest.raises(ProblemError, match=r"record 1, field 'mileage': .* \(and at least 20 more\)") as refused:
+        RecordContract.from_definition(CARS).require(records())
     assert len(refused.value.document["errors"]) == MOST_COMPLAINTS
     assert len(json.dumps(refused.value.document)) < 4000
 
