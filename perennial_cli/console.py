@@ -38,6 +38,11 @@ def _notices() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def is_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def safe(text: str) -> str:
     """Return a text of others without what a terminal would obey."""
     return "\n".join(printable(line, LONGEST_LINE) for line in text.split("\n"))

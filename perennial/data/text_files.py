@@ -34,7 +34,7 @@ OTHER_FORMATS = {
     b"ARROW1": "Arrow IPC",
 }
 EXPECTED = "expected CSV or JSON lines (also gzip), or Parquet"
-WITH_CONTROLS = ("latin-1", "iso-8859-15")  # where Windows has characters, they have what no text holds
+WITH_CONTROLS = ("latin-1", "iso-8859-")  # where Windows has characters, they have what no text holds
 _CONTROLS = re.compile(rb"[\x80-\x9f]")
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _JSON = re.compile(rb'\s*(\{\s*["}]|\[\s*["{\]])')  # what JSON begins with
@@ -161,7 +161,7 @@ class TextFile:
 
     def _look_for_controls(self, block: bytes) -> None:
         """Raise FileError for characters of Windows in a file that is declared to have none, unless it may be UTF-8."""
-        if self._encoding in WITH_CONTROLS and self._control is None and (control := _CONTROLS.search(block)):
+        if self._encoding.startswith(WITH_CONTROLS) and self._control is None and (control := _CONTROLS.search(block)):
             meant = control[0].decode("cp1252", "replace")
             line = self._lines + block.count(b"\n", 0, control.start()) + 1
             what = f"byte {control[0]!r} at position {self._position - len(block) + control.start()} (line {line})"

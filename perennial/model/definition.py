@@ -161,8 +161,9 @@ class ColumnDefinition(Strict):
 
 
 TextEncoding = Literal[
-    "utf-8", "latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "utf-16", "utf-16-le", "utf-16-be", "shift_jis",
-    "gb18030", "euc_kr",
+    "utf-8", "cp1252", "utf-16", "utf-16-le", "utf-16-be", "cp1251", "cp1250", "iso-8859-15", "iso-8859-2", "cp1253",
+    "cp1254", "cp1257", "iso-8859-5", "iso-8859-7", "iso-8859-9", "koi8-r", "koi8-u", "cp866", "cp850", "shift_jis",
+    "cp932", "euc_jp", "euc_kr", "cp949", "big5", "gb18030", "latin-1",
 ]  # fmt: skip
 _ENCODINGS = {codecs.lookup(name).name: name for name in get_args(TextEncoding)} | {"utf-8-sig": "utf-8"}
 

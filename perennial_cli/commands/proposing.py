@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,9 @@ from perennial.model.folder import FEATURES
 from perennial.words import number
 from perennial_cli import project
 from perennial_cli.commands.options import AsJson, Yes
-from perennial_cli.console import CommandError, notice, pairs, show, show_json, warn, working
+from perennial_cli.console import CommandError, is_terminal, notice, pairs, show, show_json, warn, working
 from perennial_cli.proposal import document, names, target
+from perennial_cli.proposal.target import NameGuess
 from perennial_cli.proposal.texts import read_texts
 from perennial_cli.quick_fit import beside, import_lean
 
@@ -60,10 +60,14 @@ def init(
             import_lean()
         texts = read_texts(files)
         columns = document.columns_of(texts)
-    guess, why = target.guess_name(columns) if target_column is None else (target_column, "named by --target")
-    if target_column is None and not yes and not as_json and sys.stdin.isatty():
-        guess, why = typer.prompt("Which column is to be predicted?", default=guess, err=True), "named when asked"
-    proposal = document.Proposal.of(model, texts, columns, target.as_target(guess, columns, why))
+    chosen = NameGuess(target_column, "named by --target") if target_column else target.guess_name(columns)
+    if not target_column and not yes and not as_json and is_terminal():
+        if chosen.doubt:
+            notice(f"the target is {chosen.evidence}, and {chosen.doubt}")
+        answer = typer.prompt("Which column is to be predicted?", default=chosen.name, err=True)
+        chosen = NameGuess(answer, "named when asked")
+    predicted = target.as_target(chosen.name, columns, chosen.evidence, chosen.doubt)
+    proposal = document.Proposal.of(model, texts, columns, predicted)
     with working("measuring") as step:
         proposal, measured = document.measured(proposal, project.models(), step)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from perennial_cli import stacks as known
 from perennial_cli.account import say_whom
 from perennial_cli.commands import options
 from perennial_cli.commands.options import AsJson, StackName, Yes
-from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table, working
+from perennial_cli.console import FAILED, CommandError, is_terminal, notice, pairs, show, show_json, table, working
 from perennial_cli.stacks import Stack
 
 NO_DATA = "NoData"
@@ -201,7 +201,7 @@ def delete(
 
 def _confirmed(stack: str, whom: str) -> bool:
     """Ask the person at the terminal. Raises DeletionError where there is none."""
-    if not _is_terminal():
+    if not is_terminal():
         raise delete_stack.DeletionError(
             "nothing was deleted: there is no terminal to ask for the stack's name. To delete "
             f"{stack} all the same: --yes"
@@ -210,7 +210,3 @@ def _confirmed(stack: str, whom: str) -> bool:
         f"Delete {stack} in {whom} and what serves with it? Type its name", default="", show_default=False, err=True
     )
     return answer == stack
-
-
-def _is_terminal() -> bool:
-    return sys.stdin.isatty()

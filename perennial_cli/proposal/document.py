@@ -71,7 +71,9 @@ class Proposal:
     @property
     def doubts(self) -> list[str]:
         """What is not understood, or may be wrong."""
-        listed = [f"{guess.name}: {doubt}" for guess in self.all_columns for doubt in guess.doubts]
+        listed = [*self.texts.doubts]
+        listed += [f"{guess.name}: {doubt}" for guess in self.all_columns for doubt in guess.doubts]
+        listed += [f"target: {self.target.doubt}"] if self.target.doubt else []
         listed += [f"split: {doubt}" for doubt in self.split.doubts]
         return [*listed, *(f"{problem} (the row is put aside)" for problem in self.texts.broken[:5])]
 
@@ -253,7 +255,7 @@ def _form(texts: Texts) -> Iterator[str]:
         **({"delimiter": texts.form.delimiter} if texts.form.delimiter else {}),
     }
     if declared:
-        yield f"files: {_flow(declared)}  # no byte order mark says so, and as UTF-8 it is no text"[:WIDTH]
+        yield f"files: {_flow(declared)}{'  # a guess: see above' if 'encoding' in declared else ''}"
     if texts.index:
         names = ", ".join(quoted(name) for name in texts.index)
         yield f"# Passed over as row numbers: {names}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from perennial.features.values import DataError
@@ -12,20 +12,19 @@ from perennial.words import quoted, spelling
 from perennial_cli.proposal.columns import ColumnGuess
 from perennial_cli.proposal.values import read_as
 
-# Names that people give what they want to know: of classes, and of what is a number.
+CLEAR = 3  # from which on a name says by itself that it is the target
+# Names that people give what they want to know, with what they say: of anything, of classes alone, of numbers alone.
+_OF_ANY = ((5, re.compile(r"(^|_)(target|label|outcome)(_|$)")),)
 _OF_CLASSES = (
-    re.compile(
-        r"(^|_)(target|label|outcome|y|churn(ed)?|attrition|exited|default(ed)?|fraud|survived|diagnosis|malignant)(_|$)"
-    ),
-    re.compile(r"(^|_)(class|result|response|left|approved|status|species|category|grade)(_|$)"),
+    (4, re.compile(r"(^|_)(churn(ed)?|attrition|exited|default(ed)?|fraud|survived|diagnosis|malignant)(_|$)")),
+    (3, re.compile(r"(^|_)(class|species|result|response|left|approved)(_|$)")),
+    (2, re.compile(r"(^|_)(status|category|grade)(_|$)")),
 )
 _OF_NUMBERS = (
-    re.compile(r"(^|_)(target|label|outcome|y)$"),
-    re.compile(r"(^|_)(price|cost|salary|income|amount|revenue|rent|charges|premium)$"),
-    re.compile(
-        r"(^|_)(price|cost|salary|amount|revenue|score|value|quality|demand|sales|strength|mpg|yield|medv)(_|$)"
-    ),
+    (3, re.compile(r"(^|_)(price|cost|salary|income|amount|revenue|rent|charges|premium|medv|mpg)$")),
+    (2, re.compile(r"(^|_)(price|cost|salary|amount|revenue|score|value|quality|demand|sales|strength|yield)(_|$)")),
 )
+_Y, _LONE = 4, {"x", "z"}  # beside which `y` is a place or a length
 
 
 METRICS = {"regression": "rmse", "binary_classification": "auc", "multiclass_classification": "accuracy"}
@@ -41,29 +40,55 @@ class TargetGuess:
     """The column that is predicted.
 
     evidence  why it is this one
+    doubt     why it may be another one
     """
 
     column: ColumnGuess
     problem: str
     metric: str
     evidence: str
+    doubt: str = ""
 
 
-def guess_name(guesses: Sequence[ColumnGuess]) -> tuple[str, str]:
-    """Return the likeliest target and why. Raises TargetError: no column can be one."""
+@dataclass(frozen=True)
+class NameGuess:
+    """The likeliest target.
+
+    evidence  why it is this one
+    doubt     why it may be another one; empty where the name is clear
+    """
+
+    name: str
+    evidence: str
+    doubt: str = ""
+
+
+def guess_name(guesses: Sequence[ColumnGuess]) -> NameGuess:
+    """Return the likeliest target. Raises TargetError: no column can be one."""
     able = [guess for guess in guesses if _problem(guess) and (guess.is_feature or guess.type == "boolean")]
     if not able:
         raise TargetError("no column can be predicted: expected one of numbers, or of few different values")
-    of_classes = [guess for guess in able if _problem(guess) != "regression"]
-    classes = [[guess for guess in of_classes if pattern.search(guess.name)] for pattern in _OF_CLASSES]
-    named = [[guess for guess in able if pattern.search(guess.name)] for pattern in _OF_NUMBERS]
-    for likely in (*classes, *named):
-        if likely:
-            return likely[-1].name, "guessed by its name"
-    return able[-1].name, "guessed, as the last column that can be predicted"
+    names = {guess.name for guess in guesses}
+    says = {guess.name: _says(guess, names) for guess in able}
+    best = max(reversed(able), key=lambda guess: says[guess.name]).name  # of equals the last
+    others = [name for name, much in says.items() if name != best and much >= max(1, says[best] - 1)]
+    evidence = "guessed by its name" if says[best] else "guessed, as the last column that can be predicted"
+    if others:
+        return NameGuess(best, evidence, f"it may as well be {' or '.join(others)}: --target names it")
+    if says[best] < CLEAR:
+        return NameGuess(best, evidence, "no name says what is to be predicted: --target names it")
+    return NameGuess(best, evidence)
 
 
-def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str) -> TargetGuess:
+def _says(guess: ColumnGuess, names: Set[str]) -> int:
+    """Return how much a name says that it is the target."""
+    patterns = (*_OF_ANY, *(_OF_NUMBERS if _problem(guess) == "regression" else _OF_CLASSES))
+    if guess.name == "y" and not names & _LONE:
+        return _Y
+    return max((much for much, pattern in patterns if pattern.search(guess.name)), default=0)
+
+
+def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str, doubt: str = "") -> TargetGuess:
     """Return a column as what is predicted. Raises TargetError: there is no such column, or it cannot be."""
     by_name = {spelling(one): guess for guess in guesses for one in (guess.header, guess.name)}
     guess = by_name.get(spelling(name))
@@ -82,7 +107,7 @@ def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str) -> Targe
     column = replace(
         column, fields={key: value for key, value in column.fields.items() if key not in ("nullable", "feature")}
     )
-    return TargetGuess(column, problem, METRICS[problem], evidence)
+    return TargetGuess(column, problem, METRICS[problem], evidence, doubt)
 
 
 def _problem(guess: ColumnGuess) -> str | None:

@@ -13,13 +13,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import IO, get_args
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from charset_normalizer import from_bytes
 
 from perennial.data.csv_files import DELIMITERS
 from perennial.data.file_form import FileForm
@@ -28,12 +28,11 @@ from perennial.data.header import FileError
 from perennial.data.text_files import BLOCK_BYTES, PARQUET, BinaryFile, TextFile
 from perennial.features.column import Column
 from perennial.features.column_names import is_index
-from perennial.model.definition import TextEncoding
 from perennial.words import quoted
+from perennial_cli.proposal import encodings
 
 LINES_LOOKED_AT = 200
 RARE_DELIMITERS = "^~: "
-ENCODINGS: tuple[str, ...] = tuple(name for name in get_args(TextEncoding) if name != "utf-8")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Texts:
     absent    for a column that not every file has: those that do not
     index     nameless columns and row numbers, which runs pass over
     broken    rows that are none, with the first problem
+    doubts    what is not sure about the files themselves
     """
 
     columns: dict[str, pa.StringArray]
@@ -53,6 +53,7 @@ class Texts:
     absent: dict[str, list[str]] = field(default_factory=dict)
     index: Sequence[str] = ()
     broken: Sequence[str] = ()
+    doubts: Sequence[str] = ()
 
 
 def read_texts(paths: Sequence[Path]) -> Texts:
@@ -85,6 +86,7 @@ def read_texts(paths: Sequence[Path]) -> Texts:
         {name: without for name, without in absent.items() if without},
         [name for name in names if is_index(name)],
         broken,
+        [] if form.encoding == "utf-8" else [_doubt(path) for path in paths],
     )
 
 
@@ -136,7 +138,7 @@ def form_of(path: Path) -> FileForm:
     """Return how a file's text is read: what a definition would have to say of it. Raises FileError."""
     if _is_parquet(path):
         return FileForm(other_columns="ignore")
-    form = FileForm(_encoding(path), None, "ignore")
+    form = FileForm(_encodings(path)[0], None, "ignore")
     head = _head(path, form)
     if head.text.lstrip().startswith("{") or head.separator:
         return form
@@ -144,29 +146,35 @@ def form_of(path: Path) -> FileForm:
     return replace(form, delimiter=None if delimiter in DELIMITERS else delimiter)
 
 
-def _encoding(path: Path) -> str:
-    """Return the first encoding in which the whole file is text: UTF-8 (or what its mark says), else the likeliest."""
+def _encodings(path: Path) -> Sequence[str]:
+    """Return UTF-8, or else the two likeliest encodings in which the whole file is text. Raises FileError: in none."""
     utf_8 = _failure(path, "utf-8")
     if utf_8 is None:
-        return "utf-8"
+        return ["utf-8"]
+    likely = encodings.likely(_beginning(path))
+    others = (name for name in encodings.ENCODINGS if name not in likely and not name.startswith("utf-16"))
+    able = (name for name in (*likely, *others) if _failure(path, name) is None)
+    chosen = list(islice(able, 2))
+    if not chosen:
+        raise utf_8
+    return chosen
+
+
+def _doubt(path: Path) -> str:
+    """Return that the encoding of a file is a guess, and what it makes of the text."""
+    names, beginning = _encodings(path), _beginning(path)
+    texts = [", ".join(map(quoted, encodings.words(beginning.decode(name, "replace")))) for name in names]
+    has = f", in which it has {texts[0]}" if texts[0] else ""
+    other = f". As {names[1]} it would have {texts[1]}" if len(names) > 1 and texts[1] != texts[0] else ""
+    return (
+        f"the encoding of {path.name} is a guess: it has no mark that says it, and is no UTF-8. It is taken for "
+        f"{names[0]}{has}{other}. If that is wrong, name the encoding under `files`, or save the file as UTF-8"
+    )
+
+
+def _beginning(path: Path) -> bytes:
     with _open(path) as file:
-        head = file.read(BLOCK_BYTES)
-    guesses = [guess.encoding for guess in from_bytes(head, cp_isolation=_known_to_library())]
-    names: dict[str, str] = {name.replace("-", "_"): name for name in ENCODINGS}
-    likely: list[str] = [names[guess] for guess in guesses if guess in names]
-    if likely and head.decode(likely[0], "replace") == head.decode("cp1252", "replace"):
-        likely = ["cp1252"]  # the most usual of those that say the same
-    candidates: list[str] = [*likely, "cp1252", *ENCODINGS]
-    for name in dict.fromkeys(candidates):
-        if name.startswith("utf-16") and name not in likely:
-            continue
-        if _failure(path, name) is None:
-            return name
-    raise utf_8
-
-
-def _known_to_library() -> list[str]:
-    return ["utf_16_le", "utf_16_be", "cp1252", "cp1250", "cp1251", "shift_jis", "gb18030", "euc_kr"]
+        return file.read(BLOCK_BYTES)
 
 
 def _failure(path: Path, encoding: str) -> FileError | None:

@@ -29,7 +29,7 @@ def test_without_a_terminal_it_says_how_to_confirm(aws, deleted: list[str]) -> N
 def test_at_a_terminal_it_asks_for_the_name(
     aws, deleted: list[str], monkeypatch: pytest.MonkeyPatch, typed: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr("perennial_cli.commands.stacks._is_terminal", lambda: True)
+    monkeypatch.setattr("perennial_cli.commands.stacks.is_terminal", lambda: True)
     ended = perennial("delete", "cars", typed=typed)
     assert "Delete cars in AWS, account 123456789012, region eu-west-1 and what serves with it?" in ended.stderr
     assert ended.exit_code == (0 if expected else 1)

@@ -232,6 +232,47 @@ def test_the_encoding_is_declared_where_no_mark_says_it(tmp_path: Path, body: by
     assert first[0].as_py().startswith(("Zoë", "Москва"))
 
 
+TEXTS = {
+    "koi8-r": "Иван Петров;Нижний Новгород;улица Ленина;квартира",
+    "cp866": "Мария Смирнова;Екатеринбург;цена;город",
+    "iso-8859-5": "Иван Петров;Нижний Новгород;улица Ленина;квартира",
+    "iso-8859-2": "świeca;Częstochowa;źródło;powierzchnia użytkowa;Śląsk",
+    "cp1250": "świeca;Częstochowa;źródło;powierzchnia użytkowa;Śląsk",
+    "cp1252": "Génération;École;Besançon;prénom;Noël;où",
+    "cp850": "Müller;Köln;Straße;Größe;Düsseldorf",
+    "cp1253": "Γιώργος;Αθήνα;Θεσσαλονίκη;διαμέρισμα;ημερομηνία",
+    "cp1254": "Ağaç;İstanbul;çığ;Eskişehir;müşteri",
+    "big5": "產品甲;臺北市;高雄市信義區;客戶名稱",
+    "gb18030": "产品;北京市;相机;客户名称",
+    "shift_jis": "製品;東京都;カメラ;お客様",
+    "euc_jp": "製品;東京都;カメラ;お客様",
+    "euc_kr": "제품;서울;카메라;고객",
+}
+
+
+@pytest.mark.parametrize("encoding", TEXTS)
+def test_an_encoding_that_nobody_says_is_guessed_and_said_to_be_a_guess(tmp_path: Path, encoding: str) -> None:
+    rows = "".join(f"{text};{number}\n" for number in range(50) for text in TEXTS[encoding].split(";"))
+    (tmp_path / "file.csv").write_bytes(("name;size\n" + rows).encode(encoding))
+    texts = read_texts([tmp_path / "file.csv"])
+    assert texts.columns["name"].unique().to_pylist() == TEXTS[encoding].split(";")
+    (doubt,) = texts.doubts
+    first = next(word for word in TEXTS[encoding].replace(" ", ";").split(";") if not word.isascii())
+    assert f"It is taken for {texts.form.encoding}, in which it has '{first}'" in doubt
+
+
+def test_of_two_encodings_that_a_text_may_be_in_the_other_is_shown_as_well(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_bytes(("name;size\n" + "Győr;1\nszűrő;2\n" * 30).encode("cp1250"))
+    (doubt,) = read_texts([tmp_path / "file.csv"]).doubts
+    assert "'Gyõr', 'szûrõ'. As cp1250 it would have 'Győr', 'szűrő'. If that is wrong" in doubt
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_an_encoding_that_a_file_says_itself_is_no_guess(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "file.csv").write_text("größe\nzwölf\n", encoding=encoding)
+    assert read_texts([tmp_path / "file.csv"]).doubts == []
+
+
 @pytest.mark.parametrize(("delimiter", "declared"), [(",", None), (";", None), ("\t", None), ("|", None), ("^", "^")])
 def test_a_delimiter_is_declared_where_runs_do_not_look_for_it(
     tmp_path: Path, delimiter: str, declared: str | None
@@ -284,14 +325,47 @@ def guesses(**columns: list[str]) -> list[ColumnGuess]:
 
 def test_a_target_is_guessed_by_its_name_and_else_the_last_column() -> None:
     numbers = ["1", "2", "4"]
-    assert target.guess_name(guesses(price=numbers, y=numbers, x=numbers))[0] == "y"
-    assert (
-        target.guess_name(guesses(salary_rise=numbers, Attrition=["Yes", "No", "No"], age=numbers))[0] == "salary_rise"
-    )
-    assert target.guess_name(guesses(rise=numbers, attrition=["Yes", "No", "No"], age=numbers))[0] == "attrition"
-    classes = {"attrition": ["Yes", "No", "No"], "marital_status": ["Single", "Married", "Divorced"]}
-    assert target.guess_name(guesses(**classes))[0] == "attrition"
-    assert target.guess_name(guesses(first=numbers, second=numbers))[0] == "second"
+    answers, words = ["Yes", "No", "No"], ["Single", "Married", "Divorced"]
+    for columns, name, doubt in (
+        ({"carat": numbers, "price": numbers, "x": numbers, "y": numbers, "z": numbers}, "price", ""),
+        ({"x1": numbers, "y": numbers, "x2": numbers}, "y", ""),
+        ({"rise": numbers, "attrition": answers, "age": numbers}, "attrition", ""),
+        ({"attrition": answers, "marital_status": words}, "attrition", ""),
+        ({"price": numbers, "category": words, "area": numbers}, "price", "it may as well be category: "),
+        ({"price": numbers, "cost": numbers, "age": numbers}, "cost", "it may as well be price: "),
+        ({"price": numbers, "label": words}, "label", ""),
+        ({"salary_rise": numbers, "age": numbers}, "salary_rise", "no name says what is to be predicted: "),
+        ({"first": numbers, "second": numbers}, "second", "no name says what is to be predicted: "),
+    ):
+        guess = target.guess_name(guesses(**columns))
+        assert (guess.name, guess.doubt) == (name, f"{doubt}--target names it" if doubt else ""), columns
+
+
+@pytest.mark.parametrize(("typed", "chosen"), [("\n", "cost"), ("price\n", "price")])
+def test_at_a_terminal_it_asks_what_is_to_be_predicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, chosen: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("perennial_cli.commands.proposing.is_terminal", lambda: True)
+    rows = "".join(f"{number},{100 + 3 * number},{50 + number % 7 * number}\n" for number in range(200))
+    (tmp_path / "parts.csv").write_text("length,price,cost\n" + rows)
+    ended = perennial("init", "parts.csv", typed=typed)
+    assert ended.exit_code == 0, ended.stderr
+    assert "it may as well be price: --target names it" in ended.stderr
+    assert "Which column is to be predicted? [cost]:" in ended.stderr
+    assert f"target      {chosen}, named when asked" in ended.stdout
+
+
+def test_a_target_that_may_be_another_is_a_doubt_where_nobody_can_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{number},{100 + 3 * number},{50 + number % 7 * number}\n" for number in range(200))
+    (tmp_path / "parts.csv").write_text("length,price,cost\n" + rows)
+    doubts = json.loads(perennial("init", "parts.csv", "--json").stdout)["doubts"]
+    assert "target: it may as well be price: --target names it" in doubts
+    text = (tmp_path / "models/parts/model.yaml").read_text()
+    assert "# * target: it may as well be price: --target names it" in text
 
 
 def test_two_words_are_a_class_and_the_rarer_one_is_asked_for() -> None:

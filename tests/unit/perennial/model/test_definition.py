@@ -822,9 +822,9 @@ def test_encodings_have_all_names_that_python_knows(spelled, name):
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
-        ("files: {encoding: utf7}", "files.encoding: got 'utf7'; allowed: 'utf-8', 'latin-1'"),
+        ("files: {encoding: utf7}", "files.encoding: got 'utf7'; allowed: 'utf-8', 'cp1252'"),
         ('files: {encoding: "a\\0b"}', "files.encoding: got"),
-        ("files: {encoding: 1252}", "files.encoding: got 1252; allowed: 'utf-8', 'latin-1'"),
+        ("files: {encoding: 1252}", "files.encoding: got 1252; allowed: 'utf-8', 'cp1252'"),
         ("encoding: cp1252", 'encoding: unknown key; write files: {encoding: "cp1252"}'),
         (
             "files: {other_columns: ignore}",
