@@ -66,18 +66,37 @@ def test_the_notebook_about_data_runs_whole_without_a_stack() -> None:
     assert "rows that are put aside of the file with slips: 3" in ran.stdout
 
 
-def exported(folder: Path) -> dict[str, Any]:
-    """What an MLflow server with a file store holds after runs were exported twice."""
-    assert PYTHON.exists(), MISSING
-    program = [str(PYTHON), str(ROOT / "tests/integration/export_to_mlflow.py"), str(folder)]
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """MLflow's own server with a file store in a folder."""
+    port = free_port()
+    stores = ["--backend-store-uri", str(folder / "store"), "--artifacts-destination", str(folder / "artefacts")]
+    program = [str(PYTHON), "-m", "mlflow", "server", *stores, "--port", str(port), "--workers", "1"]
+    environ = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with started(program, folder / "log", **environ):
+        uri = f"http://127.0.0.1:{port}"
+        wait_for(lambda: status(f"{uri}/health") == 200, f"MLflow; {folder / 'log'}", SECONDS)
+        yield uri
+    assert status(f"{uri}/health") is None
+
+
+def exported(uri: str) -> dict[str, Any]:
+    """What an MLflow server answers after runs were exported twice."""
+    program = [str(PYTHON), str(ROOT / "tests/integration/export_to_mlflow.py"), uri]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert ran.returncode == 0, ran.stderr[-6000:]
     return dict(json.loads(ran.stdout))
 
 
+def stored(run: Path, kind: str) -> dict[str, str]:
+    """What the file store of MLflow holds of a run: a file a name; of a metric the lines `time value step`."""
+    return {str(path.relative_to(run / kind)): path.read_text() for path in (run / kind).rglob("*") if path.is_file()}
+
+
 def test_runs_are_in_mlflow_once_however_often_they_are_exported(tmp_path: Path) -> None:
-    there = exported(tmp_path)
+    with mlflow_server(tmp_path) as uri:
+        there = exported(uri)
     first, again = there["ids"]
     assert {name: again[name] for name in first} == first
     assert sorted(there["runs"]) == ["a", "b", "c"]
@@ -85,9 +104,13 @@ def test_runs_are_in_mlflow_once_however_often_they_are_exported(tmp_path: Path)
         "a": "FINISHED", "b": "FAILED", "c": "FINISHED",
     }  # fmt: skip
     assert there["histories"] == {"a": [2000.0, 1999.0], "b": [5000.0], "c": [2100.0]}
-    run = there["runs"]["a"]
-    assert run["metrics"] == {"rmse": 1999.0, "training.validation:rmse": 2.5, "duration_seconds": 8.0}
-    assert run["params"] == {"algorithm": "xgboost", "hyperparameters.eta": "0.1"}
-    assert run["tags"]["perennial.data.files"] == "s3://bucket/raw/a.csv?versionId=v1"
-    assert run["tags"]["mlflow.source.git.commit"] == "abc"
-    assert there["artefacts"]["a"] == ["report.html", "run.json"]
+    (run,) = (tmp_path / "store").glob(f"*/{again['a']}")
+    assert {name: text.split("\n")[-2].split()[1] for name, text in stored(run, "metrics").items()} == {
+        "rmse": "1999.0", "training.validation:rmse": "2.5", "duration_seconds": "8.0",
+    }  # fmt: skip
+    assert stored(run, "params") == {"algorithm": "xgboost", "hyperparameters.eta": "0.1"}
+    assert stored(run, "tags")["perennial.data.files"] == "s3://bucket/raw/a.csv?versionId=v1"
+    assert stored(run, "tags")["mlflow.source.git.commit"] == "abc"
+    (artefacts,) = (tmp_path / "artefacts").glob(f"*/{again['a']}/artifacts")
+    assert (artefacts / "report.html").read_text() == "<html>runs/a/report.html</html>"
+    assert json.loads((artefacts / "run.json").read_text())["metrics"]["candidate"] == {"rmse": 1999.0}
