@@ -11,13 +11,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from perennial_cli.console import FAILED
+
 EPILOG = (
     "Exit codes: 0 done; 1 failed, or the answer is no (a run failed, a model was rejected, a file cannot be used); "
     "2 wrong use; 130 interrupted."
 )
 
-
-FAILED = 1
 _WRONG_USE: Any = typer.BadParameter.__base__  # UsageError, for which Typer has no public name
 TYPERS_OWN = (typer.Exit, typer.Abort, _WRONG_USE)
 
@@ -26,7 +26,7 @@ TYPERS_OWN = (typer.Exit, typer.Abort, _WRONG_USE)
 class Entry:
     """A command whose module is imported when it is called: who wants the list of them does not wait for all.
 
-    place     of its function, or of the group, below perennial_cli.commands
+    place     of its function, or of the group
     summary   the first line of its help
     settings  of its context
     """
@@ -37,8 +37,8 @@ class Entry:
 
     def loaded(self, name: str) -> Any:
         """Return the command as Typer makes it of its function."""
-        module, _, attribute = self.place.partition(".")
-        wanted = getattr(importlib.import_module(f"perennial_cli.commands.{module}"), attribute)
+        module, _, attribute = self.place.rpartition(".")
+        wanted = getattr(importlib.import_module(module), attribute)
         if not isinstance(wanted, typer.Typer):
             function, wanted = wanted, typer.Typer(add_completion=False)
             wanted.command(name, context_settings=self.settings)(function)
@@ -50,78 +50,109 @@ class Entry:
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 COMMANDS = {
     "A model from files": {
-        "init": Entry("proposing.init", "Look at files and write a model's definition."),
-        "try": Entry("trying.try_", "Try a definition and its features.py against files, without a deployment."),
-        "check": Entry("checking.check", "Check definitions as a deployment does, and try their own code."),
+        "init": Entry("perennial_cli.commands.proposing.init", "Look at files and write a model's definition."),
+        "try": Entry(
+            "perennial_cli.commands.trying.try_",
+            "Try a definition and its features.py against files, without a deployment.",
+        ),
+        "check": Entry(
+            "perennial_cli.commands.checking.check", "Check definitions as a deployment does, and try their own code."
+        ),
     },
     "Runs": {
         "drop": Entry(
-            "running.drop", "Put a data file where a stack takes its data, and look at the run that it starts."
+            "perennial_cli.commands.running.drop",
+            "Put a data file where a stack takes its data, and look at the run that it starts.",
         ),
-        "run": Entry("running.run", "Start a run on the data that are there."),
-        "follow": Entry("running.follow", "Look at a run until it has ended."),
-        "runs": Entry("running.runs", "List runs with their metrics and what was decided, or export them."),
+        "run": Entry("perennial_cli.commands.running.run", "Start a run on the data that are there."),
+        "follow": Entry("perennial_cli.commands.running.follow", "Look at a run until it has ended."),
+        "runs": Entry(
+            "perennial_cli.commands.running.runs", "List runs with their metrics and what was decided, or export them."
+        ),
         "versions": Entry(
-            "running.versions",
+            "perennial_cli.commands.running.versions",
             "List the versions of the model in the model registry: each has passed the gate in a run.",
         ),
         "approve": Entry(
-            "approving.approve", "Approve a version of the model: it is deployed, at once or by the run that waits."
+            "perennial_cli.commands.approving.approve",
+            "Approve a version of the model: it is deployed, at once or by the run that waits.",
         ),
         "reject": Entry(
-            "approving.reject", "Reject a version of the model: the run that waits ends; one in service goes."
+            "perennial_cli.commands.approving.reject",
+            "Reject a version of the model: the run that waits ends; one in service goes.",
         ),
         "rollback": Entry(
-            "approving.rollback",
+            "perennial_cli.commands.approving.rollback",
             "Go back to an earlier version: reject the one in service, so that the newest approved one is deployed.",
         ),
         "show": Entry(
-            "running.show_run",
+            "perennial_cli.commands.running.show_run",
             "Show one run whole: what it was made of, what it measured and decided, how long it took.",
         ),
         "compare": Entry(
-            "running.compare",
+            "perennial_cli.commands.running.compare",
             "Say what differs between two runs: metrics, hyperparameters, data, gate, configuration and code.",
         ),
         "reproduce": Entry(
-            "running.reproduce", "Run the same again from a run's record, and compare the metrics to the last digit."
+            "perennial_cli.commands.running.reproduce",
+            "Run the same again from a run's record, and compare the metrics to the last digit.",
         ),
     },
     "What serves": {
         "score": Entry(
-            "scoring.score", "Score a file by the newest approved model: drop it, follow, fetch the result."
+            "perennial_cli.commands.scoring.score",
+            "Score a file by the newest approved model: drop it, follow, fetch the result.",
         ),
-        "batches": Entry("scoring.batches", "List files that were to be scored in batch, and how that ended."),
-        "predict": Entry("serving.predict", "Ask the endpoint about a record, a file or standard input."),
+        "batches": Entry(
+            "perennial_cli.commands.scoring.batches", "List files that were to be scored in batch, and how that ended."
+        ),
+        "predict": Entry(
+            "perennial_cli.commands.serving.predict", "Ask the endpoint about a record, a file or standard input."
+        ),
         "openapi": Entry(
-            "serving.openapi",
+            "perennial_cli.commands.serving.openapi",
             "Print the OpenAPI document of a stack's API: what records it takes, and what it answers.",
         ),
         "explain": Entry(
-            "running.explain",
+            "perennial_cli.commands.running.explain",
             "Go from the endpoint that serves back to the model, the run, its configuration and its data.",
         ),
     },
     "Stacks": {
-        "deploy": Entry("stacks.deploy", "Check a model, build its stack and deploy it, to the local cloud or to AWS."),
+        "deploy": Entry(
+            "perennial_cli.commands.stacks.deploy",
+            "Check a model, build its stack and deploy it, to the local cloud or to AWS.",
+        ),
         "smoke": Entry(
-            "stacks.smoke",
+            "perennial_cli.commands.stacks.smoke",
             "Try a deployed stack: start a run on the data that are there, and ask its endpoint about an example.",
         ),
         "deployments": Entry(
-            "stacks.list_deployments", "List the deployments of a stack: when, who, which commit, what it changed."
+            "perennial_cli.commands.stacks.list_deployments",
+            "List the deployments of a stack: when, who, which commit, what it changed.",
         ),
         "stack-drift": Entry(
-            "stacks.stack_drift", "Look whether somebody has changed the stack's resources beside deployments."
+            "perennial_cli.commands.stacks.stack_drift",
+            "Look whether somebody has changed the stack's resources beside deployments.",
         ),
-        "delete": Entry("stacks.delete", "Delete a stack and everything that its runs made."),
-        "cost": Entry("costing.cost", "Say what a run and a month will cost; with a run, what that has cost."),
-        "erase": Entry("rows.erase", "Show where rows of somebody are, and with --yes erase them."),
+        "delete": Entry("perennial_cli.commands.stacks.delete", "Delete a stack and everything that its runs made."),
+        "cost": Entry(
+            "perennial_cli.commands.costing.cost",
+            "Say what a run and a month will cost; with a run, what that has cost.",
+        ),
+        "erase": Entry(
+            "perennial_cli.commands.rows.erase", "Show where rows of somebody are, and with --yes erase them."
+        ),
         "copy-data": Entry(
-            "rows.copy_data", "Copy data files to a stack, in the order of their drops: they keep their times."
+            "perennial_cli.commands.rows.copy_data",
+            "Copy data files to a stack, in the order of their drops: they keep their times.",
         ),
-        "notebook": Entry("notebook.notebook", "Open Jupyter on the project's notebooks.", PASSED_ON),
-        "local": Entry("local.app", "AWS on this machine: up, down, status, env, mail, logs, faults."),
+        "notebook": Entry(
+            "perennial_cli.commands.notebook.notebook", "Open Jupyter on the project's notebooks.", PASSED_ON
+        ),
+        "local": Entry(
+            "perennial_cli.commands.local.app", "AWS on this machine: up, down, status, env, mail, logs, faults."
+        ),
     },
 }
 _ENTRIES = {name: entry for panel in COMMANDS.values() for name, entry in panel.items()}

@@ -79,6 +79,8 @@ class Project:
                 told.add(str(node.value.value))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.add(node.value)
+        if "importlib" in imported:  # it may import what it names
+            imported.update(part for text in texts - told for part in (text, text.rpartition(".")[0]))
         return imported, {word for text in texts - told for word in re.findall(r"[\w./*-]+", text)}
 
 

@@ -111,7 +111,8 @@ def line(record: RunRecord) -> str:
     if cost.unknown:
         machines = f"{', '.join(cost.unknown)} in {region[0] if region else 'this region'}"
         return f"{cost.jobs} jobs of {cost.seconds:,.0f} s; `perennial cost` asks AWS for the price of {machines}"
-    return f"at most {spoken(cost.usd)} for {cost.jobs} jobs of {cost.seconds:,.0f} s (public prices of {DATE})"
+    jobs = f"{cost.jobs} jobs of {cost.seconds:,.0f} s from creation to end"
+    return f"at most {spoken(cost.usd)} for {jobs} (public prices of {DATE})"
 
 
 def asleep(hourly: float, when: Hours | None) -> float:

@@ -147,17 +147,16 @@ def form_of(path: Path) -> FileForm:
 
 
 def _encodings(path: Path) -> Sequence[str]:
-    """Return UTF-8, or else the two likeliest encodings in which the whole file is text. Raises FileError: in none."""
+    """Return UTF-8, or else the likeliest encodings in which the whole file is text. Raises FileError: it is none."""
     utf_8 = _failure(path, "utf-8")
     if utf_8 is None:
         return ["utf-8"]
     likely = encodings.likely(_beginning(path))
     others = (name for name in encodings.ENCODINGS if name not in likely and not name.startswith("utf-16"))
-    able = (name for name in (*likely, *others) if _failure(path, name) is None)
-    chosen = list(islice(able, 2))
-    if not chosen:
-        raise utf_8
-    return chosen
+    for names, most in ((likely, 2), (others, 1)):
+        if able := list(islice((name for name in names if _failure(path, name) is None), most)):
+            return able
+    raise utf_8
 
 
 def _doubt(path: Path) -> str:

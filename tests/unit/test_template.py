@@ -1073,13 +1073,14 @@ def test_the_environment_of_a_function_fits_whatever_a_stack_and_its_parameters_
     assert bytes_of_all <= 4096
 
 
-@pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-west-1:123456789012:others"])
+@pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-west-1:123456789012:others"], ids=("none", "another"))
 @pytest.mark.parametrize(
     ("parameter", "function", "variable"),
     [
         ("DataTopicArn", "NotifyWindowFunction", "DATA_TOPIC_ARN"),
         ("ApproverTopicArn", "RequestApprovalFunction", "APPROVER_TOPIC_ARN"),
     ],
+    ids=("data", "approver"),
 )
 def test_some_news_go_to_the_topic_that_is_named_or_else_to_that_of_the_stack(
     parameter: str, function: str, variable: str, topic: str

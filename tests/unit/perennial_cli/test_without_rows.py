@@ -58,9 +58,12 @@ def test_a_declared_delimiter_is_used(without):
     assert without(b"a:customer_id\n1:17\n", "utf-8", ":", erased=1) == b"a:customer_id\n"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16-le", "utf-16-be", "shift_jis", "gb18030", "euc_kr"])
+OF_TWO_BYTES = ("shift_jis", "cp932", "euc_jp", "euc_kr", "cp949", "big5", "gb18030")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "koi8-r", "utf-16-le", "utf-16-be", *OF_TWO_BYTES])
 def test_rows_go_in_every_encoding(without, encoding):
-    text = "\uff4e" if encoding in ("shift_jis", "gb18030", "euc_kr") else "é"
+    text = "\uff4e" if encoding in OF_TWO_BYTES else "п" if encoding == "koi8-r" else "é"
     head, mine, other = (line.encode(encoding) for line in ("n,customer_id\n", f"{text},17\n", f"{text}\\,18\n"))
     assert without(head + mine + other, encoding, erased=1) == head + other
 

@@ -115,7 +115,7 @@ def test_encoding_is_declared(file: Path, encoding: str, pack: Callable[[bytes],
     assert {make for batch in found for make in batch.table["make"].unique().to_pylist()} == {"Citroën"}
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16", "shift_jis", "gb18030"])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16", "shift_jis", "gb18030", "big5"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_a_character_may_straddle_two_blocks_anywhere(
     file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, pack: Callable[[bytes], bytes]
@@ -136,7 +136,9 @@ def test_byte_that_is_not_in_the_declared_encoding_is_named(file: Path) -> None:
         list(read(file, COLUMNS, form=FileForm(encoding="cp1252")))
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "gb18030", "euc_kr"])
+@pytest.mark.parametrize(
+    "encoding", ["latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "gb18030", "euc_kr", "big5", "koi8-r"]
+)
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.parametrize("make", ["Citroën", "Škoda", "京"])
 def test_utf_8_that_is_declared_to_be_another_encoding_is_told(
