@@ -91,7 +91,7 @@ COMMANDS = {
         ),
         "compare": Entry(
             "perennial_cli.commands.running.compare",
-            "Say what differs between two runs: metrics, hyperparameters, data, gate, configuration and code.",
+            "Say what differs between two runs: metrics, importances, data, gate, configuration and code.",
         ),
         "reproduce": Entry(
             "perennial_cli.commands.running.reproduce",
