@@ -27,7 +27,7 @@ from perennial.registry import approval
 from perennial.runs import cause, facts, message, naming, record, strays, work
 from perennial.runs.run_record import Aside, Data, Deployment, Failure, ModelVersion, RunRecord
 from perennial_aws import ends, model_versions, objects, payloads, run_report, runs
-from perennial_aws.clients import client
+from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
 logger = Logger()
@@ -204,7 +204,20 @@ def _failure(
     cause_text = execution.get("cause")
     state = cause.failed_state(cause_text) or (unfinished[-1] if unfinished else None)
     failure: Failure = {"error": execution.get("error"), "cause": cause_text, "state": state}
+    if trial := _failed_trial(cause_text):
+        failure["trial"] = trial
     return {**failure, "problems": said_in_report, "problems_at": at} if said_in_report else failure
+
+
+def _failed_trial(cause_text: str | None) -> str | None:
+    """Return what a trial says of a tuning job that has failed: the job's own reason only counts them."""
+    job = cause.failed_job(cause_text)
+    if job is None or job.kind != "HyperParameterTuning":
+        return None
+    list_trials = client("sagemaker").list_training_jobs_for_hyper_parameter_tuning_job
+    failed = if_there(list_trials, HyperParameterTuningJobName=job.name, StatusEquals="Failed") or {}
+    with_reason = (one for one in failed.get("TrainingJobSummaries", []) if one.get("FailureReason"))
+    return next((f"trial {one['TrainingJobName']}: {one['FailureReason']}" for one in with_reason), None)
 
 
 def _history(execution_arn: str) -> Iterator[dict[str, Any]]:

@@ -42,7 +42,8 @@ def explained(cause: str | None) -> str:
 
 def problems(failure: Mapping[str, Any]) -> list[str]:
     """Return what went wrong with a failed run, one problem a line; the first says the most."""
-    return [str(line) for line in failure.get("problems") or explained(failure.get("cause")).splitlines()]
+    lines = failure.get("problems") or explained(failure.get("cause")).splitlines()
+    return [str(line) for line in (*lines, *filter(None, [failure.get("trial")]))]
 
 
 def failed_job(cause: str | None) -> JobEnd | None:

@@ -103,11 +103,15 @@ class Deployment(TypedDict):
 
 
 class Failure(TypedDict, total=False):
-    """Why the run has not succeeded. `problems` are those of the data, of which the cause holds only the first."""
+    """Why the run has not succeeded. `problems` are those of the data, of which the cause holds only the first.
+
+    trial  of a tuning job that has failed: one that has, with its reason
+    """
 
     error: str | None
     cause: str | None
     state: str | None
+    trial: str
     problems: list[str]
     problems_at: str
 

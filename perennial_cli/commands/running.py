@@ -176,7 +176,7 @@ def _show_end(record: Mapping[str, Any]) -> None:
         "report": record.get("report") or "",
     }
     pairs({name: value for name, value in rows.items() if value})
-    for line in failure.get("problems") or []:
+    for line in (*(failure.get("problems") or ()), *filter(None, [failure.get("trial")])):
         warn(line)
 
 

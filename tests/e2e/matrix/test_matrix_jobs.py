@@ -150,7 +150,7 @@ CASES = [
          says=("Model in service", "the model in service could not be measured (its rmse is nan)")),
     # Tuning.
     Case("Jobs", "every trial fails", "Tune", error=FAILED, overrides=ON_A_GPU,
-         says=("in state 'Tune'", "No training job succeeded after 2 attempts"), advises="ranges"),
+         says=("in state 'Tune'", "No training job succeeded after 2 attempts", "Training on GPUs"), advises="ranges"),
     Case("Jobs", "the service refuses for good", "Tune",
          (fault(TUNE, "error", error=REFUSED, message="not authorized"),), error=REFUSED, overrides=TUNED,
          says=("in state 'Tune'", "not authorized"), advises="start a run"),

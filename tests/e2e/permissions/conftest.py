@@ -256,3 +256,15 @@ def tuned(app: App) -> dict[str, dict[str, Any]]:
     name = naming.tuning_stem(prefix, f"20261129000000-{next(_numbers):04x}")
     tuning = {"Name": name, "Config": config, "WarmStart": {}}
     return {"Resolve configuration": {"Tuning": tuning, "Withheld": "a test tunes it"}}
+
+
+def a_search_that_fails(app: App) -> Run:
+    """A run whose tuning job has failed, as Step Functions describes it."""
+    job = f"{tuned(app)['Resolve configuration']['Tuning']['Name']}0"
+    ended = json.dumps({"HyperParameterTuningJobName": job, "HyperParameterTuningJobStatus": "Failed"})
+    search = {"HyperParameters": {"gamma": {"min": 0, "max": 1e-9}}, "Tuning": {"Jobs": 2}}
+    task = "task:sagemaker:createHyperParameterTuningJob"
+    with app.faults.injected(task, "error", error="States.TaskFailed", message=ended):
+        run = app.start(**search)
+    assert ended in str(run.cause)
+    return run

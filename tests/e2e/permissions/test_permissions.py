@@ -28,6 +28,7 @@ from tests.e2e.permissions.conftest import (
     STACK,
     Ask,
     Without,
+    a_search_that_fails,
     ask_people,
     find_drift,
     give_no_rows,
@@ -460,6 +461,7 @@ def exercised(
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
     tune_and_stop(app, updated)
+    assert app.mails(a_search_that_fails(app))
     stop_a_monitor(app)
     start_training_by_drift_and_alarm(app, window)
     score_files(app, scored)

@@ -41,6 +41,7 @@ from tests.e2e.permissions.conftest import (
     STACK,
     Ask,
     Without,
+    a_search_that_fails,
     ask_people,
     find_drift,
     give_no_rows,
@@ -227,6 +228,11 @@ def an_untold_end(deployed: Deployed, **overrides: str) -> str:
     """The end of a run that cannot be told: what became of the event."""
     with deployed.app.faults.injected("function:snapshot_data", "error", error="KeyError", message="'no such key'"):
         assert deployed.app.start(**overrides).error == "KeyError"
+    return _letter(deployed)
+
+
+def an_untold_end_of_a_search(deployed: Deployed) -> str:
+    a_search_that_fails(deployed.app)
     return _letter(deployed)
 
 
@@ -605,6 +611,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "CleanUpRole": cleaning_up,
     "NotifyRunRole": an_untold_end,
     ("NotifyRunRole", "Manifest"): an_untold_end_of_many_files,
+    ("NotifyRunRole", "Trials"): an_untold_end_of_a_search,
     ("NotifyRunRole", "Versions"): a_failure_after_registration,
     ("NotifyRunRole", "Readers"): seen_by_the_operator(a_run_that_cannot_be),
     ("NotifyRunRole", "Undelivered"): seen_by_the_operator(an_unkept_end),

@@ -416,6 +416,34 @@ def test_a_failure_names_the_state_and_the_jobs_own_words(aws, worked, ended, no
     assert "12 rows out of range" in subject
 
 
+def test_a_search_that_has_failed_is_told_with_the_reason_of_a_trial(aws, worked, ended, notify, mails, answers):
+    """Amazon SageMaker API Reference: of a tuning job FailureReason counts trials, of each summary it is its own."""
+    job, reason = "p-20261120093440-0001-t0", "AlgorithmError: tree_method gpu_hist needs a GPU, exit code: 1"
+    description = {
+        "HyperParameterTuningJobName": job,
+        "HyperParameterTuningJobStatus": "Failed",
+        "FailureReason": "No training job succeeded after 2 attempts. Please take a look at the training job failures.",
+    }
+    trial = {
+        "TrainingJobName": f"{job}-001-0f0444b1",
+        "TrainingJobArn": "arn",
+        "CreationTime": STARTED.timestamp(),
+        "TrainingJobStatus": "Failed",
+        "TunedHyperParameters": {"gamma": "0.1"},
+        "ObjectiveStatus": "Failed",
+    }
+    summaries = [{**trial, "TrainingJobName": f"{job}-002-1f0444b2"}, {**trial, "FailureReason": reason}]
+    requests = answers(
+        "sagemaker", "ListTrainingJobsForHyperParameterTuningJob", (200, {"TrainingJobSummaries": summaries})
+    )
+    notify(ended("FAILED", "States.TaskFailed", f'State "Tune" failed: {json.dumps(description)}', states=("Tune",)))
+    [(_, body)] = mails()
+    assert "No training job succeeded after 2 attempts" in body.splitlines()[0]
+    assert f"  trial {job}-001-0f0444b1: {reason}" in body.splitlines()
+    assert aws.get_json(f"runs/{RUN}/run.json")["failure"]["trial"] == f"trial {job}-001-0f0444b1: {reason}"
+    assert len(requests) == 1
+
+
 @pytest.mark.parametrize("states", [("Train", "Snapshot data"), ("Export configuration", "Write parameter")])
 def test_a_state_that_failed_itself_is_named_though_its_cause_does_not(aws, worked, ended, notify, mails, states):
     said = json.dumps({"errorType": "KeyError", "errorMessage": "'no such key'", "stackTrace": []})
