@@ -1,5 +1,7 @@
 """What notebooks/ holds is code and words, and nothing that running them leaves."""
 
+import ast
+import importlib
 import json
 import re
 from pathlib import Path
@@ -51,3 +53,20 @@ def test_its_kernel_has_no_name_of_somebodys_environment(path: Path) -> None:
     metadata = json.loads(path.read_text())["metadata"]
     assert metadata["kernelspec"] == {"display_name": "Python 3", "language": "python", "name": "python3"}
     assert metadata["language_info"] == {"name": "python"}
+
+
+@each_notebook
+def test_what_it_imports_of_the_project_is_there(path: Path) -> None:
+    code = "\n".join("".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "code")
+    imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    for node in imports:
+        package = str(node.module)
+        if not (ROOT / package.split(".")[0]).is_dir():
+            continue
+        for name in (alias.name for alias in node.names):
+            try:
+                importlib.import_module(f"{package}.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"{package}.{name}":  # what only the notebooks' environment has
+                    continue
+                assert hasattr(importlib.import_module(package), name), f"{package}.{name}"

@@ -379,7 +379,7 @@ def test_an_event_that_reaches_nobody_is_kept_and_the_alarm_mails(app: App, lost
     why = lost.letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
     assert "not authorized to perform: states:StartExecution" in why
     for text in (
-        "A run or a window was not started",
+        "A run, a window or a file's scoring was not started",
         f"in the queue {app.stack}-UndeliveredEvents-",
         "start a run by hand",
     ):

@@ -119,7 +119,7 @@ def test_the_model_is_watched_as_model_yaml_says_today_and_read_as_its_run_did(a
 
 def test_the_job_reads_the_files_of_the_hours_of_the_window_and_labels_that_came_since(aws, serving, resolve):
     serving()
-    inside, before, later = NOW - timedelta(hours=1), NOW - timedelta(hours=9), NOW + timedelta(hours=2)
+    inside, before, later = NOW - timedelta(hours=1), NOW - timedelta(hours=9), NOW + timedelta(hours=3)
     for time in (inside, before, later):
         aws.put(f"capture/{STACK}/AllTraffic/{time:%Y/%m/%d/%H}/1.jsonl", "{}\n")
     aws.put("capture/other/AllTraffic/2026/11/29/10/1.jsonl", "{}\n")
