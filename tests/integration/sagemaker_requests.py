@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 ROLE = "arn:aws:iam::000000000000:role/test"
@@ -10,7 +11,10 @@ REGISTRY = "000000000000.dkr.ecr.us-east-1.amazonaws.com"
 SKLEARN = f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3"
 XGBOOST = f"{REGISTRY}/sagemaker-xgboost:3.2-0"
 LINEAR_LEARNER = f"{REGISTRY}/linear-learner:1"
-RESOURCES = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 20}
+# Tests change requests, and not what others send.
+RESOURCES: Mapping[str, Any] = MappingProxyType(
+    {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 20}
+)
 Document = dict[str, Any]
 
 
@@ -21,7 +25,7 @@ def processing(name: str, code: str, *arguments: str, **members: Any) -> Documen
         program["ContainerArguments"] = list(arguments)
     return {
         "ProcessingJobName": name,
-        "ProcessingResources": {"ClusterConfig": RESOURCES},
+        "ProcessingResources": {"ClusterConfig": dict(RESOURCES)},
         "AppSpecification": program,
         "RoleArn": ROLE,
         **members,
@@ -52,7 +56,7 @@ def training(name: str, bucket: str, parameters: dict[str, str], image: str = XG
             channel("validation", f"s3://{bucket}/validation/"),
         ],
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/model"},
-        "ResourceConfig": RESOURCES,
+        "ResourceConfig": dict(RESOURCES),
         "StoppingCondition": {"MaxRuntimeInSeconds": 300},
         "RoleArn": ROLE,
         **members,

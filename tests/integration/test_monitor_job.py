@@ -52,7 +52,7 @@ def test_the_monitor_judges_a_window_in_a_processing_job(cloud: Cloud, tmp_path:
         },
         ProcessingInputs=[processing_input(name, f"s3://{bucket}/{name}/") for name in names],
         ProcessingOutputConfig={"Outputs": [{"OutputName": "report", "S3Output": output}]},
-        ProcessingResources={"ClusterConfig": RESOURCES},
+        ProcessingResources={"ClusterConfig": dict(RESOURCES)},
     )  # fmt: skip
     described = end(lambda: dict(sagemaker.describe_processing_job(ProcessingJobName=job)), "ProcessingJob")
     assert described["ProcessingJobStatus"] == "Completed", described
