@@ -249,7 +249,9 @@ def seen_by_the_operator(act: Callable[[Deployed], Any]) -> Act:
         act(deployed)
 
         def denied() -> str:
-            lines = log.read_bytes()[before:].decode().splitlines()
+            content = log.read_bytes()
+            # One that has grown large is put aside, and a new one begun.
+            lines = content[before if len(content) >= before else 0 :].decode().splitlines()
             return "\n".join(line for line in lines if "denied: " in line)
 
         return wait_for(denied, "a refusal in the server's log")
