@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -185,6 +185,12 @@ def answer(execution_arn: str) -> dict[str, Any] | None:
     """Return the answer to an execution, or None when it has none yet."""
     known = item(f"execution#{execution_arn}")
     return None if known is None else dict(json.loads(known["answer"]))
+
+
+def answered(execution_arn: str, decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the answer to an execution, which is decided once and for all."""
+    known = answer(execution_arn)
+    return remember(execution_arn, decide()) if known is None else known
 
 
 def remember(execution_arn: str, new: Mapping[str, Any]) -> dict[str, Any]:

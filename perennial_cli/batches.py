@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,10 +13,11 @@ from botocore.exceptions import ClientError
 
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
+from perennial_cli import following, runs
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
-AT_ONCE, RECORD_LIMIT_SECONDS, POLL_SECONDS = 16, 60.0, 0.5
+AT_ONCE = 16
 SCORED = "Scored"
 
 
@@ -31,12 +31,7 @@ def machine(stack: Stack) -> str:
 
 def record(stack: Stack, batch: str) -> dict[str, Any] | None:
     """Return the record of a batch; None where it has none (yet)."""
-    s3 = boto3.client("s3")
-    try:
-        body = s3.get_object(Bucket=stack.bucket, Key=f"batch/runs/{batch}/batch.json")["Body"].read()
-    except s3.exceptions.NoSuchKey:
-        return None
-    return dict(json.loads(body))
+    return runs.document(stack, f"batch/runs/{batch}/batch.json")
 
 
 def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,12 +39,8 @@ def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
     batch, output = run_id(described["executionArn"], described["startDate"]), described.get("output") or "{}"
     if "Decision" in (document := json.loads(output)):  # there was nothing to score
         return {"id": batch, "status": document["Decision"], "reasons": [document["Reason"]]}
-    deadline = time.monotonic() + RECORD_LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        if known := record(stack, batch):
-            return known
-        time.sleep(POLL_SECONDS)
-    return {"id": batch, "status": described["status"].title(), "reasons": [described.get("cause") or ""]}
+    unrecorded = {"id": batch, "status": described["status"].title(), "reasons": [described.get("cause") or ""]}
+    return following.once_written(lambda: record(stack, batch)) or unrecorded
 
 
 def newest(stack: Stack, most: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import boto3
@@ -102,17 +102,22 @@ def state_spans(events: list[Any]) -> Iterator[tuple[str, float | None]]:
         yield name, (end - start).total_seconds() if end else None
 
 
+def once_written(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Return a record that is written when an execution has ended, once it is there; None: it does not come."""
+    deadline = time.monotonic() + RECORD_LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        if known := read():
+            return known
+        time.sleep(POLL_SECONDS)
+    return None
+
+
 def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of an execution that has ended, once it is written; or what the execution says of itself."""
     run = run_id(described["executionArn"], described["startDate"])
     output = json.loads(described.get("output") or "{}")
     if "Decision" in output:  # there was nothing to do
         return {"run_id": run, "status": output["Decision"], "no_work": output.get("Reason")}
-    deadline = time.monotonic() + RECORD_LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            return runs.record(stack, run)
-        except CommandError:
-            time.sleep(POLL_SECONDS)
     failure = {"error": described.get("error"), "cause": described.get("cause")}
-    return {"run_id": run, "status": described["status"].title(), "failure": failure}
+    unrecorded = {"run_id": run, "status": described["status"].title(), "failure": failure}
+    return once_written(lambda: runs.document(stack, runs.RECORD.format(run))) or unrecorded

@@ -19,6 +19,7 @@ from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
 AT_ONCE, LATEST = 16, "latest"
+RECORD = "runs/{}/run.json"
 SUCCESSES = ("Succeeded", "Superseded", "AlreadyTrained", "NoData", "TrainedOnly")
 
 
@@ -61,14 +62,22 @@ def execution(stack: Stack, run: str | None) -> Execution:
 def record(stack: Stack, run: str) -> dict[str, Any]:
     """Return the record of a run that has ended. Raises CommandError: there is none."""
     _require_id(run)
-    s3 = boto3.client("s3")
-    try:
-        body = s3.get_object(Bucket=stack.bucket, Key=f"runs/{run}/run.json")["Body"].read()
-    except s3.exceptions.NoSuchKey as error:
+    known = document(stack, RECORD.format(run))
+    if known is None:
         raise CommandError(
             f"the run {run} of {stack.name} has no record: it has not ended, trained nothing, or is none of its runs. "
             "See perennial runs"
-        ) from error
+        )
+    return known
+
+
+def document(stack: Stack, key: str) -> dict[str, Any] | None:
+    """Return a document in the stack's bucket; None where it is not there (yet)."""
+    s3 = boto3.client("s3")
+    try:
+        body = s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
+    except s3.exceptions.NoSuchKey:
+        return None
     return dict(json.loads(body))
 
 

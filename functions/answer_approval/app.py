@@ -15,6 +15,7 @@ What fails here is raised, so that Lambda tries again and then keeps the event i
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, TypedDict
@@ -61,7 +62,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tell the run that waits, if one does; else see to it that the newest approved version serves."""
     request = payloads.read(Request, event)
     ended = request.detail.get("executionArn")
-    arn = (_brought_into_service(ended) or _out_of_time(ended)) if ended else request.detail["ModelPackageArn"]
+    arn = _of_run_that_ended(ended) if ended else request.detail["ModelPackageArn"]
     described = model_versions.described(arn) if arn else None
     if described is None:
         answer = Answer(arn, None, "Nothing")
@@ -74,18 +75,23 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return asdict(answer)
 
 
-def _brought_into_service(execution_arn: str) -> str | None:
-    """Return the version in service if an execution that has ended has deployed it, else None."""
-    answer, arn = runs.answer(execution_arn) or {}, champion.version_arn()
-    described = model_versions.described(arn) if answer and arn and arn.startswith("arn:") else None
+def _of_run_that_ended(execution_arn: str) -> str | None:
+    """Return the version that an execution has brought into service, or that of a run that nobody answered in time."""
+    answer = runs.answer(execution_arn)
+    return (_brought_into_service(answer) or _out_of_time(answer, execution_arn)) if answer else None
+
+
+def _brought_into_service(answer: Mapping[str, Any]) -> str | None:
+    """Return the version in service if the execution of this answer has deployed it, else None."""
+    arn = champion.version_arn()
+    described = model_versions.described(arn) if arn and arn.startswith("arn:") else None
     is_its_own = described and description.run_of(described.get("ModelPackageDescription")) == answer["RunId"]
     return arn if is_its_own else None
 
 
-def _out_of_time(execution_arn: str) -> str | None:
+def _out_of_time(answer: Mapping[str, Any], execution_arn: str) -> str | None:
     """Return the version of a run that has ended unapproved: an answer at the last moment met a run that worked."""
-    answer = runs.answer(execution_arn) or {}
-    if answer.get("Decision") != "Train" or runs.status_of_execution(execution_arn) != work.NOT_APPROVED:
+    if answer["Decision"] != "Train" or runs.status_of_execution(execution_arn) != work.NOT_APPROVED:
         return None
     known = runs.get(answer["RunId"])
     version = model_versions.of_run(answer["RunId"], known["execution"]["started_at"]) if known else None

@@ -119,10 +119,7 @@ def _why(status: str, failure: dict[str, Any]) -> str:
     """Return why a file was not scored: the cause first, because the subject has room for few words."""
     if status in STOPPED:
         return STOPPED[status]
-    words, job = cause.explained(failure["cause"]), cause.failed_job(failure["cause"])
-    if job:
-        words = words.replace(f"job {job.name} ", "its job ")
-    return words or failure["error"] or "no cause was given"
+    return cause.in_few_words(failure["cause"]) or failure["error"] or "no cause was given"
 
 
 def _decision(batch_id: str) -> dict[str, Any] | None:

@@ -134,9 +134,7 @@ def _why(status: str, failure: dict[str, Any]) -> str:
 
 def _cause(error: str, text: str | None) -> str:
     """Return a cause with the name of our own error, but without those of the platform and of the job."""
-    words, job = cause.explained(text), cause.failed_job(text)
-    if job:
-        words = words.replace(f"job {job.name} ", "its job ")
+    words = cause.in_few_words(text)
     return ": ".join(filter(None, ["" if words and "." in error else error, words])) or "no cause was given"
 
 

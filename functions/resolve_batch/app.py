@@ -100,10 +100,8 @@ Answer = Batch | Nothing
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an execution, once and for all."""
     request = payloads.read(Request, event)
-    answer = runs.answer(request.ExecutionArn)
-    if answer is None:
-        batch_id = naming.run_id(request.ExecutionArn, datetime.fromisoformat(request.StartTime))
-        answer = runs.remember(request.ExecutionArn, asdict(_decide(request, batch_id)))
+    batch_id = naming.run_id(request.ExecutionArn, datetime.fromisoformat(request.StartTime))
+    answer = runs.answered(request.ExecutionArn, lambda: asdict(_decide(request, batch_id)))
     logger.info("decided", batch_id=answer["BatchId"], decision=answer["Decision"], reason=answer["Reason"])
     return answer
 

@@ -129,10 +129,8 @@ class ClaimContestedError(Exception):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an execution, once and for all."""
     request = payloads.read(Request, event)
-    answer = runs.answer(request.ExecutionArn)
-    if answer is None:
-        run_id = naming.run_id(request.ExecutionArn, request.started_at)
-        answer = runs.remember(request.ExecutionArn, asdict(_decide(request, run_id)))
+    run_id = naming.run_id(request.ExecutionArn, request.started_at)
+    answer = runs.answered(request.ExecutionArn, lambda: asdict(_decide(request, run_id)))
     logger.info("decided", run_id=answer["RunId"], decision=answer["Decision"], reason=answer["Reason"])
     return answer
 

@@ -97,10 +97,8 @@ Answer = Window | Nothing
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer an execution, once and for all."""
     request = payloads.read(Request, event)
-    answer = runs.answer(request.ExecutionArn)
-    if answer is None:
-        window_id = naming.run_id(request.ExecutionArn, datetime.fromisoformat(request.StartTime))
-        answer = runs.remember(request.ExecutionArn, asdict(_decide(request, window_id)))
+    window_id = naming.run_id(request.ExecutionArn, datetime.fromisoformat(request.StartTime))
+    answer = runs.answered(request.ExecutionArn, lambda: asdict(_decide(request, window_id)))
     logger.info("decided", window_id=answer["WindowId"], decision=answer["Decision"], reason=answer["Reason"])
     return answer
 

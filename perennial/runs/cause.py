@@ -40,6 +40,12 @@ def explained(cause: str | None) -> str:
     return (f"{before}{words}" if words else _text(cause))[:MAX_CAUSE].strip()
 
 
+def in_few_words(cause: str | None) -> str:
+    """Return what a cause says where the name of the job that failed would take the room."""
+    words, job = explained(cause), failed_job(cause)
+    return words.replace(f"job {job.name} ", "its job ") if job else words
+
+
 def problems(failure: Mapping[str, Any]) -> list[str]:
     """Return what went wrong with a failed run, one problem a line; the first says the most."""
     lines = failure.get("problems") or explained(failure.get("cause")).splitlines()

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -128,6 +128,16 @@ class App:
     def faults(self) -> faults.Client:
         """What may be made to fail on purpose: faults of this stack only."""
         return faults.Client(os.environ, name=f"{self.stack}*")
+
+    @contextmanager
+    def injected(self, *faults: Mapping[str, Any]) -> Iterator[Callable[[], bool]]:
+        """Let these go wrong until the end of the block; yields whether all have."""
+        numbers = [self.faults.add(**one) for one in faults]
+        try:
+            yield lambda: all(self.faults.fired(number) for number in numbers)
+        finally:
+            for number in numbers:
+                self.faults.clear(number)
 
     @property
     def bucket(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -83,16 +82,6 @@ class Watched:
         wait_for(lambda: len(about()) >= expected, f"a mail about {execution_arn}", 30)
         time.sleep(0.5)
         return about()
-
-    @contextmanager
-    def injected(self, *faults: Fault) -> Iterator[Callable[[], bool]]:
-        """Let these go wrong until the end of the block; yields whether all have."""
-        numbers = [self.app.faults.add(**one) for one in faults]
-        try:
-            yield lambda: all(self.app.faults.fired(number) for number in numbers)
-        finally:
-            for number in numbers:
-                self.app.faults.clear(number)
 
     def known(self) -> dict[str, Any]:
         """What the run table knows of windows and of who answered them."""
@@ -285,7 +274,7 @@ def test_a_monitor_that_fails_is_told_once_and_its_records_are_judged_by_the_nex
     watched: Watched, wrong: Wrong
 ) -> None:
     until = watched.judged_until()
-    with watched.injected(*wrong.faults):
+    with watched.app.injected(*wrong.faults):
         run = watched.judge()
     assert run.status == "FAILED"
     (mail,) = watched.mails(run.execution_arn)
@@ -297,7 +286,7 @@ def test_a_monitor_that_fails_is_told_once_and_its_records_are_judged_by_the_nex
 
 @matrix("Monitoring", "a person stops it", ends="Failed")
 def test_a_monitor_that_a_person_stops_is_told(watched: Watched) -> None:
-    with watched.injected(fault("job:monitor", "hang")):
+    with watched.app.injected(fault("job:monitor", "hang")):
         arn = watched.start()
         wait_for(lambda: has_entered(arn, "Judge window"), "the job's state")
         watched.app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
@@ -308,7 +297,7 @@ def test_a_monitor_that_a_person_stops_is_told(watched: Watched) -> None:
 @matrix("Monitoring", "two monitors on one window", ends="Succeeded")
 def test_a_second_monitor_leaves_the_window_to_the_first(watched: Watched) -> None:
     watched.traffic(120)
-    with watched.injected(fault("job:monitor", "hang")):
+    with watched.app.injected(fault("job:monitor", "hang")):
         first = watched.start()
         wait_for(lambda: has_entered(first, "Judge window"), "the job's state")
         second = watched.judge()
@@ -326,7 +315,7 @@ def test_what_stumbles_is_tried_again(watched: Watched) -> None:
         fault("function:notify_window", "timeout", after=True, times=1),
     ]
     watched.traffic(120)
-    with watched.injected(*faults) as have_fired:
+    with watched.app.injected(*faults) as have_fired:
         run = watched.judge()
         assert (run.status, run.cause) == ("SUCCEEDED", None)
         wait_for(have_fired, "every fault")
@@ -340,7 +329,7 @@ def test_a_baseline_that_is_missing_is_told_with_the_run_that_makes_it(watched: 
     watched.traffic(120)
     for key in keys:
         s3.delete_object(Bucket=watched.app.bucket, Key=key)
-    with watched.injected(fault("job:monitor", "no-capacity")):
+    with watched.app.injected(fault("job:monitor", "no-capacity")):
         run = watched.judge()
     for key in keys:  # the delete markers go, and what they hide is there again
         (marker,) = s3.list_object_versions(Bucket=watched.app.bucket, Prefix=key)["DeleteMarkers"]
@@ -365,7 +354,7 @@ def test_drift_without_rows_to_learn_from_starts_a_run_that_says_that_it_changes
     arn = wait_for(lambda: next(iter(watched.trainings()), None), "the run")
     assert wait_for(lambda: Run.ended(arn), "its end").output["Decision"] == "AlreadyTrained"
     done = "StepFunctions.ExecutionAlreadyExistsException"  # the answer was lost, and the run has ended
-    with watched.injected(fault("task:states:startExecution", "error", error=done)):
+    with watched.app.injected(fault("task:states:startExecution", "error", error=done)):
         assert watched.resumable.go_on("Retrain?", answers=answers).status == "SUCCEEDED"
 
 
@@ -384,9 +373,9 @@ def test_a_model_whose_callers_send_no_labels_is_judged_by_rows_of_newer_data(wa
     probe = {"InputName": "probe", "S3Input": {"S3Uri": f"{answer['Prefix']}/probe.json", **path}}
     first = "Is there a window to judge?"
     answers = {"Resolve window": {"Probe": True, "Inputs": [*answer["Inputs"], probe]}}
-    with watched.injected(throws("probe_endpoint")):
+    with watched.app.injected(throws("probe_endpoint")):
         assert resumable.go_on(first, answers=answers).error == "KeyError"
-    with watched.injected(*stumbles("probe_endpoint")) as have_fired:
+    with watched.app.injected(*stumbles("probe_endpoint")) as have_fired:
         assert resumable.go_on(first, answers=answers).status == "SUCCEEDED"
         assert have_fired()
     verdict = watched.verdict(window)
@@ -406,7 +395,7 @@ def test_the_demo_shows_bad_data_that_retrain_nothing_and_drift_that_does(watche
         fault("task:states:startExecution", "error", error="StepFunctions.AWSStepFunctionsException"),
     ]
     before, known = watched.trainings(), len(mails(watched.app.state))
-    with watched.injected(*faults) as have_fired:
+    with watched.app.injected(*faults) as have_fired:
         assert demo_drift.main(["--stack", STACK, "--state", str(watched.app.state)]) == 0
         assert have_fired()
     (started,) = [arn for arn in watched.trainings() if arn not in before]

@@ -7,8 +7,7 @@ import gzip
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -89,16 +88,6 @@ class Scoring:
         wait_for(lambda: len(about()) >= expected, f"a mail about {run.execution_arn}", 30)
         time.sleep(0.3)
         return about()
-
-    @contextmanager
-    def injected(self, *faults: Fault) -> Iterator[Callable[[], bool]]:
-        """Let these go wrong until the end of the block; yields whether all have."""
-        numbers = [self.app.faults.add(**one) for one in faults]
-        try:
-            yield lambda: all(self.app.faults.fired(number) for number in numbers)
-        finally:
-            for number in numbers:
-                self.app.faults.clear(number)
 
     @cached_property
     def resumable(self) -> Resumable:
@@ -246,7 +235,7 @@ WRONG = [
     "wrong", [pytest.param(one, id=str(one), marks=matrix("Batch", one.what, ends="Failed")) for one in WRONG]
 )
 def test_a_failure_is_told_once_trains_nothing_and_leaves_the_file_where_it_is(scoring: Scoring, wrong: Wrong) -> None:
-    with scoring.injected(wrong.fault):
+    with scoring.app.injected(wrong.fault):
         run = scoring.drop(name="cars.csv")
     assert run.status == "FAILED"
     (mail,) = scoring.mails(run)
@@ -259,7 +248,7 @@ def test_a_failure_is_told_once_trains_nothing_and_leaves_the_file_where_it_is(s
 
 @matrix("Batch", "a failure, and the clock comes later", ends="Succeeded")
 def test_what_failed_is_scored_when_the_clock_comes(scoring: Scoring) -> None:
-    with scoring.injected(throws("finish_batch")):
+    with scoring.app.injected(throws("finish_batch")):
         assert scoring.drop(name="late.csv").error == "KeyError"
     (key,) = scoring.keys(INCOMING)
     version = scoring.app.client("s3").head_object(Bucket=scoring.app.bucket, Key=key)["VersionId"]
@@ -280,7 +269,7 @@ def test_a_file_that_is_overwritten_while_it_is_scored_is_scored_twice_and_one_t
     scoring: Scoring,
 ) -> None:
     states = scoring.app.client("stepfunctions")
-    with scoring.injected(fault("job:batch-score", "hang")):
+    with scoring.app.injected(fault("job:batch-score", "hang")):
         first = scoring.started(scoring.put(name="twice.csv"))
         wait_for(lambda: has_entered(first, "Score"), "the transform job's state")
         newer = b"\n".join(SOUND.split(b"\n")[:151]) + b"\n"
@@ -306,7 +295,7 @@ def test_what_stumbles_is_tried_again(scoring: Scoring) -> None:
         )),
         fault("function:notify_batch", "timeout", after=True, times=1),
     ]  # fmt: skip
-    with scoring.injected(*faults) as have_fired:
+    with scoring.app.injected(*faults) as have_fired:
         run = scoring.drop()
         assert (run.status, run.cause) == ("SUCCEEDED", None)
         wait_for(have_fired, "every fault")
@@ -315,7 +304,7 @@ def test_what_stumbles_is_tried_again(scoring: Scoring) -> None:
 
 @matrix("Batch", "at first no job finds a machine", ends="Succeeded")
 def test_a_job_that_found_no_machine_is_made_again(scoring: Scoring) -> None:
-    with scoring.injected(*(fault(f"job:batch-{step}", "no-capacity") for step in STEPS)) as have_fired:
+    with scoring.app.injected(*(fault(f"job:batch-{step}", "no-capacity") for step in STEPS)) as have_fired:
         run = scoring.drop()
         assert (run.status, run.cause, have_fired()) == ("SUCCEEDED", None, True)
 
@@ -334,7 +323,7 @@ def test_a_training_run_that_has_begun_already_is_the_same(scoring: Scoring) -> 
     stumble = fault("task:states:startExecution", "error", error="StepFunctions.AWSStepFunctionsException")
     done = fault("task:states:startExecution", "error", error="StepFunctions.ExecutionAlreadyExistsException")
     for one in (stumble, done):
-        with scoring.injected(one):
+        with scoring.app.injected(one):
             assert scoring.resumable.go_on("May it be scored?", answers=answers).error == "InputDrifted"
 
 

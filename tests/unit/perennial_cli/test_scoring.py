@@ -31,7 +31,7 @@ def stack(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     outputs = {"BucketName": BUCKET, "BatchStateMachineArn": MACHINE}
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack("cars", outputs, {"ModelName": "used-cars"}))
     monkeypatch.setattr("perennial_cli.following.POLL_SECONDS", 0)
-    monkeypatch.setattr("perennial_cli.batches.RECORD_LIMIT_SECONDS", 1.0)
+    monkeypatch.setattr("perennial_cli.following.RECORD_LIMIT_SECONDS", 1.0)
     return aws
 
 
@@ -84,7 +84,7 @@ def test_a_file_that_is_not_scored_ends_with_the_reason(stack, executions, file:
 
 
 def test_an_end_without_a_record_says_what_the_execution_says(executions, file: Path, monkeypatch) -> None:
-    monkeypatch.setattr("perennial_cli.batches.RECORD_LIMIT_SECONDS", 0)
+    monkeypatch.setattr("perennial_cli.following.RECORD_LIMIT_SECONDS", 0)
     executions("FAILED", error="E", cause="no permission")
     ended = perennial("score", file)
     assert (ended.exit_code, "no permission" in ended.stdout) == (1, True)
