@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from perennial.runs.cause import explained
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
 from perennial_cli import following, runs
@@ -39,7 +40,11 @@ def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
     batch, output = run_id(described["executionArn"], described["startDate"]), described.get("output") or "{}"
     if "Decision" in (document := json.loads(output)):  # there was nothing to score
         return {"id": batch, "status": document["Decision"], "reasons": [document["Reason"]]}
-    unrecorded = {"id": batch, "status": described["status"].title(), "reasons": [described.get("cause") or ""]}
+    unrecorded = {
+        "id": batch,
+        "status": described["status"].title().replace("_", ""),
+        "reasons": [explained(described.get("cause"))],
+    }
     return following.once_written(lambda: record(stack, batch)) or unrecorded
 
 

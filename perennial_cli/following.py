@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from perennial.runs.cause import failed_state
 from perennial.runs.naming import run_id
 from perennial_cli import runs
 from perennial_cli.console import CommandError, safe, working
@@ -118,6 +119,9 @@ def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
     output = json.loads(described.get("output") or "{}")
     if "Decision" in output:  # there was nothing to do
         return {"run_id": run, "status": output["Decision"], "no_work": output.get("Reason")}
-    failure = {"error": described.get("error"), "cause": described.get("cause")}
-    unrecorded = {"run_id": run, "status": described["status"].title(), "failure": failure}
-    return once_written(lambda: runs.document(stack, runs.RECORD.format(run))) or unrecorded
+    if record := once_written(lambda: runs.document(stack, runs.RECORD.format(run))):
+        return record
+    cause, spans = described.get("cause"), state_spans(history(described["executionArn"]))
+    state = failed_state(cause) or next((name for name, seconds in spans if seconds is None), None)
+    failure = {"error": described.get("error"), "cause": cause, "state": state}
+    return {"run_id": run, "status": described["status"].title().replace("_", ""), "failure": failure}

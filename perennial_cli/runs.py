@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import boto3
 
-from perennial.runs import comparison, run_input, trials
+from perennial.runs import comparison, message, run_input, trials
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
+from perennial.runs.run_record import RunRecord
 from perennial_cli import versions
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
@@ -21,6 +22,7 @@ from perennial_cli.stacks import Stack
 AT_ONCE, LATEST = 16, "latest"
 RECORD = "runs/{}/run.json"
 SUCCESSES = ("Succeeded", "Superseded", "AlreadyTrained", "NoData", "TrainedOnly")
+FAILURES = ("Failed", "TimedOut", "Aborted")
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,13 @@ def of(stack: Stack, run: str) -> dict[str, Any]:
     if not ended:
         raise CommandError(f"no run of {stack.name} has ended yet")
     return ended[0]
+
+
+def reason(record: Mapping[str, Any]) -> str:
+    """Return why a run ended as it did, in the words of its mail; of one that is withheld, why it passed the gate."""
+    if record.get("withheld"):
+        return str((record.get("gate") or {}).get("reason") or "")
+    return message.why(cast(RunRecord, record))
 
 
 def explained(stack: Stack, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def exit_code(*words: object) -> int:
     return result.exit_code
 
 
-def perennial(*words: object, typed: str | None = None) -> Result:
+def perennial(*words: object, typed: str | bytes | None = None) -> Result:
     """Run the command with some words; return what it printed, and its exit code."""
     result = CliRunner().invoke(app, [str(word) for word in words], input=typed)
     if result.exception and not isinstance(result.exception, SystemExit):

@@ -13,6 +13,7 @@ import typer
 
 from perennial.model import definition
 from perennial.runs import comparison, configuration, costs, run_input, trials
+from perennial.runs.cause import problems
 from perennial.serving import hours
 from perennial.words import number
 from perennial_cli import explain as lineages
@@ -164,20 +165,20 @@ def _end(stack: Stack, arn: str, *, as_json: bool) -> None:
 
 
 def _show_end(record: Mapping[str, Any]) -> None:
-    gate, failure = record.get("gate") or {}, record.get("failure") or {}
-    deployed, deployment = record.get("deployed") or {}, record.get("deployment") or {}
-    reason = record.get("no_work") or gate.get("reason") or failure.get("cause") or deployment.get("reason")
+    deployed, reason = record.get("deployed") or {}, history.reason(record)
     rows = {
         "run": f"{record['run_id']}: {record['status']}",
-        "because": reason or "",
+        "because": reason,
         "withheld": record.get("withheld") or "",
         "serves": deployed.get("endpoint", ""),
         "sleeps": f"outside of {when}" if (when := hours.read(record.get("hours") or "")) else "",
         "report": record.get("report") or "",
     }
     pairs({name: value for name, value in rows.items() if value})
-    for line in (*(failure.get("problems") or ()), *filter(None, [failure.get("trial")])):
-        warn(line)
+    failure = record.get("failure") if record["status"] in history.FAILURES else None
+    for line in problems(failure or {}):
+        if line not in reason:
+            warn(line)
 
 
 def follow(
@@ -257,11 +258,11 @@ def _version_row(version: Version) -> tuple[str, ...]:
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     gate, rows = record.get("gate") or {}, record.get("rows") or {}
-    failure = record.get("failure") or {}
     used = f"{rows['used']:,}" if "used" in rows else ""
     metric = f"{gate['metric']} {number(gate.get('candidate'))}" if gate else ""
     deployment = (record.get("deployment") or {}).get("reason")
-    decision = record.get("withheld") or gate.get("brief") or gate.get("reason") or failure.get("error") or deployment
+    decided = record.get("withheld") or gate.get("brief") or gate.get("reason") or deployment
+    decision = history.reason(record) if record["status"] in history.FAILURES else decided
     return (
         record["run_id"],
         record["status"],
@@ -407,7 +408,8 @@ def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> 
         show_json({**both, "metrics": metrics, "metrics_again": again, "changed": changed})
     else:
         how = "the same to the last digit" if is_same else "others"
-        pairs({"run": before["run_id"], "again": f"{after['run_id']}: {after['status']}", "metrics": how})
+        because = {} if after["status"] in history.SUCCESSES else {"because": history.reason(after)}
+        pairs({"run": before["run_id"], "again": f"{after['run_id']}: {after['status']}", **because, "metrics": how})
     if not is_same:
         rows = ((name, repr(metrics.get(name)), repr(again.get(name))) for name in {**metrics, **again})
         if not as_json:

@@ -13,7 +13,7 @@ import typer
 from perennial_cli import predictions, serving_api, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, StackName
-from perennial_cli.console import FAILED, each, show, show_json, warn
+from perennial_cli.console import FAILED, CommandError, each, show, show_json, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.predictions import Answer, Record
 
@@ -44,7 +44,7 @@ def predict(
     definition = definition_of(chosen)
     is_record = source.lstrip().startswith("{")
     if source == "-":
-        records = predictions.from_text(sys.stdin.read(), definition)
+        records = predictions.from_text(_standard_input(), definition)
     elif is_record:
         records = predictions.from_text(source, definition)
     elif Path(source).is_file():
@@ -54,6 +54,8 @@ def predict(
             f"there is no file {source}; expected one, a record such as '{{\"year\": 2014}}', or -",
             param_hint="FILE|RECORD|-",
         )
+    if not records:
+        raise CommandError(f"{source} holds no record; expected one at least")
     sound = [record for record in records if not record.problems]
     coming = predictions.answers(chosen.outputs["EndpointName"], sound, chosen.hours)
     answers = list(each(coming, len(sound), "asking the endpoint"))
@@ -61,8 +63,17 @@ def predict(
     broken = [record for record in records if record.problems]
     for record in broken:
         warn(_complaint(record))
-    if broken or not records:
+    if broken:
         raise typer.Exit(FAILED)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            "standard input is no UTF-8; name the file instead, which is read as model.yaml says of files"
+        ) from error
 
 
 def openapi(stack: StackName = None) -> None:

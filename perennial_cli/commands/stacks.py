@@ -157,8 +157,9 @@ def smoke(stack: StackName = None, section: EnvironmentName = None, as_json: AsJ
     if as_json:
         show_json({"run": record, "asked": example, "answered": answer})
     else:
-        exchange = {"asked": json.dumps(example), "answered": json.dumps(answer)} if is_well else {}
-        pairs({"run": f"{record['run_id']}: {record['status']}", **exchange})
+        exchange = {"asked": json.dumps(example), "answered": json.dumps(answer)}
+        more = exchange if is_well else {"because": history.reason(record)}
+        pairs({"run": f"{record['run_id']}: {record['status']}", **more})
     if not is_well:
         raise typer.Exit(FAILED)
 

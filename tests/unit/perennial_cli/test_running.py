@@ -396,6 +396,56 @@ def test_a_run_that_only_deploys_a_version_says_why(executions, stack) -> None:
     assert "the newest approved" in perennial("show", RUN).stdout
 
 
+CAUSE_OF_JOB = 'State "Preprocess" failed: ' + json.dumps(
+    {
+        "ProcessingInputs": [{"InputName": "code"}], "ProcessingJobName": "cars-1", "ProcessingJobStatus": "Failed",
+        "ExitMessage": "raw/a.csv: column 'year' is missing\nraw/b.csv: column 'price' is missing",
+    }
+)  # fmt: skip
+CAUSE_OF_FUNCTION = json.dumps({"errorMessage": "raw/a.csv is empty", "errorType": "E", "stackTrace": ["File app.py"]})
+
+
+@pytest.mark.parametrize(
+    ("failure", "first", "rest"),
+    [
+        ({"cause": CAUSE_OF_JOB, "state": "Preprocess"}, "raw/a.csv: column 'year' is missing",
+         ["raw/b.csv: column 'price' is missing"]),
+        ({"cause": CAUSE_OF_FUNCTION, "state": "Preprocess"}, "raw/a.csv is empty", []),
+        ({"cause": CAUSE_OF_FUNCTION, "state": "Preprocess", "problems": ["one", "another"]}, "one", ["another"]),
+        ({"cause": CAUSE_OF_FUNCTION, "state": "Preprocess", "trial": "trial 3: eta"}, "raw/a.csv is empty",
+         ["trial 3: eta"]),
+    ],
+    ids=["of a job", "of a function", "with all problems", "of a trial"],
+)  # fmt: skip
+def test_a_run_that_failed_says_why_in_the_words_of_its_mail(executions, stack, failure, first, rest) -> None:
+    executions()
+    failed = record(status="Failed", failure={"error": "States.TaskFailed", **failure})
+    stack.put(f"runs/{RUN}/run.json", json.dumps(failed))
+    ended = perennial("show", RUN)
+    assert f"because  in state 'Preprocess': {first}\n" in ended.stdout
+    assert [line for line in ended.stderr.splitlines() if "cloud" not in line and "AWS" not in line] == rest
+    assert f"in state 'Preprocess': {first}" in perennial("runs").stdout
+    assert "ProcessingInputs" not in ended.output
+    assert "stackTrace" not in ended.output
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_run_without_a_record_says_what_its_execution_says(
+    answers: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perennial_cli.following.RECORD_LIMIT_SECONDS", 0)
+    at = 1796000000
+    spans = [("Begin run", "Entered"), ("Begin run", "Exited"), ("Train", "Entered")]
+    events = [
+        {"type": f"TaskState{end}", "id": place, "timestamp": at, f"state{end}EventDetails": {"name": name}}
+        for place, (name, end) in enumerate(spans, 1)
+    ]
+    answers("stepfunctions", "GetExecutionHistory", (200, {"events": events}))
+    described = {"executionArn": f"{MACHINE}:a", "startDate": datetime.fromtimestamp(at, UTC), "status": "TIMED_OUT"}
+    ended = following.outcome(stacks.chosen(None), described)
+    assert (ended["status"], ended["failure"]["state"]) == ("TimedOut", "Train")
+
+
 # ---- versions
 
 ARN = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/cars"
@@ -652,3 +702,16 @@ def test_a_record_that_breaks_the_definition_is_named_and_not_asked_about(endpoi
 
 def test_a_file_that_is_not_there_is_wrong_use(endpoint) -> None:
     assert perennial("predict", "nowhere.csv").exit_code == 2
+
+
+def test_what_holds_no_record_is_said_to(stack, tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_text(HEADER)
+    for ended in (perennial("predict", tmp_path / "none.csv"), perennial("predict", "-", typed="")):
+        assert (ended.exit_code, ended.stdout) == (1, "")
+        assert "holds no record; expected one at least" in ended.stderr
+
+
+def test_standard_input_in_another_encoding_is_refused_in_words(stack) -> None:
+    ended = perennial("predict", "-", typed=f"{HEADER}\n{CAR}\n".replace("Cadillac", "Citroën").encode("cp1252"))
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "standard input is no UTF-8; name the file instead" in ended.stderr

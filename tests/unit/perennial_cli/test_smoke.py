@@ -31,7 +31,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: {"used-cars-staging": stack}[name])
     monkeypatch.setattr("perennial_cli.runs.start", lambda stack, wanted: wanted["Trigger"]["Type"])
     monkeypatch.setattr("perennial_cli.following.follow", lambda arn: {"executionArn": arn})
-    outcome = {"run_id": "20261129101500-1a2b"}
+    outcome = {"run_id": "20261129101500-1a2b", "failure": {"cause": "no machine", "state": "Train"}}
     monkeypatch.setattr("perennial_cli.following.outcome", lambda stack, end: {**outcome, "status": planned["status"]})
     monkeypatch.setattr("perennial_cli.serving_api.example", lambda stack: EXAMPLE)
     monkeypatch.setattr("perennial_cli.predictions.answers", answers)
@@ -51,11 +51,21 @@ def test_a_run_and_an_answer_are_what_it_takes() -> None:
     )
 
 
-@pytest.mark.parametrize("status", ["Failed", "Rejected", "TimedOut"])
-def test_a_run_that_ends_badly_fails_it(ends: dict[str, Any], status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ("Failed", "in state 'Train': no machine"),
+        ("Rejected", "no machine"),
+        ("TimedOut", "it was over its time in state 'Train'"),
+    ],
+)
+def test_a_run_that_ends_badly_fails_it_and_says_why(ends: dict[str, Any], status: str, why: str) -> None:
     ends["status"] = status
     ended = perennial("smoke", "--env", "staging")
-    assert (ended.exit_code, ended.stdout) == (1, f"run  20261129101500-1a2b: {status}\n")
+    assert (ended.exit_code, ended.stdout) == (
+        1,
+        f"run      20261129101500-1a2b: {status}\nbecause  {why}\n",
+    )
 
 
 def test_without_data_nothing_was_tried(ends: dict[str, Any]) -> None:
