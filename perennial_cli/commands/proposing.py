@@ -8,15 +8,17 @@ from typing import Annotated
 import typer
 
 from perennial.model.folder import FEATURES
-from perennial.words import number
+from perennial.words import number, quoted
 from perennial_cli import project
 from perennial_cli.commands.options import AsJson, Yes
 from perennial_cli.console import CommandError, is_terminal, notice, pairs, show, show_json, warn, working
 from perennial_cli.proposal import document, names, target
+from perennial_cli.proposal.document import LEAST_ROWS
 from perennial_cli.proposal.target import NameGuess
-from perennial_cli.proposal.texts import read_texts
+from perennial_cli.proposal.texts import Texts, read_texts
 from perennial_cli.quick_fit import beside, import_lean
 
+LEAST_COLUMNS = 2
 Files = Annotated[
     list[Path],
     typer.Argument(
@@ -59,6 +61,7 @@ def init(
         if not (path.parent / FEATURES).exists():
             import_lean()
         texts = read_texts(files)
+        _require_table(texts)
         columns = document.columns_of(texts)
     chosen = NameGuess(target_column, "named by --target") if target_column else target.guess_name(columns)
     if not target_column and not yes and not as_json and is_terminal():
@@ -73,6 +76,21 @@ def init(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(document.text(proposal, measured), encoding="utf-8")
     _show_proposal(proposal, measured, path, as_json=as_json)
+
+
+def _require_table(texts: Texts) -> None:
+    """Raise CommandError if there is nothing to learn from, whatever stands in the columns."""
+    where = ", ".join(path.name for path in texts.files)
+    if len(texts.columns) < LEAST_COLUMNS:
+        names = " and ".join(map(quoted, texts.columns)) or "none with a name"
+        raise CommandError(
+            f"{where}: expected a column to predict and at least one to predict it from; it has {names}. Is another "
+            "mark than , ; | or a tab between the fields?"
+        )
+    if texts.rows < LEAST_ROWS:
+        raise CommandError(
+            f"{where}: expected at least {LEAST_ROWS} rows below the names of columns; it has {texts.rows}"
+        )
 
 
 def _show_proposal(proposal: document.Proposal, measured: document.Measured, path: Path, *, as_json: bool) -> None:
@@ -105,6 +123,8 @@ def _show_proposal(proposal: document.Proposal, measured: document.Measured, pat
         warn(f"look at {doubt}")
     if measured.is_perfect:
         warn("quick fits are nearly perfect: look for a column that is known only after what is predicted")
+    if measured.is_unsure:
+        warn(document.UNSURE)
     if measured.is_weak:
         warn("the columns say little of the target: a quick fit is hardly better than always the same answer")
     notice(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from perennial.features.grammar import FALSE_WORDS, TRUE_WORDS
 from perennial.words import number, quoted
-from perennial_cli.proposal.numbers import numbers, sentinels, unit_of
+from perennial_cli.proposal.numbers import in_other_marks, numbers, sentinels, unit_of
 from perennial_cli.proposal.times import forms_of, times
 from perennial_cli.proposal.values import MARKERS_IN_STRINGS, Reading, Words, read_as
 
@@ -71,15 +72,18 @@ class ColumnGuess:
         return replace(self, fields=fields, evidence=f"{why}; {self.evidence}")
 
 
-def guessed(name: str, header: str, column: pa.StringArray) -> ColumnGuess:
-    """Return what a column of texts may be."""
+def guessed(name: str, header: str, column: pa.StringArray, decimal: str | None = None) -> ColumnGuess:
+    """Return what a column of texts may be.
+
+    decimal  the mark that the other columns of the files have, if they leave no doubt
+    """
     words = Words.of(column)
     if not len(words):
         fields = {"type": "string", "nullable": True, "feature": False}
         return ColumnGuess(
             name, header, fields, "empty in every row", words, ("has no value: nobody can tell what it is",)
         )
-    for guess in (_boolean, _time, _number):  # 20240501 is a time
+    for guess in (_boolean, _time, partial(_number, decimal=decimal)):  # 20240501 is a time
         if (column_guess := guess(name, header, words)) is not None:
             return _judged(column_guess, column)
     return _judged(_string(name, header, words), column)
@@ -133,8 +137,11 @@ def _time(name: str, header: str, words: Words) -> ColumnGuess | None:
 # ---- Numbers
 
 
-def _number(name: str, header: str, words: Words) -> ColumnGuess | None:
+def _number(name: str, header: str, words: Words, decimal: str | None) -> ColumnGuess | None:
     reading = numbers(words)
+    other = in_other_marks(reading) if reading else None
+    is_other = other is not None and other.parse.get("decimal") == decimal
+    reading = other if is_other else reading
     if reading is None or (reading.parse and _ID_NAME.search(name) and len(words) > MOST_CATEGORIES):  # 7590-VHVEG
         return None
     values = _known_values(reading)
@@ -152,8 +159,10 @@ def _number(name: str, header: str, words: Words) -> ColumnGuess | None:
     is_year = _is_year(name, reading.type, lowest, highest)
     span = f"{lowest:.0f} to {highest:.0f}" if is_year else f"{number(lowest)} to {number(highest)}"
     example = f", such as {quoted(words.examples(most=1)[0])}" if reading.parse else ""
+    example += ", with the decimal comma of other columns" if is_other else ""
     guess = _guess(name, header, reading, limits, span + example)
-    return guess.with_doubt(*_doubts_of_number(reading, values, markers))
+    unsure = _doubts_of_marks(reading, other) if other and decimal is None else []
+    return guess.with_doubt(*unsure, *_doubts_of_number(reading, values, markers))
 
 
 def _known_values(reading: Reading) -> npt.NDArray[np.float64]:
@@ -186,6 +195,16 @@ def round_number(value: float, *, up: bool) -> float:
     step = 10.0 ** (np.floor(np.log10(abs(value))) - 1)
     rounded = float(f"{(np.ceil if up else np.floor)(round(value / step, 6)) * step:.6g}")
     return int(rounded) if rounded.is_integer() else rounded
+
+
+def _doubts_of_marks(reading: Reading, other: Reading) -> list[str]:
+    """Say that a point may stand before thousands; of a comma before each three digits nobody doubts it."""
+    if "thousands" in reading.parse:
+        return []
+    values, others = (each.values.to_pylist() for each in (reading, other))
+    place = next(place for place, (value, wide) in enumerate(zip(values, others, strict=True)) if value != wide)
+    text, value, wide = quoted(reading.words.texts[place].as_py()), number(values[place]), number(others[place])
+    return [f"{text} is taken for {value}: if it is {wide}, write thousands: ., decimal: ',' into parse"]
 
 
 def _doubts_of_number(reading: Reading, values: npt.NDArray[np.float64], markers: list[str]) -> list[str]:

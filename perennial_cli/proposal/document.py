@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from perennial.features.parsing import NUMBERS
 from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.model.problem_types import PROBLEM_TYPES
@@ -18,6 +19,7 @@ from perennial.words import number, printable, quoted
 from perennial_cli.proposal import splits
 from perennial_cli.proposal.columns import ColumnGuess, guessed, round_number
 from perennial_cli.proposal.names import column_names, needs_source
+from perennial_cli.proposal.numbers import decimal_mark, in_other_marks
 from perennial_cli.proposal.splits import SEEDS, SplitGuess
 from perennial_cli.proposal.target import TargetGuess
 from perennial_cli.proposal.texts import Texts
@@ -33,6 +35,11 @@ WIDE_TARGET = 100  # the largest over the smallest, from which on a logarithm is
 GAIN_OF_LOGARITHM = 0.01
 PERFECT = 0.03  # of the mean predictor's error
 ROOM_IN_QUALITY = 1.5
+LEAST_ROWS = 10
+UNSURE = (
+    "quick fits differ much from split to split, so that the threshold asks for no more than always the same answer: "
+    "set another one when some runs have been measured"
+)
 
 
 @dataclass(frozen=True)
@@ -87,9 +94,11 @@ class Proposal:
 def columns_of(texts: Texts) -> tuple[ColumnGuess, ...]:
     """Return what each column of some files may be; one that is not in every file may be missing."""
     names = column_names(list(texts.columns))
+    first = {header: guessed(names[header], header, column) for header, column in texts.columns.items()}
+    decimal = _decimal_mark(first.values())
     guesses = []
     for header, column in texts.columns.items():
-        guess = guessed(names[header], header, column)
+        guess = guessed(names[header], header, column, decimal) if _is_open(first[header]) else first[header]
         if needs_source(guess.name, header, list(texts.columns)):
             guess = replace(guess, fields={"type": guess.type, "source": header, **guess.fields})
         if without := texts.absent.get(header):
@@ -102,6 +111,18 @@ def columns_of(texts: Texts) -> tuple[ColumnGuess, ...]:
     return tuple(guesses)
 
 
+def _is_open(guess: ColumnGuess) -> bool:
+    """Return whether only other columns can tell what a column's marks mean."""
+    return guess.type in NUMBERS and guess.reading is not None and in_other_marks(guess.reading) is not None
+
+
+def _decimal_mark(guesses: Iterable[ColumnGuess]) -> str | None:
+    """Return the decimal mark of all columns that leave no doubt about theirs; None: they show none, or several."""
+    readings = (guess.reading for guess in guesses if guess.type in NUMBERS and guess.reading)
+    marks = {mark for reading in readings if (mark := decimal_mark(reading))}
+    return marks.pop() if len(marks) == 1 else None
+
+
 # ---- The threshold
 
 
@@ -110,12 +131,14 @@ class Measured:
     """Quick fits of a proposal on different splits, and the threshold that follows.
 
     is_weak     the fits are hardly better than always answering the same
+    is_unsure   they differ so much from split to split that no threshold lets all of them pass and asks for more
     is_perfect  they make hardly a mistake, as where a column says the answer
     """
 
     fits: tuple[Fit, ...]
     threshold: float
     is_weak: bool
+    is_unsure: bool = False
     is_perfect: bool = False
     with_logarithm: float | None = None
     without_logarithm: float | None = None
@@ -180,7 +203,10 @@ def _spans_magnitudes(proposal: Proposal) -> bool:
 
 
 def _judged(proposal: Proposal, fits: tuple[Fit, ...]) -> Measured:
-    """Return the threshold a quarter of the way from the fits to the mean predictor, which all of them reach."""
+    """Return the threshold a quarter of the way from the fits to the mean predictor.
+
+    Farther, where the fits of single splits are, but not beyond the mean predictor.
+    """
     model, constant = (float(np.mean([getattr(fit, name) for fit in fits])) for name in ("model", "constant"))
     gain = (
         (constant - model)
@@ -190,11 +216,14 @@ def _judged(proposal: Proposal, fits: tuple[Fit, ...]) -> Measured:
     is_weak = not gain > LEAST_GAIN * abs(constant)
     values = [fit.model for fit in fits]
     if proposal.target.problem == "regression":
-        wanted = constant if is_weak else max(model + (constant - model) / 4, max(values) + float(np.std(values)))
-        return Measured(fits, round_number(wanted, up=True), is_weak, model < PERFECT * constant)
-    wanted = constant if is_weak else min(model - (model - constant) / 4, min(values) - float(np.std(values)))
-    wanted = max(wanted, constant)
-    return Measured(fits, math.floor(wanted * 100) / 100, is_weak, 1 - model < PERFECT * (1 - constant))
+        wanted = max(model + (constant - model) / 4, max(values) + float(np.std(values)))
+        threshold = round_number(constant if is_weak else min(wanted, constant), up=True)
+        is_perfect = model < PERFECT * constant
+        return Measured(fits, threshold, is_weak, wanted > constant and not is_weak, is_perfect)
+    wanted = min(model - (model - constant) / 4, min(values) - float(np.std(values)))
+    threshold = math.floor((constant if is_weak else max(wanted, constant)) * 100) / 100
+    is_perfect = 1 - model < PERFECT * (1 - constant)
+    return Measured(fits, threshold, is_weak, wanted < constant and not is_weak, is_perfect)
 
 
 # ---- The text
@@ -291,7 +320,7 @@ def _quality(proposal: Proposal) -> Iterator[str]:
         without = proposal.untargeted_share
         why = f": {without:.2%} have no {proposal.target.column.name}, the target" if without else ""
         yield from _comment(f"{share:.2%} of these rows break the contract as it is written here{why}.")
-    least = max(10, min(100, rows // 2))
+    least = max(LEAST_ROWS, min(100, rows // 2))
     yield f"quality: {{max_invalid_share: {min(allowed, 0.9)}, min_rows: {least}, max_categories: 100}}"
 
 
@@ -310,6 +339,8 @@ def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -
         )
         if measurements.is_weak:
             yield "# That is hardly better: the columns say little of the target, and the threshold asks for little."
+        if measurements.is_unsure:
+            yield from _comment(f"{UNSURE[0].upper()}{UNSURE[1:]}.")
         if measurements.is_perfect:
             yield "# That is nearly perfect: is a column known only after what is predicted? Then feature: false."
     yield f"gate: {{metric: {proposal.target.metric}, threshold: {_flow(threshold)}, minimum_improvement: 0.0}}"

@@ -43,6 +43,9 @@ MARKS: tuple[dict[str, str], ...] = (
     {}, {"thousands": ","}, {"thousands": "'"}, {"thousands": " "}, {"thousands": " ", "decimal": ","},
     {"thousands": ".", "decimal": ","}, {"decimal": ","},
 )  # fmt: skip
+# By a mark that stands before each three digits: how the same texts may be read besides.
+OTHER_MARKS: dict[str, dict[str, str]] = {".": {"thousands": ".", "decimal": ","}, ",": {"decimal": ","}}
+GROUPS = "^[^0-9]*[1-9][0-9]{{0,2}}(?:{}[0-9]{{3}})+(?:[^0-9]|$)"  # no 0.125, and no 1.5
 MULTIPLES = {
     "k": 1e3,
     "tsd": 1e3,
@@ -81,6 +84,31 @@ def numbers(words: Words) -> Reading | None:
         if best.broken_share <= MOST_BROKEN:
             return best
     return None
+
+
+def in_other_marks(reading: Reading) -> Reading | None:
+    """Return what the same texts are where the decimal mark is the other one; None: they can only be read so.
+
+    60.000 is sixty or sixty thousand, and where each number of a column is so nobody can tell by that column.
+    """
+    mark, texts = reading.parse.get("thousands", "."), reading.words.texts
+    if mark not in OTHER_MARKS or {"decimal", "number"} & reading.parse.keys():
+        return None
+    marked = texts.filter(pc.match_substring(texts, mark))
+    in_groups = pc.match_substring_regex(marked, GROUPS.format(re.escape(mark)))
+    is_long = mark == "." and pc.any(pc.match_substring_regex(texts, "[0-9]{4}")).as_py()  # 1234 has no mark
+    if not len(marked) or is_long or not pc.all(in_groups).as_py():
+        return None
+    others = {key: value for key, value in reading.parse.items() if key != "thousands"}
+    other = _whole(read_as("float", reading.words, {**others, **OTHER_MARKS[mark]}))
+    return other if other.broken_rows == reading.broken_rows else None
+
+
+def decimal_mark(reading: Reading) -> str | None:
+    """Return the decimal mark that texts leave no doubt about; None: they say nothing of it."""
+    mark = str(reading.parse.get("decimal", "."))
+    has = reading.parse.get("thousands") in OTHER_MARKS or pc.any(pc.match_substring(reading.words.texts, mark)).as_py()
+    return mark if has and in_other_marks(reading) is None else None
 
 
 def _of_whole_texts(words: Words) -> Iterator[Reading]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from perennial.data.file_form import FileForm
 from perennial.data.header import FileError
 from perennial.model import definition, tuning
 from perennial_cli import quick_fit
@@ -15,7 +16,7 @@ from perennial_cli.proposal import document, target
 from perennial_cli.proposal.columns import ColumnGuess, guessed
 from perennial_cli.proposal.names import column_names, model_name, needs_source
 from perennial_cli.proposal.target import TargetError
-from perennial_cli.proposal.texts import read_texts
+from perennial_cli.proposal.texts import Texts, read_texts
 from tests.command import perennial
 from tools import demo_data
 
@@ -55,6 +56,39 @@ def fields(*texts: str | None, name: str = "column") -> dict[str, object]:
 )  # fmt: skip
 def test_numbers_are_read_with_what_stands_around_them(texts, expected) -> None:
     assert fields(*texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "among", "expected"),
+    [
+        (["60.000 km", "500 km"], ["1,5", "2,25"], (500, 60_000)),
+        (["60.000", "500"], ["1.234,50", "999,00"], (500, 60_000)),
+        (["12,345", "1,250"], ["1,5", "2,25"], (1.25, 12.345)),
+        (["60.000 km", "500 km"], ["1.5", "2.25"], (60, 500)),
+        (["60,000", "500"], ["1.5", "2.25"], (500, 60_000)),
+        (["60,000", "500"], ["a", "b"], (500, 60_000)),
+        (["0.125", "1.250"], ["1,5", "2,25"], (0.125, 1.25)),
+        (["60.000", "1234"], ["1,5", "2,25"], (60, 1234)),
+        (["1.250.000", "500"], ["1.5", "2.25"], (500, 1_250_000)),
+    ],
+)
+def test_marks_that_may_stand_before_thousands_are_read_as_other_columns_show(texts, among, expected) -> None:
+    other = [*among, "3"][: len(texts)]
+    first, _ = document.columns_of(Texts({"a": pa.array(texts), "b": pa.array(other)}, FileForm(), len(texts), []))
+    assert first.reading is not None
+    values = first.reading.values.to_pylist()
+    assert (min(values), max(values), first.doubts) == (*map(pytest.approx, expected), ())
+
+
+@pytest.mark.parametrize("among", [["a", "b", "c"], ["1,5", "2,25", "3,5"]], ids=["no other number", "several marks"])
+def test_a_point_that_may_stand_before_thousands_is_said_to_be_for_people_to_decide(among: list[str]) -> None:
+    columns = {"a": pa.array(["60.000 km", "500 km", "1.200 km"]), "b": pa.array(among), "c": pa.array(["1.5"] * 3)}
+    if among[0] == "a":
+        del columns["c"]
+    first, *_ = document.columns_of(Texts(columns, FileForm(), 3, []))
+    assert first.doubts == (
+        "'60.000 km' is taken for 60: if it is 60,000, write thousands: ., decimal: ',' into parse",
+    )
 
 
 def test_of_texts_with_several_numbers_the_first_counts_in_the_unit_that_they_name() -> None:
@@ -396,6 +430,26 @@ def test_what_cannot_be_predicted_is_refused_in_words(name: str, problem: str) -
 # ---- The whole
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "the file is empty; expected a line of names and rows below it"),
+        ("a,b\n", "expected at least 10 rows below the names of columns; it has 0"),
+        ("a,b\n1,2\n", "expected at least 10 rows below the names of columns; it has 1"),
+        ("a\n" + "1\n2\n" * 20, "expected a column to predict and at least one to predict it from; it has 'a'"),
+        (",a\n" + "1,2\n" * 20, "expected a column to predict and at least one to predict it from; it has 'a'"),
+    ],
+)
+def test_a_file_that_nothing_can_be_learned_from_is_refused_by_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.csv").write_text(text)
+    ended = perennial("init", "some.csv")
+    assert (ended.exit_code, ended.stderr.startswith(f"error: some.csv: {problem}")) == (1, True), ended.stderr
+    assert not (tmp_path / "models").exists()
+
+
 @pytest.fixture
 def cars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of 300 cars as somebody exports them: a nameless index, units, blanks, words for missing values."""
@@ -433,6 +487,25 @@ def test_a_threshold_lies_between_quick_fits_and_the_mean_predictor(proposed: tu
     assert "# Quick fits on 3 random splits reach rmse " in text
     assert "EUR; always answering the mean gives 1," in text
     assert 100 < sound.gate.threshold < 2000
+
+
+@pytest.mark.parametrize(
+    ("values", "constants", "threshold", "is_unsure"),
+    [
+        ((500, 520, 510), (1000, 1000, 1000), 640, False),  # 510 and a quarter of 490
+        ((500, 800, 510), (1000, 1000, 1000), 940, False),  # 800, and how they differ
+        ((500, 990, 510), (1000, 1000, 1000), 1000, True),
+    ],
+)
+def test_a_threshold_never_asks_for_less_than_the_mean_predictor_reaches(
+    proposed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, values, constants, threshold, is_unsure
+) -> None:
+    fits = iter([quick_fit.Fit("rmse", *pair, 50) for pair in zip(values, constants, strict=True)] * 2)
+    monkeypatch.setattr(document, "tried", lambda *_: quick_fit.Trial({}, [], [], next(fits)))
+    ended = perennial("init", proposed[0].parents[2] / "My Cars.csv", "--force")
+    assert definition.load(proposed[0]).gate.threshold == threshold
+    assert ("differ much from split to split" in ended.stderr) is is_unsure
+    assert ("differ much from split to split" in proposed[0].read_text()) is is_unsure
 
 
 def test_the_example_of_ranges_is_a_definition_that_tunes(proposed: tuple[Path, str]) -> None:
