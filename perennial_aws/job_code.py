@@ -9,10 +9,10 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import leather
 from aws_lambda_powertools import Logger
@@ -21,18 +21,20 @@ from botocore.exceptions import ClientError
 from perennial.model import definition, folder
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration, naming
-from perennial.serving import hours
+from perennial.serving import hours, scaling
 from perennial_aws import shipped
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 logger = Logger()
+T = TypeVar("T")
 
 # The layer carries the job scripts and the model definitions beside the package.
 FOLDERS = ("processing", "perennial", "models")
 # Libraries that the image of the jobs does not have; of Python alone, because its version is another than the layer's.
 LIBRARIES = (leather,)
 HASH_LENGTH = 16
+BURSTABLE = "ml.t2."  # SageMaker Developer Guide, "Register a model"
 MOST_OF_NETWORK = {"VpcSubnetIds": 16, "VpcSecurityGroupIds": 5}  # SageMaker API Reference, VpcConfig
 
 
@@ -45,7 +47,7 @@ def publish(properties: Mapping[str, Any]) -> dict[str, str]:
         ConfigurationError: what is deployed would fail every run; nothing is published.
     """
     _check(properties)
-    when = _hours(properties)
+    when = _read(hours.read, properties, "Hours")
     files = dict(_files())
     code_hash = _hash(files)
     published = {"code.zip": _archive(files), "unpack.py": (shipped.FOLDER / "processing/unpack.py").read_bytes()}
@@ -56,9 +58,9 @@ def publish(properties: Mapping[str, Any]) -> dict[str, str]:
     return {**answer, "HoursSchedule": when.schedule(datetime.now(UTC).date())} if when else answer
 
 
-def _hours(properties: Mapping[str, Any]) -> hours.Hours | None:
+def _read(read: Callable[[str], T], properties: Mapping[str, Any], name: str) -> T:
     try:
-        return hours.read(str(properties.get("Hours", "")))
+        return read(str(properties.get(name, "")))
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 
@@ -84,7 +86,13 @@ def _check(properties: Mapping[str, Any]) -> None:
     for path, text in definition.notes(defined):
         logger.warning("note", path=path, text=text)
     stack = configuration.stack_overrides(properties.get("StackOverrides") or settings.stack_overrides)
-    configuration.resolve(model, defined, stack=stack, data_prefix=settings.data_prefix)
+    resolved = configuration.resolve(model, defined, stack=stack, data_prefix=settings.data_prefix)
+    machine = resolved.definition.instances.endpoint.type
+    if _read(scaling.read, properties, "Scaling") and machine.startswith(BURSTABLE):
+        raise ConfigurationError(
+            f"MaxInstances: the endpoint's machines are {machine}, and SageMaker does not scale burstable ones; "
+            "expected another EndpointInstanceType, such as ml.m5.large, or MaxInstances=0"
+        )
     for other in models:
         if other != mine:
             _look_at_other(other)

@@ -65,6 +65,7 @@ class Settings:
     baking_seconds        how long alarms are watched after each step of that; 0: not at all
     rollback_alarms       the names of these alarms
     hours                 when the endpoint is there, as serving.hours reads it
+    scaling               how many instances it has, as serving.scaling reads it
     models_to_keep        models besides the one in service that one can go back to
     api_access            key or iam: how callers of the API show who they are
     api_url               where the API is; empty without one
@@ -97,6 +98,7 @@ class Settings:
     baking_seconds = _Variable(int)
     rollback_alarms = _Variable(_listed)
     hours = _Variable(str, "")
+    scaling = _Variable(str, "")
     models_to_keep = _Variable(int)
     api_access = _Variable(str)
     api_url = _Variable(str, "")

@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from perennial.runs import endpoint, naming
-from perennial_aws import model_versions, runs
+from perennial_aws import autoscaling, model_versions, runs
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
@@ -33,6 +33,7 @@ def take_down(state_machine_arn: str) -> None:
     """
     stack = settings.stack_name
     _stop_runs(state_machine_arn)
+    autoscaling.deregister()
     _delete_endpoint(settings.endpoint_name)
     for run in runs.with_config(stack):
         if_there(client("sagemaker").delete_endpoint_config, EndpointConfigName=naming.stem(stack, run))

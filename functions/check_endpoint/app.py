@@ -7,6 +7,7 @@ Raises     ArtifactChangedError: what is about to serve is not what its jobs hav
 
 Before an update it says how traffic moves to the new model, and which alarms take that back. One that rings already
 would take back any update, also the one that is to mend what it rings for: it is left out, and the record says so.
+SageMaker refuses to change the machine type of what scales: it scales no more until it is in service again.
 
 Only SageMaker's own "Could not find endpoint" counts as absent: any other error is raised.
 An endpoint that changes is looked at for a second, so that a change that is over sooner is waited for no longer.
@@ -22,7 +23,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.runs import endpoint, rollout, run_record
-from perennial_aws import artifacts, payloads, runs
+from perennial.serving import scaling
+from perennial_aws import artifacts, autoscaling, payloads, runs
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
@@ -80,8 +82,22 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         artifacts.require_sealed_champion(request.Champion)
     logger.info("decided", endpoint=request.EndpointName, action=decision.action, status=decision.status)
     begins = request.Phase == "Before" and decision.action == "Update"
+    if begins and scaling.read(settings.scaling) and _changes_machines(request, decision.serving_config):
+        autoscaling.deregister()
     config, left_out = _rollout(request, description or {}) if begins else (None, [])
     return asdict(Answer(decision.action, decision.status, decision.serving_config, decision.reason, config, left_out))
+
+
+def _changes_machines(request: Request, serving: str | None) -> bool:
+    """Return whether the update is to another machine type."""
+    wanted = _machines(request.WantedConfigName)
+    return wanted is not None and wanted != _machines(serving or "")
+
+
+def _machines(config: str) -> list[str] | None:
+    """Return the machine types of a configuration; None where it is gone, which may be one that serves."""
+    described = if_there(client("sagemaker").describe_endpoint_config, EndpointConfigName=config)
+    return [variant["InstanceType"] for variant in described["ProductionVariants"]] if described else None
 
 
 def _rollout(request: Request, description: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:

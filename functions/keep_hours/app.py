@@ -1,8 +1,9 @@
-"""Delete the endpoint outside of its hours, and make it again within them (parameter AwakeHours).
+"""Delete the endpoint outside of its hours, make it again within them (AwakeHours), and let it scale (MaxInstances).
 
 Called by  EventBridge: the clock; the end of an execution of train_model; an endpoint that is in service, or has failed
+           publish_job_code: a deployment has changed hours or scaling
 Reads      the configuration of the model in service (Parameter Store), whose turn it is to deploy
-Writes     the endpoint; a message where it could not be made, once
+Writes     the endpoint, and whether it scales; a message where it could not be made, once
 Raises     EndpointGoesError: it is being deleted and has to be there. Transient.
 
 What counts is the time now and how the endpoint is, so that events may come twice, late or in another order. While a
@@ -20,8 +21,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from perennial.runs import endpoint, message
-from perennial.serving import hours
-from perennial_aws import champion, ends, payloads, runs
+from perennial.serving import hours, scaling
+from perennial_aws import autoscaling, champion, ends, payloads, runs
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
@@ -29,14 +30,15 @@ logger = Logger()
 
 STATUS = "NotAwake"  # of the message, for the filters of subscriptions
 SAID_SECONDS = 7 * 86400
+Done = Literal[endpoint.Due, "Scale"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """The event."""
+    """The event; that of a deployment says what has "Ended": "Hours", "Scaling" or both."""
 
     id: str
-    source: Literal["aws.events", "aws.sagemaker", "aws.states"]
+    source: Literal["aws.cloudformation", "aws.events", "aws.sagemaker", "aws.states"]
     detail: dict[str, Any]
 
 
@@ -44,7 +46,7 @@ class Request:
 class Answer:
     """What was done of the endpoint, and how it was."""
 
-    Done: endpoint.Due
+    Done: Done
     Status: str | None
 
 
@@ -56,14 +58,19 @@ class EndpointGoesError(Exception):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Do what is due now."""
     request, when = payloads.read(Request, event), hours.read(settings.hours)
+    ended = request.detail.get("Ended", ())
+    if "Scaling" in ended:
+        autoscaling.deregister()
     described = if_there(client("sagemaker").describe_endpoint, EndpointName=settings.endpoint_name)
     status = str(described["EndpointStatus"]) if described else None
-    act = endpoint.due(
+    act: Done = endpoint.due(
         status,
         awake=when is None or when.awake(datetime.now(UTC)),
-        may_wake=when is None or when.wake_by == "clock" or request.source == "aws.states",
-        has_failed=request.detail.get("EndpointStatus") == "FAILED",
+        may_wake=_may_wake(request, when),
+        has_failed=when is not None and request.detail.get("EndpointStatus") == "FAILED",
     )
+    if act == "Nothing" and status == "InService" and (wanted := scaling.read(settings.scaling)):
+        act = "Nothing" if autoscaling.is_as(wanted) else "Scale"
     if act != "Nothing" and (run := runs.deploying()):
         logger.info("left to the run that deploys", run_id=run, act=act)
         act = "Nothing"
@@ -72,8 +79,18 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return asdict(answer)
 
 
-def _do(act: endpoint.Due, event_id: str, described: dict[str, Any]) -> endpoint.Due:
+def _may_wake(request: Request, when: hours.Hours | None) -> bool:
+    """Return whether what has happened makes the endpoint: without hours only that they have ended."""
+    if when is None:
+        return "Hours" in request.detail.get("Ended", ())
+    return when.wake_by == "clock" or request.source == "aws.states"
+
+
+def _do(act: Done, event_id: str, described: dict[str, Any]) -> Done:
+    if act == "Scale" and (wanted := scaling.read(settings.scaling)):
+        autoscaling.register(wanted)
     if act in ("Delete", "Recreate"):
+        autoscaling.deregister()
         if_there(client("sagemaker").delete_endpoint, EndpointName=settings.endpoint_name)
     if act in ("LookAgain", "Recreate"):
         raise EndpointGoesError(f"endpoint {settings.endpoint_name} is being deleted, and is to be there now")

@@ -5,9 +5,10 @@ Raises     nothing: the answer to CloudFormation names the error, such as Config
            StackNameError, and the deployment fails.
 
 Definitions, stack parameters and the stack's name are checked first: what is wrong fails the deployment, with the
-reason. Code that is published is kept, because records refer to it, unless the stack could not be created: then the
-bucket is deleted as well, which has to be empty. What runs made (take_down) ends only with the stack itself, not when
-CloudFormation takes RunsMade back with an update.
+reason. Where an update changes when the endpoint is there, or how it scales, keep_hours looks at it. Code that is
+published is kept, because records refer to it, unless the stack could not be created: then the bucket is deleted as
+well, which has to be empty. What runs made (take_down) ends only with the stack itself, not when CloudFormation takes
+RunsMade back with an update.
 CloudFormation always gets an answer, without which a stack hangs until ServiceTimeout: also when this fails, when it is
 about to run out of time, and when the layer cannot be loaded, of which this module therefore imports nothing at first.
 """
@@ -46,6 +47,7 @@ class Request(TypedDict):
     LogicalResourceId: str
     PhysicalResourceId: NotRequired[str]
     ResourceProperties: NotRequired[dict[str, Any]]
+    OldResourceProperties: NotRequired[dict[str, Any]]
 
 
 class Answer(TypedDict):
@@ -102,6 +104,10 @@ def _work(event: Request) -> dict[str, str]:
         from perennial_aws import job_code
 
         return job_code.publish(properties)
+    elif event["RequestType"] == "Update":
+        from perennial_aws import endpoint_changes
+
+        endpoint_changes.tell(event["RequestId"], event.get("OldResourceProperties", {}), properties)
     return {}
 
 

@@ -24,6 +24,7 @@ Parts = tuple[str, str, JsonObject, bytes, JsonObject]
 """Method, path (unquoted once), headers (in lower case), body and the parameters of the address."""
 
 MODELS = {
+    "application-autoscaling": "application-autoscaling",
     "cloudformation": "cloudformation",
     "dynamodb": "dynamodb",
     "events": "events",

@@ -30,6 +30,7 @@ stepfunctions = Seams("services.stepfunctions", _ExecutionError="65fcaf17", _SER
 JsonObject = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
 
+_SCALING = "application-autoscaling"
 _OPTIMISED = "arn:aws:states:::sagemaker:"
 _SDK = "arn:aws:states:::aws-sdk:sagemaker:"
 _SDK_RUNTIME = "arn:aws:states:::aws-sdk:sagemakerruntime:"
@@ -55,6 +56,8 @@ class SageMaker(Protocol):
     def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
 
     def http(self, operation: str, body: bytes) -> Response: ...
+
+    def scale(self, operation: str, body: bytes) -> Response: ...
 
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Response: ...
 
@@ -99,6 +102,12 @@ class LocalSageMaker:
         from localcloud.sagemaker.http import handle_http
 
         response: Response = handle_http(self._service, operation, body)
+        return response
+
+    def scale(self, operation: str, body: bytes) -> Response:
+        from localcloud.sagemaker.http import handle_http
+
+        response: Response = handle_http(self._service.scaling, operation, body)
         return response
 
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -154,6 +163,16 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
         response: Response = await concurrency.run_reentrant(sagemaker.http, operation, body)
         return response
 
+    async def scaling_handler(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
+        operation = headers["x-amz-target"].rpartition(".")[2]
+        response: Response = await concurrency.run_reentrant(sagemaker.scale, operation, body)
+        return response
+
+    router.SERVICE_PATTERNS[_SCALING] = {
+        "target_prefixes": ["AnyScaleFrontendService."],
+        "host_patterns": [rf"{_SCALING}\."],
+    }
+    ministack_app.SERVICE_HANDLERS[_SCALING] = scaling_handler
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
     ministack_app.SERVICE_HANDLERS["sagemaker"] = handler
     for fix in ("fix_success_content_type", "fix_error_content_type"):
@@ -174,7 +193,7 @@ def _except_for_sagemaker(fix: Callable[[str, int, JsonObject], None]) -> Callab
     """MiniStack gives JSON the type of the service's protocol; SageMaker has two, and models answer in their own."""
 
     def fixed(service: str, status: int, headers: JsonObject) -> None:
-        if service != "sagemaker":
+        if service not in ("sagemaker", _SCALING):
             fix(service, status, headers)
 
     return fixed

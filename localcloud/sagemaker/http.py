@@ -1,5 +1,7 @@
 """SageMaker over HTTP: the API (JSON 1.1, `X-Amz-Target: SageMaker.<Operation>`) and the runtime's InvokeEndpoint.
 
+Application Auto Scaling, whose targets are endpoints here, speaks as the API does.
+
 The runtime speaks restJson1 (botocore, sagemaker-runtime, metadata.protocol "rest-json"), whose errors are
 `application/json` (Smithy, "AWS restJson1 protocol", "Content-Type" and "Operation error serialization").
 """
@@ -17,12 +19,20 @@ from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.service import struck
 
 if TYPE_CHECKING:
+    from localcloud.sagemaker.endpoints.scaling import ScalableTargets
     from localcloud.sagemaker.service import SageMakerService
 
 Response = tuple[int, dict[str, str], bytes]
 
 _JSON_1_1, _REST_JSON = "application/x-amz-json-1.1", "application/json"
-_MODELLED = ("ConflictException", "ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound")
+_MODELLED = (
+    "ConflictException",
+    "LimitExceededException",
+    "ObjectNotFoundException",
+    "ResourceInUse",
+    "ResourceLimitExceeded",
+    "ResourceNotFound",
+)
 logger = logging.getLogger(__name__)
 
 
@@ -42,7 +52,7 @@ async def handle_invocation(service: SageMakerService, name: str, headers: Mappi
         return _failed("InvokeEndpoint", name, _REST_JSON)
 
 
-def handle_http(service: SageMakerService, operation: str, body: bytes) -> Response:
+def handle_http(service: SageMakerService | ScalableTargets, operation: str, body: bytes) -> Response:
     """Answer one request of the API."""
     try:
         return _json(200, service.handle(operation, _document(body)), _JSON_1_1)

@@ -19,6 +19,7 @@ from localcloud.sagemaker.api.tags import TagOperations
 from localcloud.sagemaker.endpoints.hosting import Endpoints
 from localcloud.sagemaker.endpoints.invocation import Invocations
 from localcloud.sagemaker.endpoints.models import EndpointConfigs, Models
+from localcloud.sagemaker.endpoints.scaling import ScalableTargets
 from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.jobs.processing import ProcessingJobs
 from localcloud.sagemaker.jobs.queue import JobQueue
@@ -111,6 +112,7 @@ class SageMakerService:
         )
         self.invocations = Invocations(self.aws)
         self.endpoints = Endpoints(self.store, self.aws, image, root, self.context.outbox.send, self.invocations)
+        self.scaling = ScalableTargets(self.store, self.aws)
         self._operations = self._table(models, configs, TagOperations(self.context)) | _registry(groups, packages)
 
     @property

@@ -45,6 +45,9 @@ class FakeSageMaker:
         answer = json.dumps({"ModelArn": f"arn:SageMaker.{operation}"}).encode()
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, answer
 
+    def scale(self, operation: str, body: bytes) -> tuple[Any, ...]:
+        return self.http(operation, body)
+
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> tuple[Any, ...]:
         await asyncio.sleep(float(headers.get("x-fake-seconds", 0)))
         kind = headers.get("accept", "text/csv")

@@ -29,6 +29,8 @@ OF_THE_ACCOUNT = {
     r"\*": "actions that take no resource",
     r"arn:aws:ecr:.*": "SageMaker's images",
     r"arn:aws:events:.*:event-bus/default": "where a stack tells of its windows",
+    r"arn:aws:application-autoscaling:.*:scalable-target/\*": "targets, whose numbers the service chooses",
+    r"arn:aws:iam::123456789012:role/aws-service-role/.*": "the role of Application Auto Scaling, one an account",
     r"arn:aws:ec2:.*": "network interfaces, whose ids SageMaker chooses",
     r"arn:aws:iam::123456789012:root": "whom the key's policy names",
     r"arn:aws:events:.*:rule/StepFunctionsGetEventsForSageMaker\w+JobsRule": "rules that Step Functions makes",

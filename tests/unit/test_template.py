@@ -257,13 +257,24 @@ def test_the_alarms_that_take_an_update_back_may_be_looked_at_by_who_asks_for_it
         assert [alarms[arn["Fn::GetAtt"][0]] for arn in statement["Resource"]] == names
 
 
-def test_what_keeps_the_endpoints_hours_is_there_only_where_there_are_some_and_ends_before_what_runs_made() -> None:
-    parts = [name for name in RESOURCES if name.startswith(("Hours", "KeepHours"))]
-    assert len(parts) == 11
-    assert {RESOURCES[name]["Condition"] for name in parts} == {"Sleeps"}
-    rules = [name for name in parts if name.endswith("Rule")]
-    assert {RESOURCES[name]["DependsOn"] for name in rules} == {"RunsMade"}
+def test_what_looks_at_the_endpoints_hours_and_scaling_is_there_where_there_are_some() -> None:
+    """The function itself is always there: it also looks at what a deployment has ended."""
+    parts = {name: RESOURCES[name].get("Condition") for name in RESOURCES if name.startswith(("Hours", "KeepHours"))}
+    always, by_clock = {"KeepHoursFunction", "KeepHoursLogs", "KeepHoursRole"}, {"HoursRule", "HoursPermission"}
+    assert {name for name, condition in parts.items() if condition is None} == always
+    assert {name for name, condition in parts.items() if condition == "Sleeps"} == by_clock
+    assert len([name for name, condition in parts.items() if condition == "SleepsOrScales"]) == 6
     assert properties("HoursRule")["ScheduleExpression"] == {"Fn::GetAtt": ["JobCode", "HoursSchedule"]}
+
+
+def test_what_looks_at_the_endpoint_ends_before_what_runs_made_and_is_deployed_before_it_is_called() -> None:
+    """Or the endpoint would be made again while the stack is deleted, or looked at by the function as it was."""
+    rules = [name for name in RESOURCES if name.startswith("Hours") and name.endswith("Rule")]
+    assert {RESOURCES[name]["DependsOn"] for name in rules} == {"RunsMade"}
+    made, function = properties("RunsMade"), FUNCTIONS["KeepHoursFunction"]["Environment"]["Variables"]
+    assert made["KeepHoursFunction"] == {"Ref": "KeepHoursFunction"}
+    assert (made["Hours"], made["Scaling"]) == (function["HOURS"], function["SCALING"])
+    assert properties("JobCode")["Scaling"] == function["SCALING"]
 
 
 def test_refused_requests_which_no_window_knows_of_raise_an_alarm_by_their_share() -> None:
@@ -821,9 +832,10 @@ def test_a_data_bucket_that_exists_is_only_read_and_only_below_the_prefix() -> N
         ("DataBucketPolicy", "HasDataBucket", ["ResolveConfigurationRole", "SnapshotDataRole"]),
         ("DataBucketKeyPolicy", "HasDataBucketKey", ["ResolveConfigurationRole", "SnapshotDataRole"]),
         ("DataBucketCheckPolicy", "HasDataBucket", ["PublishJobCodeRole"]),
+        ("ScalingPolicy", "Scales", ["KeepHoursRole"]),
     ],
 )
-def test_only_who_needs_it_sees_the_data_bucket(policy: str, condition: str, roles: list[str]) -> None:
+def test_what_a_parameter_asks_for_is_allowed_to_who_needs_it(policy: str, condition: str, roles: list[str]) -> None:
     attached = {"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]}
     assert RESOURCES[policy]["Condition"] == condition
     assert [name for name, role in ROLES.items() if attached in role.get("ManagedPolicyArns", [])] == roles
@@ -1161,6 +1173,9 @@ def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
         ("KmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:alias/company"),
         ("KmsKeyArn", "11111111-2222-3333-4444-555555555555"),
         ("KmsKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/company"),
+        ("MaxInstances", "101"),
+        ("MinInstances", "0"),
+        ("InvocationsPerInstance", "0"),
         ("AwakeHours", "7:00-19:00"),
         ("AwakeHours", "07:00-24:00"),
         ("AwakeDays", "MON-FRI"),

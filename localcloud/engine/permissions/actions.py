@@ -372,6 +372,35 @@ def metrics_context(body: bytes) -> dict[str, str]:
     return {"cloudwatch:namespace": str(namespace)} if namespace else {}
 
 
+# ---- Application Auto Scaling
+
+
+def for_autoscaling(operation: str, members: JsonObject, place: Place) -> list[Needs]:
+    """Return what Application Auto Scaling does with the permissions of who asks for it.
+
+    Application Auto Scaling User Guide, "Identity-based policies", Permissions for service APIs on target services and
+    CloudWatch: the variant to be scaled, and the alarms, whose names are those of a target tracking policy.
+    """
+    resource = str(members.get("ResourceId", ""))
+    endpoint = place.arn("sagemaker", "/".join(resource.split("/")[:2]).lower())
+    alarms = place.arn("cloudwatch", f"alarm:TargetTracking-{resource}-AlarmHigh")
+    needed = {
+        "RegisterScalableTarget": (
+            *(("sagemaker:DescribeEndpoint", endpoint), ("sagemaker:UpdateEndpointWeightsAndCapacities", endpoint)),
+        ),
+        "PutScalingPolicy": (("cloudwatch:PutMetricAlarm", alarms), ("cloudwatch:DescribeAlarms", alarms)),
+        "DeregisterScalableTarget": (("cloudwatch:DeleteAlarms", alarms),),
+        "DeleteScalingPolicy": (("cloudwatch:DeleteAlarms", alarms),),
+    }
+    return [Needs(action, arn) for action, arn in needed.get(operation, ())]
+
+
+def autoscaling_context(members: JsonObject) -> JsonObject:
+    """Return the condition keys of a scalable target."""
+    keys = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
+    return {f"application-autoscaling:{key}": members[name] for key, name in keys.items() if name in members}
+
+
 # ---- EventBridge
 
 

@@ -196,6 +196,8 @@ def _needs(service: str, parts: tuple[str, str, JsonObject, bytes], place: Place
     further = [Needs(action, other) for other in arns[1:]]
     for arn in [*arns, *resources.tables_of_transaction(call, place)]:
         further += _keys_of(service, action, arn)
+    if service == "application-autoscaling":
+        further += actions.for_autoscaling(call.operation, call.members, place)
     if service == "states":
         further += actions.for_states(action, call.members)
     return arns[0], further
@@ -300,6 +302,8 @@ def _make_request_tag_context(original: Any) -> Any:
         context: JsonObject = original(service, iam_action, body, params)
         if iam_action == "cloudwatch:PutMetricData":
             context = {**context, **actions.metrics_context(body)}
+        if iam_action.startswith("application-autoscaling:") and (call := _call.get()):
+            context = {**context, **actions.autoscaling_context(call.members)}
         if iam_action == "events:PutEvents" and (call := _call.get()):
             context = {**context, **actions.events_context(call.members.get("Entries", []))}
         return context

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from localcloud.engine.operations import QUEUE_URL, Call
 from localcloud.engine.permissions.actions import NotMappedError, Place, key_arn, logs_resource
 from localcloud.engine.seams import Seams
+from localcloud.scalable_targets import target_id
 
 iam = Seams("services.iam", _groups="8466c15d", _instance_profiles="5ed743b8", _roles="190f3297", _users="493abfc5")
 secretsmanager = Seams("services.secretsmanager", _resolve="53eb5bd2")
@@ -28,6 +29,7 @@ _ACTIONS = {
 }
 """Operations whose permission has another name."""
 _EVERYWHERE = {
+    "application-autoscaling": "DescribeScalableTargets DescribeScalingActivities DescribeScalingPolicies",
     "cloudformation": "DescribeStackDriftDetectionStatus ListExports ListImports ListStacks ValidateTemplate",
     "dynamodb": "DescribeEndpoints DescribeLimits ListTables TransactGetItems TransactWriteItems",
     "events": "ListArchives ListEventBuses ListReplays ListRuleNamesByTarget TestEventPattern",
@@ -104,6 +106,10 @@ def _end(service: str, end: str) -> Callable[[str, Place], str]:
 
 def _itself(text: str, _: Place) -> str:
     return text
+
+
+def _scalable_target(text: str, place: Place) -> str:
+    return place.arn("application-autoscaling", f"scalable-target/{target_id(text)}")
 
 
 def _table(text: str, place: Place) -> str:
@@ -296,6 +302,7 @@ def _dashboard(text: str, place: Place) -> str:
 
 
 _SERVICES: dict[str, Callable[[Call, Place], list[str] | None]] = {
+    "application-autoscaling": _by_members(ResourceId=_scalable_target),
     "cloudformation": _cloudformation,
     "dynamodb": _dynamodb,
     "events": _events,

@@ -21,7 +21,11 @@ from botocore.model import MapShape, Shape, StringShape
 from localcloud.sagemaker.errors import AwsError, invalid, unsupported
 from localcloud.service_models import service_model
 
-_IN_PYTHON = {r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF", r"\p{Alnum}": "a-zA-Z0-9"}
+_IN_PYTHON = {
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",
+    r"\p{Alnum}": "a-zA-Z0-9",
+    r"\p{Print}": r"[\x20-\x7e]",
+}
 _JSON_TYPES: dict[type, str] = {str: "STRING_VALUE", int: "NUMBER_VALUE", float: "NUMBER_VALUE"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -39,9 +43,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _MOST = {"integer": 2**31 - 1, "long": 2**63 - 1, **dict.fromkeys(("float", "double", "timestamp"), sys.float_info.max)}
 
 
-def input_shape(operation: str) -> Any:
+def input_shape(operation: str, service: str = "sagemaker") -> Any:
     """Return the operation's StructureShape (Any: botocore's types leave out what its shapes have)."""
-    return service_model("sagemaker").operation_model(operation).input_shape
+    return service_model(service).operation_model(operation).input_shape
 
 
 def output_shape(operation: str) -> Any:
@@ -49,9 +53,9 @@ def output_shape(operation: str) -> Any:
     return service_model("sagemaker").operation_model(operation).output_shape
 
 
-def check(operation: str, request: dict[str, Any]) -> dict[str, Any]:
+def check(operation: str, request: dict[str, Any], service: str = "sagemaker") -> dict[str, Any]:
     """Return the request without its null members; raises SerializationException or ValidationException."""
-    shape = input_shape(operation)
+    shape = input_shape(operation, service)
     for problem in _type_problems(shape, without_nulls(request), ""):
         raise AwsError("SerializationException", problem)
     cleaned: dict[str, Any] = _integers(shape, without_nulls(request))

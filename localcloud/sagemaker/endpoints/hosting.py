@@ -21,7 +21,7 @@ from typing import Any
 from localcloud import disk, faults
 from localcloud.sagemaker.api import events, listing, requests, tags
 from localcloud.sagemaker.api.context import now
-from localcloud.sagemaker.endpoints import description, models, undelivered
+from localcloud.sagemaker.endpoints import description, models, scaling, undelivered
 from localcloud.sagemaker.endpoints.deployment import Deployment, Step
 from localcloud.sagemaker.endpoints.fleet import Fleet
 from localcloud.sagemaker.endpoints.invocation import Invocations
@@ -112,6 +112,7 @@ class Endpoints:
                     f'Cannot update endpoint "{arn}" to the endpoint configuration that it has '
                     f'("{plan["EndpointConfigName"]}"); configurations do not change, create a new one.'
                 )
+            scaling.refuse_other_machines(self._store, name, document["Plan"], plan)
             if request.get("RetainAllVariantProperties"):
                 plan = _retaining(plan, document, request.get("ExcludeRetainedVariantProperties", []))
             deployment = Deployment.of(config, plan)
@@ -253,6 +254,7 @@ class Endpoints:
             with self._lock:
                 document = self._store.get(KIND, name)
                 self._store.delete(KIND, name)
+                scaling.forget(self._store, name)
                 if document is not None:
                     tags.drop(self._store, document["EndpointArn"])
 

@@ -47,6 +47,7 @@ def app(deploy: Callable[..., App]) -> App:
         **dict.fromkeys(("RetrainSchedule", "MonitorSchedule", "BatchSchedule"), "rate(1 minute)"),
     }
     given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0", "BakingSeconds": "1"}
+    given["MaxInstances"] = "4"
     given["AwakeHours"] = "00:00-00:00"  # it never sleeps, but where a test lets it
     deployed = deploy(STACK, ModelName="used-cars", Api="iam", **given, **starts)
     for rule in (SCHEDULE, MONITOR_SCHEDULE, BATCH_SCHEDULE, *HOURS_RULES):
@@ -194,6 +195,40 @@ def keep_hours(app: App) -> Any:
     """Call the function as Lambda does when the clock looks at the hours."""
     event = {"id": f"hours-{next(_numbers)}", "source": "aws.events", "detail": {}}
     return app.client("lambda").invoke(FunctionName=f"{STACK}-keep-hours", Payload=json.dumps(event))
+
+
+def deploy(app: App, **more: Any) -> dict[str, Any]:
+    """Call the function as CloudFormation does, with a signed address in S3 for its answer; return that."""
+    place = {"Bucket": app.bucket, "Key": f"answers/{next(_numbers)}"}
+    request = {
+        "RequestType": "Update", "ResponseURL": app.client("s3").generate_presigned_url("put_object", Params=place),
+        "StackId": "stack", "RequestId": "request", "LogicalResourceId": "JobCode", "ResourceProperties": {}, **more,
+    }  # fmt: skip
+    called = app.client("lambda").invoke(FunctionName=f"{STACK}-publish-job-code", Payload=json.dumps(request))
+    said = called["Payload"].read().decode()
+    if "FunctionError" in called:
+        return {"Status": "FAILED", "Reason": said}
+    return dict(json.loads(app.client("s3").get_object(**place)["Body"].read()))
+
+
+def change_hours(app: App) -> dict[str, Any]:
+    """A deployment that changes when the endpoint is there."""
+    after = {"Hours": "07:00-19:00 UTC MON clock", "KeepHoursFunction": f"{STACK}-keep-hours"}
+    before = {"Hours": " UTC MON clock"}
+    return deploy(app, ResourceType="Custom::RunsMade", ResourceProperties=after, OldResourceProperties=before)
+
+
+def look_at_other_machines(app: App) -> str:
+    """Ask what the endpoint needs before its model serves on machines of another type; return what was said."""
+    sagemaker, config = app.client("sagemaker"), f"{STACK}-other-{next(_numbers)}"
+    serving = sagemaker.describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
+    (variant,) = sagemaker.describe_endpoint_config(EndpointConfigName=serving)["ProductionVariants"]
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=config, ProductionVariants=[{**variant, "InstanceType": "ml.m5.xlarge"}]
+    )
+    request = {"EndpointName": STACK, "WantedConfigName": config, "Phase": "Before"}
+    called = app.client("lambda").invoke(FunctionName=f"{STACK}-check-endpoint", Payload=json.dumps(request))
+    return str(called["Payload"].read().decode())
 
 
 @contextmanager

@@ -30,9 +30,11 @@ from tests.e2e.permissions.conftest import (
     Without,
     a_search_that_fails,
     ask_people,
+    change_hours,
     find_drift,
     give_no_rows,
     keep_hours,
+    look_at_other_machines,
     no_machines,
     raise_alarm,
     score,
@@ -457,6 +459,11 @@ def exercised(
     sleep_and_wake(app)
     with no_machines(app):
         keep_hours(app)
+    assert change_hours(app)["Status"] == "SUCCESS"
+    assert json.loads(look_at_other_machines(app))["Action"] == "Update"
+    assert scales(app) == [], "it would be refused what it is to be updated to"
+    keep_hours(app)
+    assert scales(app) == [(1, 4)]
     tell_of_a_drop_that_is_gone(app)
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
@@ -469,6 +476,12 @@ def exercised(
     reject_what_has_failed(app, caught)
     tell_of_events_that_cannot_be_worked_on(app)
     return policy_replay.requests(app)
+
+
+def scales(app: App) -> list[tuple[int, int]]:
+    """The bounds between which the endpoint scales, if it does."""
+    known = app.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
+    return [(target["MinCapacity"], target["MaxCapacity"]) for target in known["ScalableTargets"]]
 
 
 def score_files(app: App, scored: Run) -> None:

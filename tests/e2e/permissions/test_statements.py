@@ -43,9 +43,12 @@ from tests.e2e.permissions.conftest import (
     Without,
     a_search_that_fails,
     ask_people,
+    change_hours,
+    deploy,
     find_drift,
     give_no_rows,
     keep_hours,
+    look_at_other_machines,
     no_machines,
     one_more_version,
     raise_alarm,
@@ -353,6 +356,25 @@ def looking_at_what_is_there(deployed: Deployed) -> str:
     return str(keep_hours(deployed.app)["Payload"].read().decode())
 
 
+def letting_it_scale(deployed: Deployed) -> str:
+    """As it does when it is in service again; whoever has registered it has taken that back."""
+    service, known = deployed.app.client("application-autoscaling"), {"ServiceNamespace": "sagemaker"}
+    for target in service.describe_scalable_targets(**known)["ScalableTargets"]:
+        named = {name: target[name] for name in ("ResourceId", "ScalableDimension")}
+        service.deregister_scalable_target(**known, **named)
+    return str(keep_hours(deployed.app)["Payload"].read().decode())
+
+
+def letting_it_scale_no_more(deployed: Deployed) -> str:
+    """A deployment has ended it."""
+    event = {"id": f"{next(_numbers)}", "source": "aws.cloudformation", "detail": {"Ended": ["Scaling"]}}
+    return _failure(deployed, "keep-hours", event)
+
+
+def on_other_machines(deployed: Deployed) -> str:
+    return str(look_at_other_machines(deployed.app))
+
+
 def not_waking(deployed: Deployed) -> str:
     with no_machines(deployed.app):
         return str(keep_hours(deployed.app)["Payload"].read().decode())
@@ -495,18 +517,14 @@ def an_alarm_that_retrains(deployed: Deployed) -> str:
 
 
 def a_deployment(deployed: Deployed) -> str:
-    """The function is called as CloudFormation calls it, with a signed address in S3 for its answer."""
-    s3, function = deployed.app.client("s3"), f"{STACK}-publish-job-code"
-    place = {"Bucket": deployed.app.bucket, "Key": f"answers/{next(_numbers)}"}
-    request = {
-        "RequestType": "Update", "ResponseURL": s3.generate_presigned_url("put_object", Params=place),
-        "StackId": "stack", "RequestId": "request", "LogicalResourceId": "JobCode", "ResourceProperties": {},
-    }  # fmt: skip
-    called = deployed.app.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
-    said = called["Payload"].read().decode()
-    if "FunctionError" in called:
-        return str(said)
-    answer = json.loads(s3.get_object(**place)["Body"].read())
+    return _refused(deploy(deployed.app))
+
+
+def other_hours(deployed: Deployed) -> str:
+    return _refused(change_hours(deployed.app))
+
+
+def _refused(answer: dict[str, Any]) -> str:
     assert answer["Status"] == "FAILED"
     return str(answer["Reason"])
 
@@ -602,6 +620,9 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("KeepHoursRole", "Configuration"): a_mail_of_the_hours,
     ("KeepHoursRole", "Create"): a_mail_of_the_hours,
     ("KeepHoursRole", "Message"): not_waking,
+    ("KeepHoursRole", "Unscale"): letting_it_scale_no_more,
+    ("KeepHoursRole", "ScalingAlarms"): letting_it_scale_no_more,
+    "ScalingPolicy": letting_it_scale,
     ("KeepHoursRole", "OtherRuns"): keeping_the_turn(meeting_another_run(looking_at_the_hours)),
     ("KeepHoursRole", "Undelivered"): seen_by_the_operator(an_unkept_look),
     "BaselineRole": going_on_from("Create baselines"),
@@ -609,6 +630,9 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("BaselineRole", "Logs"): a_job_that_is_stopped("Create baselines", "logs:CreateLogStream"),
     "CheckEndpointRole": asking_again("Check endpoint"),
     ("CheckEndpointRole", "Alarms"): going_on_from("Check endpoint"),
+    ("CheckEndpointRole", "Configurations"): on_other_machines,
+    ("CheckEndpointRole", "Unscale"): on_other_machines,
+    ("CheckEndpointRole", "ScalingAlarms"): on_other_machines,
     "VerifyEndpointRole": asking_again("Verify endpoint"),
     "CleanUpRole": cleaning_up,
     "NotifyRunRole": an_untold_end,
@@ -618,6 +642,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("NotifyRunRole", "Readers"): seen_by_the_operator(a_run_that_cannot_be),
     ("NotifyRunRole", "Undelivered"): seen_by_the_operator(an_unkept_end),
     "PublishJobCodeRole": a_deployment,
+    ("PublishJobCodeRole", "KeepHours"): other_hours,
     "TrainModelRole": a_run,
     ("TrainModelRole", TRUST): making_the_machine_of("Preprocess"),
     ("TrainModelRole", "JobEvents"): making_the_machine_of("Preprocess"),

@@ -1,5 +1,7 @@
 """The function "Check endpoint": what DescribeEndpoint says becomes an action, and errors are never read as absence."""
 
+import json
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -190,3 +192,45 @@ def test_an_update_of_a_person_that_bakes_is_waited_out_and_then_updated(check, 
     assert check()["Action"] == "Wait"
     answers("sagemaker", "DescribeEndpoint", described("InService", **coming), described("InService", "theirs"))
     assert check()["Action"] == "Update"
+
+
+@pytest.fixture
+def deregistered(answers, monkeypatch):
+    """The requests by which an endpoint that may scale is to scale no more."""
+    monkeypatch.setenv("SCALING", "1 4 70")
+    return answers("application-autoscaling", "DeregisterScalableTarget", (200, {}))
+
+
+def machines(**by_config):
+    """DescribeEndpointConfig of configurations with these machines."""
+
+    def answer(request):
+        name = json.loads(request.body)["EndpointConfigName"]
+        machine = by_config["old" if name == "old" else "wanted"]
+        return 200, {"EndpointConfigName": name, "ProductionVariants": [{"InstanceType": machine}]}
+
+    return answer
+
+
+@matrix("Endpoint", "an endpoint that scales is updated to another machine type", ends="Succeeded")
+def test_to_another_machine_type_it_is_updated_when_it_scales_no_more(check, answers, deregistered):
+    """Developer Guide, "Update endpoints that use auto scaling": the update would be refused."""
+    answers("sagemaker", "DescribeEndpoint", described("InService"))
+    answers("sagemaker", "DescribeEndpointConfig", machines(old="ml.m5.large", wanted="ml.m5.xlarge"))
+    assert check()["Action"] == "Update"
+    assert [json.loads(one.body)["ResourceId"] for one in deregistered] == [f"endpoint/{STACK}/variant/AllTraffic"]
+
+
+def test_to_the_same_machine_type_it_is_updated_as_it_scales(check, answers, deregistered):
+    answers("sagemaker", "DescribeEndpoint", described("InService"))
+    answers("sagemaker", "DescribeEndpointConfig", machines(old="ml.m5.large", wanted="ml.m5.large"))
+    assert check()["Action"] == "Update"
+    assert deregistered == []
+
+
+def test_what_somebody_else_lets_scale_is_not_looked_at(check, answers, deregistered, monkeypatch):
+    monkeypatch.setenv("SCALING", "1 0 70")
+    answers("sagemaker", "DescribeEndpoint", described("InService"))
+    looked = answers("sagemaker", "DescribeEndpointConfig", machines(old="ml.m5.large", wanted="ml.m5.xlarge"))
+    assert check()["Action"] == "Update"
+    assert (looked, deregistered) == ([], [])

@@ -19,6 +19,11 @@ CLOCK = {"id": "1", "source": "aws.events", "detail-type": "Scheduled Event", "d
 RUN_ENDED = {**CLOCK, "source": "aws.states", "detail": {"executionArn": EXECUTION_ARN, "status": "FAILED"}}
 IN_SERVICE = {**CLOCK, "source": "aws.sagemaker", "detail": {"EndpointStatus": "IN_SERVICE"}}
 FAILED = {**CLOCK, "source": "aws.sagemaker", "detail": {"EndpointStatus": "FAILED"}}
+TARGET = {
+    "ServiceNamespace": "sagemaker",
+    "ResourceId": f"endpoint/{STACK}/variant/AllTraffic",
+    "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+}
 GONE = refusal("ValidationException", f'Could not find endpoint "arn:{STACK}".')
 MAILED = (200, "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>")
 
@@ -39,18 +44,32 @@ def sagemaker(answers):
 
 
 @pytest.fixture
+def scaling(answers):
+    """The requests that Application Auto Scaling gets, by their operation; nothing is registered."""
+    missing = refusal("ObjectNotFoundException", "No scalable target found")
+    answers("application-autoscaling", "DescribeScalableTargets", (200, {"ScalableTargets": []}))
+    answers("application-autoscaling", "DescribeScalingPolicies", (200, {"ScalingPolicies": []}))
+    return {
+        "Register": answers("application-autoscaling", "RegisterScalableTarget", (200, {})),
+        "Put": answers("application-autoscaling", "PutScalingPolicy", (200, {"PolicyARN": "arn"})),
+        "Deregister": answers("application-autoscaling", "DeregisterScalableTarget", missing),
+    }
+
+
+@pytest.fixture
 def mails(answers):
     return answers("sns", "Publish", MAILED)
 
 
 @pytest.fixture
-def keep(aws, answers, sagemaker, mails, monkeypatch, lambda_context):
+def keep(aws, answers, sagemaker, scaling, mails, monkeypatch, lambda_context):
     """Let something happen at a time to an endpoint of a status; returns what the function has done."""
     app = load_function("keep_hours")
     aws.serve(RUN)
 
-    def call(event, now, endpoint, by="clock"):
-        monkeypatch.setenv("HOURS", f"07:00-19:00 UTC MON {by}")
+    def call(event, now, endpoint, by="clock", hours="07:00-19:00", scaling="1 0 70"):
+        monkeypatch.setenv("HOURS", f"{hours} UTC MON {by}")
+        monkeypatch.setenv("SCALING", scaling)
         monkeypatch.setattr(app, "datetime", type("Clock", (), {"now": staticmethod(lambda _: now)}))
         answers("sagemaker", "DescribeEndpoint", endpoint)
         return app.handler(event, lambda_context)["Done"]
@@ -62,8 +81,9 @@ def body(requests):
     return [json.loads(request.body) for request in requests]
 
 
-def test_outside_of_its_hours_the_endpoint_goes_and_all_else_stays(keep, sagemaker, aws):
+def test_outside_of_its_hours_the_endpoint_goes_and_all_else_stays(keep, sagemaker, scaling, aws):
     assert keep(CLOCK, NIGHT, described("InService")) == "Delete"
+    assert body(scaling["Deregister"]) == [TARGET], "SageMaker may ask for it of who deletes what scales"
     assert body(sagemaker["Delete"]) == [{"EndpointName": STACK}]
     assert aws.client("ssm").get_parameter(Name=f"/{STACK}/endpoint-config")["Parameter"]["Value"] == CONFIG
 
@@ -171,3 +191,82 @@ def test_an_endpoint_that_has_begun_to_change_meanwhile_is_looked_at_again(keep,
     answers("sagemaker", "DeleteEndpoint", refusal("ValidationException", "Cannot update in-progress endpoint"))
     with pytest.raises(ClientError, match="in-progress"):
         keep(CLOCK, NIGHT, described("InService"))
+
+
+def deployed(*ended):
+    """What a deployment tells that has changed hours or scaling."""
+    return {"id": "1", "source": "aws.cloudformation", "detail": {"Ended": list(ended)}}
+
+
+def test_hours_that_end_while_the_endpoint_sleeps_wake_it(keep, sagemaker):
+    assert keep(deployed("Hours"), NIGHT, GONE, hours="") == "Create"
+    assert body(sagemaker["Create"])[0]["EndpointConfigName"] == CONFIG
+
+
+@pytest.mark.parametrize("event", [CLOCK, RUN_ENDED, IN_SERVICE, FAILED, deployed(), deployed("Scaling")])
+@pytest.mark.parametrize("endpoint", [GONE, described("Failed")])
+def test_without_hours_nothing_but_their_end_makes_an_endpoint(keep, sagemaker, mails, event, endpoint):
+    assert keep(event, DAY, endpoint, hours="", scaling="1 4 70") == "Nothing"
+    assert (sagemaker, mails) == ({"Delete": [], "Create": []}, [])
+
+
+def test_hours_that_a_deployment_changes_count_at_once(keep):
+    assert keep(deployed(), NIGHT, described("InService")) == "Delete"
+    assert keep(deployed(), DAY, GONE) == "Create"
+    assert keep(deployed(), DAY, GONE, by="run") == "Nothing"
+
+
+@pytest.mark.parametrize("hours", ["", "07:00-19:00"])
+@pytest.mark.parametrize("event", [RUN_ENDED, IN_SERVICE, deployed()])
+def test_an_endpoint_in_service_is_let_scale_between_its_bounds(keep, scaling, event, hours):
+    assert keep(event, DAY, described("InService"), hours=hours, scaling="2 6 300") == "Scale"
+    assert body(scaling["Register"]) == [{**TARGET, "MinCapacity": 2, "MaxCapacity": 6}]
+    (policy,) = body(scaling["Put"])
+    assert policy["PolicyType"] == "TargetTrackingScaling"
+    assert policy["TargetTrackingScalingPolicyConfiguration"] == {
+        "TargetValue": 300.0,
+        "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "target", "done"),
+    [(2, 6, 300.0, "Nothing"), (1, 6, 300.0, "Scale"), (2, 5, 300.0, "Scale"), (2, 6, 70.0, "Scale")],
+)
+def test_one_that_scales_as_it_is_to_is_left_alone(keep, answers, scaling, least, most, target, done):
+    """Each change of its instances ends with an event of its own, and a policy that is put again begins anew."""
+    known = {**TARGET, "MinCapacity": least, "MaxCapacity": most, "RoleARN": "arn", "CreationTime": CREATED}
+    answers("application-autoscaling", "DescribeScalableTargets", (200, {"ScalableTargets": [known]}))
+    policy = {**TARGET, "TargetTrackingScalingPolicyConfiguration": {"TargetValue": target}}
+    answers("application-autoscaling", "DescribeScalingPolicies", (200, {"ScalingPolicies": [policy]}))
+    assert keep(IN_SERVICE, DAY, described("InService"), scaling="2 6 300") == done
+    assert len(scaling["Register"]) == (done == "Scale")
+
+
+def test_what_does_not_scale_by_a_parameter_is_left_as_somebody_has_registered_it(keep, scaling):
+    assert keep(IN_SERVICE, DAY, described("InService")) == "Nothing"
+    assert scaling == {"Register": [], "Put": [], "Deregister": []}
+
+
+def test_a_deployment_that_ends_its_scaling_takes_it_back(keep, scaling):
+    assert keep(deployed("Scaling"), DAY, described("InService"), hours="") == "Nothing"
+    assert body(scaling["Deregister"]) == [TARGET]
+
+
+@matrix("Endpoint", "an endpoint is to scale while a run deploys", ends="Succeeded")
+def test_while_a_run_deploys_nothing_is_registered_and_its_end_is_an_event(keep, answers, scaling):
+    from perennial_aws import runs
+
+    answers("stepfunctions", "DescribeExecution", (200, {"status": "RUNNING"}))
+    runs.take_turn(LATER, EXECUTION_ARN, None)
+    assert keep(IN_SERVICE, DAY, described("InService"), scaling="1 4 70") == "Nothing"
+    assert scaling["Register"] == []
+    answers("stepfunctions", "DescribeExecution", (200, {"status": "SUCCEEDED"}))
+    assert keep(RUN_ENDED, DAY, described("InService"), scaling="1 4 70") == "Scale"
+
+
+@matrix("Endpoint", "Application Auto Scaling refuses to let the endpoint scale", ends="Succeeded")
+def test_a_refusal_to_scale_is_raised_so_that_lambda_tries_again_and_keeps_the_event(keep, answers):
+    answers("application-autoscaling", "PutScalingPolicy", refusal("FailedResourceAccessException", "no alarm"))
+    with pytest.raises(ClientError, match="no alarm"):
+        keep(RUN_ENDED, DAY, described("InService"), scaling="1 4 70")

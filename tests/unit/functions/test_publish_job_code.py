@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -425,3 +426,50 @@ def test_the_clock_of_the_endpoints_hours_is_answered_and_wrong_hours_fail_the_d
     assert "HoursSchedule" not in publish(ResourceProperties={"Hours": " UTC MON clock"})["Data"]
     answer = publish(ResourceProperties={"Hours": "07:00-19:00 Europe/Atlantis MON clock"})
     assert "AwakeTimeZone: got 'Europe/Atlantis'; expected a name of the time zone database" in answer["Reason"]
+
+
+HOURS, SLEEPLESS = "07:00-19:00 UTC MON clock", " UTC MON clock"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "ended"),
+    [
+        ((HOURS, "1 0 70"), (SLEEPLESS, "1 0 70"), ["Hours"]),
+        ((HOURS, "1 4 70"), (SLEEPLESS, "1 0 70"), ["Hours", "Scaling"]),
+        ((SLEEPLESS, "1 4 70"), (SLEEPLESS, "2 6 70"), []),
+        ((SLEEPLESS, "1 0 70"), (HOURS, "1 0 70"), []),
+    ],
+)
+def test_a_deployment_that_changes_hours_or_scaling_has_the_endpoint_looked_at(publish, answers, old, new, ended):
+    called = answers("lambda", "Invoke", (202, ""))
+    before, after = (dict(zip(("Hours", "Scaling"), texts, strict=True)) for texts in (old, new))
+    after["KeepHoursFunction"] = f"{STACK}-keep-hours"
+    answer = publish(**{**RUNS_MADE, "ResourceProperties": after}, RequestType="Update", OldResourceProperties=before)
+    assert answer["Status"] == "SUCCESS", answer
+    (request,) = called
+    assert f"/functions/{STACK}-keep-hours/invocations" in request.url
+    assert request.headers["X-Amz-Invocation-Type"] == b"Event"
+    assert json.loads(request.body) == {"id": "request-1", "source": "aws.cloudformation", "detail": {"Ended": ended}}
+
+
+def test_a_deployment_that_changes_neither_leaves_the_endpoint_alone(publish, answers):
+    called = answers("lambda", "Invoke", (202, ""))
+    same = {"Hours": HOURS, "Scaling": "1 4 70"}
+    publish(**{**RUNS_MADE, "ResourceProperties": same}, RequestType="Update", OldResourceProperties=same)
+    assert called == []
+
+
+@pytest.mark.parametrize(
+    ("scaling", "machine", "reason"),
+    [
+        ("5 4 70", "ml.m5.large", "MinInstances: got 5; expected at most MaxInstances, which is 4"),
+        ("1 4 70", "ml.t2.medium", "the endpoint's machines are ml.t2.medium, and SageMaker does not scale burstable"),
+    ],
+)
+def test_what_cannot_scale_fails_the_deployment(publish, shipped, scaling, machine, reason):
+    model = shipped / "models/used-cars/model.yaml"
+    model.write_text(re.sub(r"(?m)^( +endpoint: .*type: )[a-z0-9.]+", rf"\g<1>{machine}", model.read_text()))
+    properties = {**REQUEST["ResourceProperties"], "Scaling": scaling}
+    answer = publish(ResourceProperties=properties)
+    assert answer["Status"] == "FAILED"
+    assert reason in answer["Reason"]

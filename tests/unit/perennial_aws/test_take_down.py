@@ -21,7 +21,14 @@ def machine(aws):
 
 
 @pytest.fixture
-def take_down(aws, machine, monkeypatch):
+def deregistered(answers):
+    """The requests by which the endpoint is to scale no more; it has not."""
+    missing = refusal("ObjectNotFoundException", "No scalable target found")
+    return answers("application-autoscaling", "DeregisterScalableTarget", missing)
+
+
+@pytest.fixture
+def take_down(aws, machine, deregistered, monkeypatch):
     from perennial_aws import take_down
 
     monkeypatch.setattr("time.sleep", lambda _: None)
@@ -49,9 +56,12 @@ def names(aws):
     }
 
 
-def test_endpoint_configurations_models_and_names_of_this_stack_are_deleted(serving, take_down):
+def test_endpoint_configurations_models_and_names_of_this_stack_are_deleted(serving, take_down, deregistered):
     take_down()
     assert names(serving) == {f"{STACK}-eu", OTHER, f"/{STACK}-eu/model"}
+    assert [json.loads(request.body)["ResourceId"] for request in deregistered] == [
+        f"endpoint/{STACK}/variant/AllTraffic"
+    ]
 
 
 def test_a_stack_that_never_trained_has_nothing_to_take_down_and_a_second_time_does_no_harm(aws, take_down):

@@ -20,6 +20,7 @@ from tests.integration.conftest import ROLE, Cloud, unique, watch_events
 from tests.waiting import wait_for
 
 PHASES = ("Before", "After")
+DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 REGISTRY = "141502667606.dkr.ecr.eu-west-1.amazonaws.com"
 SKLEARN_IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3"
 LINEAR_LEARNER_IMAGE = f"{REGISTRY}/linear-learner:1"
@@ -95,14 +96,21 @@ class Lab:
         self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
         return name
 
-    def config(self, *models: str, weights: tuple[float, ...] = (1.0, 1.0), count: int = 1, **more: Any) -> str:
+    def config(
+        self,
+        *models: str,
+        weights: tuple[float, ...] = (1.0, 1.0),
+        count: int = 1,
+        machine: str = "ml.m5.large",
+        **more: Any,
+    ) -> str:
         name = unique("config")
         variants = [
             {
                 "VariantName": "AllTraffic" if len(models) == 1 else f"Variant{number}",
                 "ModelName": model,
                 "InitialInstanceCount": count,
-                "InstanceType": "ml.m5.large",
+                "InstanceType": machine,
                 "InitialVariantWeight": weight,
             }
             for number, (model, weight) in enumerate(zip(models, weights, strict=False), 1)
@@ -515,7 +523,7 @@ def test_an_update_under_load_loses_no_request(lab: Lab) -> None:
     lab.sagemaker.delete_endpoint(EndpointName=name)
 
 
-def test_an_update_keeps_the_number_of_instances_where_it_is_asked_to(lab: Lab) -> None:
+def test_an_update_keeps_the_number_of_instances_where_it_is_asked_to_and_how_it_scales(lab: Lab) -> None:
     """API Reference, UpdateEndpoint, RetainAllVariantProperties and ExcludeRetainedVariantProperties."""
     model, count = lab.model(0), [{"VariantPropertyType": "DesiredInstanceCount"}]
     name = lab.create(lab.config(model, count=2))
@@ -527,7 +535,19 @@ def test_an_update_keeps_the_number_of_instances_where_it_is_asked_to(lab: Lab) 
     assert updated(RetainAllVariantProperties=True) == 2
     assert updated(RetainAllVariantProperties=True, ExcludeRetainedVariantProperties=count) == 1
     assert updated() == 1
+
+    scaling, resource = lab.cloud.client("application-autoscaling"), f"endpoint/{name}/variant/AllTraffic"
+    target = {"ServiceNamespace": "sagemaker", "ResourceId": resource, "ScalableDimension": DIMENSION}
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    with pytest.raises(ClientError, match="deregister it first"):
+        lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=lab.config(model, machine="ml.m5.xlarge"))
+    assert updated() == 1, "of the same type it is updated as it scales"
+    listed = scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])
+    assert [one["MaxCapacity"] for one in listed["ScalableTargets"]] == [2]
     lab.sagemaker.delete_endpoint(EndpointName=name)
+    wait_for(lambda: not lab.sagemaker.list_endpoints(NameContains=name)["Endpoints"], "its end")
+    with pytest.raises(scaling.exceptions.ObjectNotFoundException):
+        scaling.deregister_scalable_target(**target)
 
 
 def test_an_update_that_fails_is_rolled_back(lab: Lab) -> None:

@@ -69,7 +69,8 @@ _SECRETS = resources._by_members(Name=_self, SecretId=_self)
 def no_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are no keys, secrets, users: names are what they are called."""
     monkeypatch.setattr(resources, "_KEYS", resources._by_members(AliasName=_self, KeyId=_self, TargetKeyId=_self))
-    monkeypatch.setattr(resources, "_SERVICES", {**resources._SERVICES, "secretsmanager": _SECRETS})
+    known = {"secretsmanager": _SECRETS, "application-autoscaling": resources._by_members(ResourceId=_self)}
+    monkeypatch.setattr(resources, "_SERVICES", {**resources._SERVICES, **known})
     monkeypatch.setattr(resources, "_stored", lambda kind, name: "")
 
 
@@ -135,6 +136,7 @@ def test_whatever_may_name_a_resource_is_judged_or_known_to_name_none(service: s
 
 NAMING = re.compile(r"(Arns?|ARNs?|arn|Names?|Ids?|Identifiers?|Url|Source|Path|name)$")
 NO_RESOURCES = {
+    "application-autoscaling": "PolicyName RoleARN ScheduledActionName ScheduledActionNames",
     "cloudformation": (
         "ChangeSetName GeneratedTemplateName LogicalResourceId LogicalResourceIds NotificationARNs "
         "OperationId PhysicalResourceId RoleARN StackSetName UniqueId "

@@ -232,3 +232,21 @@ def test_an_update_that_alarms_may_take_back_needs_to_look_at_them() -> None:
     needed = actions.sagemaker("UpdateEndpoint", request_of, actions.Place("eu-west-1", "123456789012"))
     alarms = [one.resource for one in needed if one.action == "cloudwatch:DescribeAlarms"]
     assert alarms == [f"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}" for name in ("errors", "latency")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "needed"),
+    [
+        ("RegisterScalableTarget", ["sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"]),
+        ("PutScalingPolicy", ["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms"]),
+        ("DeregisterScalableTarget", ["cloudwatch:DeleteAlarms"]),
+        ("DescribeScalableTargets", []),
+    ],
+)
+def test_what_scales_is_looked_at_and_watched_with_the_permissions_of_who_asks(
+    operation: str, needed: list[str]
+) -> None:
+    needs = actions.for_autoscaling(operation, {"ResourceId": "endpoint/Cars/variant/All"}, HERE)
+    assert [each.action for each in needs] == needed
+    alarm = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:TargetTracking-endpoint/Cars/variant/All-AlarmHigh"
+    assert {each.resource for each in needs} <= {f"{SAGEMAKER}:endpoint/cars", alarm}
