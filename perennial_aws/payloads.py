@@ -29,12 +29,18 @@ class AlgorithmPayload(TypedDict):
     """An algorithm: its name in model.yaml, its image, and all hyperparameters as SageMaker takes them.
 
     ExplainImage  the image in which jobs explain its models
+    Program       what of AlgorithmSpecification is the script's: its start and its metrics; nothing of an algorithm
+    Channels      of the training job, besides train and validation
+    Serving       members of the container that serves its models, besides image and model
     """
 
     Name: str
     Image: str
     ExplainImage: str
     HyperParameters: dict[str, str]
+    Program: dict[str, Any]
+    Channels: list[dict[str, Any]]
+    Serving: dict[str, Any]
 
 
 class TuningPayload(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,16 @@ def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None 
         data_prefix=settings.data_prefix,
         replayed=replayed,
     )
+
+
+def scripts() -> str | None:
+    """Return a hash of the scripts that the stack's model brings in its folder; None where it brings none."""
+    folder = FOLDER / "models" / settings.model_name
+    files = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(folder)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16] if files else None
 
 
 def commit() -> str:

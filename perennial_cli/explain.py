@@ -114,7 +114,8 @@ def _branches(run: RunRecord) -> Iterator[str]:
         yield f"├ image    {image['specified']}, which is {(image['resolved'] or 'unknown').rpartition('@')[2]}"
     metrics = (run.get("metrics") or {}).get("candidate") or {}
     yield "├ metrics  " + ", ".join(f"{name} {number(value)}" for name, value in metrics.items())
-    yield f"├ code     {run['code']['hash']} (commit {run['code']['commit']})"
+    scripts = f", scripts of the model's folder {one}" if (one := run["code"].get("scripts")) else ""
+    yield f"├ code     {run['code']['hash']} (commit {run['code']['commit']}){scripts}"
     data = run["data"]
     size = f"{data['file_count']} file(s), {data['size_bytes']:,} bytes"
     yield f"└ data     {data['fingerprint'][:16]}: {size}, {data['manifest']}"

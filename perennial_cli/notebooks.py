@@ -104,7 +104,7 @@ def search(record: Mapping[str, Any]) -> Search:
         raise CommandError(f"notebook 02 knows no ranges for {algorithm}; write some into model.yaml (hyperparameters)")
     watched, chosen = configuration["training_metrics"], definition["tuning"]["metric"]
     metric, direction = tuning.objective(algorithm, definition["problem"], watched, chosen)
-    return Search(metric, direction, ranges, as_sagemaker(ranges, ALGORITHMS[algorithm].hyperparameters))
+    return Search(metric, direction, ranges, as_sagemaker(ranges, ALGORITHMS[algorithm].table(ranges)))
 
 
 def role() -> str:

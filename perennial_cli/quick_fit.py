@@ -83,7 +83,8 @@ def tried(definition: Definition, model: str, files: Sequence[Path], models: Pat
         except HookError as error:
             problems = [str(error)]
         report = json.loads((output / "report/report.json").read_text())
-        fit = quick_fit(definition, output) if with_fit and not problems else None
+        is_encoded = definition.preprocessing == "encode"  # else there are no numbers to learn from
+        fit = quick_fit(definition, output) if with_fit and is_encoded and not problems else None
         return Trial(report, _lines(output / "quarantine"), problems, fit)
 
 

@@ -8,8 +8,8 @@ Reads      --config config.json: "model", "definition", "trigger", data.listed_a
            left one;
            models/<model>/features.py beside this script's folder, if the model has one.
 Writes     below --output, in parts of at most ROWS_PER_PART rows:
-    train/, validation/   part-*.csv    label first, then the encoded features; no header. The label of a multiclass
-                                        classification is the number of its class, from 0
+    train/, validation/   part-*.csv    label first, then the encoded features; with a header only for train.py. The
+                                        label of a multiclass classification is the number of its class, from 0
     test/                 part-*.jsonl  raw feature records by name, no target; a missing value is null; with blanks
                                         where a line is short for what it becomes (data.payload)
     labels/               part-*.csv    the label of the test rows: line n belongs to line n of the same part of test/
@@ -116,6 +116,7 @@ def run(
     definition, model = config["definition"], config["model"]
     contract, quality = Contract.from_definition(definition), definition["quality"]
     hook = (models or CODE / "models") / model / "features.py"
+    is_script = config.get("algorithm", {}).get("is_script", False)
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
     report = Report(logarithm=contract.target.logarithm, classes=contract.classes)
@@ -131,9 +132,15 @@ def run(
             if config.get("trigger") != "Manual":
                 judge_news(report, champion.new_files)
             drift.judge(report.moved, quality.get("max_drift"))
-            writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART)
+            writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART, with_header=is_script)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
-            fit = EncoderFit(nullable, quality["max_categories"], load_hook(hook), has_mean=not contract.classes)
+            fit = EncoderFit(
+                nullable,
+                quality["max_categories"],
+                load_hook(hook),
+                has_mean=not contract.classes,
+                encodes=definition.get("preprocessing") != "none",
+            )
             known = KnownTexts(column.name for column in contract.features if column.is_open_text)
             writer.write_raw_sets(fit, known, report)
             judge_sets(report, contract)

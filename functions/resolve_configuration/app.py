@@ -33,7 +33,7 @@ from perennial.runs import configuration, naming, no_data, record, run_input, ru
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
 from perennial.runs.run_record import RunRecord
-from perennial_aws import champion, champion_files, deployments, objects, payloads, runs, shipped, versions
+from perennial_aws import champion, champion_files, deployments, objects, own_code, payloads, runs, shipped, versions
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
@@ -384,6 +384,7 @@ def _open(
         champion=serving,
         gone_back_from=_gone_back_from(serving, data),
         warm_start=_warm_start(resolved, serving),
+        scripts=shipped.scripts(),
     )
     prefix = f"s3://{bucket}/runs/{run_id}"
     objects.write_json(f"{prefix}/manifest.json", {"Bucket": settings.data_bucket, **data.as_manifest()})
@@ -430,6 +431,7 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
             "Image": images["algorithm"],
             "ExplainImage": explain_image(resolved.definition.algorithm, images),
             "HyperParameters": dict(resolved.hyperparameters),
+            **own_code.of_run(resolved, settings.code_uri, prefix),
         },
         Tuning=_tuning(run_id, resolved, opened["warm_start"]),
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),

@@ -22,6 +22,7 @@ from perennial.features.encoding import (
     Encoding,
     Hook,
     NumberEncoding,
+    PlainEncoding,
     prepared,
     whole_column,
 )
@@ -41,11 +42,19 @@ class EncoderFit:
     """Fits an encoder on batches of training rows; memory grows with distinct texts, not with rows.
 
     has_mean  the target is a number or one of two classes: a mean of it says something
+    encodes   else columns are taken as they are (preprocessing: none), and only their names are learned
     """
 
     def __init__(
-        self, nullable: frozenset[str], max_categories: int, hook: Hook | None = None, *, has_mean: bool = True
+        self,
+        nullable: frozenset[str],
+        max_categories: int,
+        hook: Hook | None = None,
+        *,
+        has_mean: bool = True,
+        encodes: bool = True,
     ) -> None:
+        self._encodes = encodes
         self._nullable, self._max_categories, self._hook, self._has_mean = nullable, max_categories, hook, has_mean
         self._fits: dict[str, _NumberFit | set[str]] = {}
 
@@ -59,6 +68,8 @@ class EncoderFit:
 
     def _take_in(self, name: str, values: pa.Array) -> None:
         fit = self._fits.setdefault(name, set() if pa.types.is_dictionary(values.type) else _NumberFit())
+        if not self._encodes:
+            return
         if isinstance(fit, _NumberFit):
             fit.update(values)
             return
@@ -71,6 +82,8 @@ class EncoderFit:
 
     def finish(self, again: Callable[[], Iterable[TrainingRows]]) -> Encoder:
         """Return the encoder; `again` gives the same training rows, and is called where a text becomes means."""
+        if not self._encodes:
+            return Encoder(tuple(map(PlainEncoding, self._fits)), self._hook)
         sums = self._sums(again)
         encoder = Encoder(tuple(item for name in self._fits for item in self._encodings(name, sums)), self._hook)
         if not encoder.feature_names:

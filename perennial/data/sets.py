@@ -60,9 +60,22 @@ def rows_of_sets(spill: Path, sets: Sets, wanted: Sequence[int]) -> Iterator[tup
 
 
 class SetWriter:
-    """Writes the sets of one run below a folder, in parts of at most `rows_per_part` rows."""
+    """Writes the sets of one run below a folder, in parts of at most `rows_per_part` rows.
 
-    def __init__(self, contract: Contract, spill: Path, sets: Sets, folder: Path, rows_per_part: int) -> None:
+    with_header  what trains begins with the names of its columns: for scripts; built-in algorithms refuse it
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        spill: Path,
+        sets: Sets,
+        folder: Path,
+        rows_per_part: int,
+        *,
+        with_header: bool = False,
+    ) -> None:
+        self._with_header = with_header
         self._contract, self._target = contract, contract.target.name
         self._features, self._baseline = [column.name for column in contract.features], contract.baseline
         self._spill, self._sets = spill, sets
@@ -106,11 +119,13 @@ class SetWriter:
             yield rows.select(self._features), target, rows[IDENTITY].to_numpy()
 
     def write_encoded_sets(self, encoder: Encoder, coverage: Coverage) -> None:
-        """Write train and validation, label first, without header; training rows are encoded out of fold.
+        """Write train and validation, label first; training rows are encoded out of fold.
 
         `coverage` is shown the features of all sets.
         """
-        writers = {number: self._parts(SETS[number], ".csv") for number in (TRAIN, VALIDATION)}
+        names = csv_field(pa.array([self._target, *encoder.feature_names])).to_pylist()
+        header = f"{','.join(names)}\n".encode() if self._with_header else b""
+        writers = {number: self._parts(SETS[number], ".csv", header) for number in (TRAIN, VALIDATION)}
 
         def encoded(rows: pa.Table, in_training: bool) -> memoryview:
             folds = folds_of(rows[IDENTITY].to_numpy()) if in_training else None

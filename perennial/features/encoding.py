@@ -10,6 +10,9 @@
                             categories that the target knows (grades, sizes) is then one feature, not a split for each
     any nullable column     one more 0/1 feature that says whether the value was missing
 
+With `preprocessing: none` every column is one field as it is: a number, 1 or 0, a text (in quotation marks where CSV
+asks for them), or nothing where the value is missing.
+
 The features stand in the order of the columns. Nothing is scaled: trees do not need it and Linear Learner does it
 itself. A model folder may hold `features.py` with `transform(table: pyarrow.Table) -> pyarrow.Table`: raw feature
 columns in, the columns to encode out, row by row (it sees batches in training and requests in serving). Strings are
@@ -27,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial import hooks
-from perennial.features.lines import csv_lines
+from perennial.features.lines import csv_field, csv_lines
 from perennial.features.target_encoding import Rows, TargetEncoding
 from perennial.features.values import plain_decimal, to_text
 from perennial.hooks import HookError
@@ -101,7 +104,24 @@ class CategoryEncoding:
         return {"name": self.name, "kind": "category", "categories": categories, "indicator": self.indicator}
 
 
-Encoding = NumberEncoding | CategoryEncoding | TargetEncoding
+@dataclass(frozen=True)
+class PlainEncoding:
+    """The value itself."""
+
+    name: str
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [self.name]
+
+    def fields(self, values: pa.Array, folds: Rows | None = None) -> list[pa.StringArray]:
+        return [csv_field(values)]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": "plain"}
+
+
+Encoding = NumberEncoding | CategoryEncoding | TargetEncoding | PlainEncoding
 
 
 def _encoding(item: Mapping[str, Any]) -> Encoding:
@@ -109,6 +129,8 @@ def _encoding(item: Mapping[str, Any]) -> Encoding:
         return NumberEncoding(item["name"], item["fill"], item["indicator"])
     if item["kind"] == "target":
         return TargetEncoding.from_json(item)
+    if item["kind"] == "plain":
+        return PlainEncoding(item["name"])
     return CategoryEncoding(item["name"], tuple(item["categories"]), item["indicator"])
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
-from perennial.features.encoding import CategoryEncoding, Encoder, Encoding, NumberEncoding
+from perennial.features.encoding import CategoryEncoding, Encoder, Encoding, NumberEncoding, PlainEncoding
 from perennial.features.grammar import FALSE_WORDS, LARGEST_EXACT_FLOAT, TRUE_WORDS
 from perennial.features.parsing import PLAIN, Parsing
 from perennial.features.record_checks import RecordChecks, Rules
@@ -46,6 +46,8 @@ class PlainRecords:
         if encoder.hook or encoded != self._names or not all(map(_is_plain, columns.values())):
             return
         for column, encoding in zip(columns.values(), encoder.encodings, strict=True):
+            if isinstance(encoding, PlainEncoding):
+                return
             from_text, from_json = _readers(column, encoding, checks.rules.get(column.name, Rules()), names)
             self._csv.append(from_text)
             self._json.append(from_json)
@@ -86,7 +88,9 @@ def _is_plain(column: Column) -> bool:
     return column.type in _KINDS and column.parsing in (PLAIN, Parsing(strip=False))
 
 
-def _readers(column: Column, encoding: Encoding, rules: Rules, names: RequestNames) -> tuple[Read, Read]:
+def _readers(
+    column: Column, encoding: NumberEncoding | CategoryEncoding | TargetEncoding, rules: Rules, names: RequestNames
+) -> tuple[Read, Read]:
     """How a value of a column is read in CSV and in JSON. A text that means a column may be part of a header."""
     missing = _fields(encoding, column.type, None) if rules.nullable else None
     if not isinstance(encoding, NumberEncoding):

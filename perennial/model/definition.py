@@ -41,6 +41,7 @@ from perennial.words import spelling
 ColumnType = Literal["float", "integer", "boolean", "string", "timestamp"]
 SplitMethod = Literal["random", "time", "group"]
 Transform = Literal["none", "log"]
+Preprocessing = Literal["encode", "none"]
 ProblemName = Annotated[str, complaints.one_of(PROBLEM_TYPES)]
 AlgorithmName = Annotated[str, complaints.one_of(ALGORITHMS)]
 
@@ -367,6 +368,8 @@ class Definition(Strict):
     split: Split
     training: Training = Training()
     quality: Quality = Quality()
+    # none: train.py gets the features as they are, and makes numbers of them itself.
+    preprocessing: Preprocessing = "encode"
     algorithm: AlgorithmName = "xgboost"
     hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
     tuning: Tuning = Tuning()
@@ -917,6 +920,15 @@ def _check_algorithm(problem: str, algorithm: str) -> Complaints:
         yield "algorithm", f"{algorithm} does not learn {problem}; allowed: {learning or 'none, nothing learns it yet'}"
 
 
+def _check_preprocessing(algorithm: str, preprocessing: Preprocessing) -> Complaints:
+    if preprocessing == "none" and not ALGORITHMS[algorithm].is_script:
+        scripts = ", ".join(name for name, one in ALGORITHMS.items() if one.is_script)
+        yield (
+            "preprocessing",
+            f"got 'none'; {algorithm} learns from numbers, which encode makes (allowed with: {scripts})",
+        )
+
+
 def _check_hyperparameters(hyperparameters: dict[str, dict[str, Any]]) -> Complaints:
     for algorithm, values in hyperparameters.items():
         for name, text in ALGORITHMS[algorithm].complaints(values):
@@ -1018,6 +1030,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_gate_threshold,
     _check_gate_slices,
     _check_algorithm,
+    _check_preprocessing,
     _check_hyperparameters,
     _check_hyperparameters_of_problem,
     _check_tuning,

@@ -1,5 +1,7 @@
 """The code that a model's folder brings beside its model.yaml, checked without running it.
 
+train.py       what an algorithm that is a script runs: processing.train_script
+serve.py       how its model answers, where that is not as processing.serve_script does it
 features.py    transform(table): features.encoding
 metrics.py     a function for each name under `metrics` of model.yaml: evaluation.custom_metrics
 capture.py     records(request, request_type, answer, answer_type): monitoring.adapter
@@ -12,10 +14,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from perennial.model.algorithms import ALGORITHMS
 from perennial.model.complaints import ConfigurationError
 from perennial.model.definition import Definition
 from perennial.model.problem_types import is_taken
 
+TRAIN, SERVE, REQUIREMENTS = "train.py", "serve.py", "requirements.txt"
+SERVING_FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 FEATURES, METRICS, CAPTURE = "features.py", "metrics.py", "capture.py"
 LIBRARIES = frozenset(("numpy", *sys.stdlib_module_names))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -24,6 +29,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def check(folder: Path, defined: Definition) -> None:
     """Raise ConfigurationError for the first thing in the folder's code that is sure to fail."""
     _parsed(folder / FEATURES)
+    _check_scripts(folder, defined)
     _check_capture(folder / CAPTURE)
     path = folder / METRICS
     tree = _parsed(path)
@@ -34,6 +40,35 @@ def check(folder: Path, defined: Definition) -> None:
         if name not in functions:
             text = f"metrics.{name}: {METRICS} has no function {name}(actual, predicted)"
             raise ConfigurationError(f"{folder / 'model.yaml'}: {text}; write it, or leave the key out")
+
+
+def _check_scripts(folder: Path, defined: Definition) -> None:
+    """Raise ConfigurationError when a script is not there, is no Python, or cannot be called as it is."""
+    if ALGORITHMS[defined.algorithm].is_script and not (folder / TRAIN).is_file():
+        raise ConfigurationError(
+            f"{folder / TRAIN}: there is no such file, and the algorithm of model.yaml, {defined.algorithm}, runs it; "
+            "write one that saves a model in the folder SM_MODEL_DIR, or take another algorithm"
+        )
+    _parsed(folder / TRAIN)
+    served = _functions_of(_parsed(folder / SERVE))
+    parts = [name for name in SERVING_FUNCTIONS[1:4] if name in served]
+    if (folder / SERVE).is_file() and not served.keys() & set(SERVING_FUNCTIONS):
+        raise ConfigurationError(f"{folder / SERVE}: has none of the functions {', '.join(SERVING_FUNCTIONS)}")
+    if "transform_fn" in served and parts:
+        raise ConfigurationError(
+            f"{folder / SERVE}: defines transform_fn, which does it all, and {', '.join(parts)}; leave one of them out"
+        )
+    for name, count in zip(SERVING_FUNCTIONS, (1, 2, 2, 2, 4), strict=True):
+        if (function := served.get(name)) and not _takes(count, function.args):
+            line = function.lineno
+            raise ConfigurationError(
+                f"{folder / SERVE}, line {line}: {name}: expected a function of {count} argument{'s' * (count > 1)}"
+            )
+    if (folder / REQUIREMENTS).is_file() and (folder / TRAIN).is_file():
+        raise ConfigurationError(
+            f"{folder / REQUIREMENTS}: nothing can be installed, as jobs and models have no network; expected what "
+            "the image brings (scikit-learn, pandas, NumPy, PyArrow), or modules beside train.py"
+        )
 
 
 def _check_capture(path: Path) -> None:

@@ -72,7 +72,7 @@ def check(
     tuned = ranges(hyperparameters.get(algorithm, {}))
     if not tuned:
         return
-    if (different := combinations(tuned, ALGORITHMS[algorithm].hyperparameters)) < tuning.jobs:
+    if (different := combinations(tuned, ALGORITHMS[algorithm].table(tuned))) < tuning.jobs:
         text = f"got {tuning.jobs}, and the ranges allow {different:.0f} different trials; take fewer, or wider ranges"
         yield "tuning.jobs", text
     longest = math.ceil(tuning.jobs / tuning.parallel_jobs) * seconds

@@ -54,6 +54,7 @@ def _origin(record: RunRecord) -> dict[str, object]:
         "algorithm": configuration["algorithm"]["name"],
         "commit": record["code"]["commit"],
         "code": record["code"]["hash"],
+        "scripts": record["code"].get("scripts", ""),
         "data": record["data"]["fingerprint"],
         "data-files": record["data"]["file_count"],
         "manifest": record["data"]["manifest"],

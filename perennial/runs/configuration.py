@@ -133,7 +133,8 @@ class Configuration:
     def objective(self) -> tuple[str, Direction]:
         """The metric by which a tuning job finds its best trial, and which of its values are better."""
         model = self.definition
-        return tuning.objective(model.algorithm, model.problem, self.training_metrics, model.tuning.metric)
+        watched = self.training_metrics or (f"validation:{model.gate.metric}",)
+        return tuning.objective(model.algorithm, model.problem, watched, model.tuning.metric)
 
     def tuning_job(self) -> dict[str, Any] | None:
         """Return a HyperParameterTuningJobConfig; None for a run that trains once."""
@@ -147,7 +148,7 @@ class Configuration:
                 "MaxNumberOfTrainingJobs": section.jobs,
                 "MaxParallelTrainingJobs": section.parallel_jobs,
             },
-            "ParameterRanges": as_sagemaker(self.ranges, ALGORITHMS[self.definition.algorithm].hyperparameters),
+            "ParameterRanges": as_sagemaker(self.ranges, ALGORITHMS[self.definition.algorithm].table(self.ranges)),
             "TrainingJobEarlyStoppingType": "Auto" if section.early_stopping else "Off",
         }
 
@@ -183,7 +184,11 @@ class Configuration:
             "model": self.model,
             "definition": {key: value for key, value in self.definition.as_json().items() if key != "monitoring"},
             "data_prefix": self.data_prefix,
-            "algorithm": {"name": self.definition.algorithm, "hyperparameters": dict(self.hyperparameters)},
+            "algorithm": {
+                "name": self.definition.algorithm,
+                "hyperparameters": dict(self.hyperparameters),
+                **({"is_script": True} if ALGORITHMS[self.definition.algorithm].is_script else {}),
+            },
             "training_metrics": list(self.training_metrics),
             "gate": asdict(self.gate),
             "withheld": list(self.withheld),

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from perennial.runs.run_record import Aside, Champion, Failure, ModelVersion, Rows, RunRecord, WarmStart
+from perennial.runs.run_record import Aside, Champion, Code, Failure, ModelVersion, Rows, RunRecord, WarmStart
 from perennial.runs.work import RUNNING, Listing
 
 if TYPE_CHECKING:  # most functions import this module, and few know of definitions
@@ -62,8 +62,12 @@ def opened(
     champion: Champion | None,
     gone_back_from: str | None = None,
     warm_start: WarmStart | None = None,
+    scripts: str | None = None,
 ) -> RunRecord:
     """Return the record of a run that begins to work. `execution_input` is as whoever started it wrote it."""
+    code: Code = {"uri": code_uri, "hash": code_uri.rsplit("/", 1)[-1], "commit": commit}
+    if scripts:
+        code["scripts"] = scripts
     return {
         "run_id": run_id,
         "stack": stack,
@@ -75,7 +79,7 @@ def opened(
         "work_key": work_key,
         "configuration_key": configuration_key,
         "reader": reader,
-        "code": {"uri": code_uri, "hash": code_uri.rsplit("/", 1)[-1], "commit": commit},
+        "code": code,
         "data": {
             "bucket": data_bucket,
             "prefix": configuration.data_prefix,

@@ -24,11 +24,15 @@ class Execution(TypedDict, total=False):
 
 
 class Code(TypedDict, total=False):
-    """The code of the jobs: where it was published, its hash, and the commit that was deployed."""
+    """The code of the jobs: where it was published, its hash, and the commit that was deployed.
+
+    scripts  a hash of the scripts in the model's folder alone, where it has some
+    """
 
     uri: str
     hash: str
     commit: str
+    scripts: str
 
 
 class File(TypedDict, total=False):

@@ -246,6 +246,28 @@ def test_the_species_of_a_penguin_is_answered_with_the_probability_of_each(deplo
     assert set(json.loads(body)["explanations"]["kernel_shap"]["label0"]["global_shap_values"]) >= {"island", "sex"}
 
 
+def test_a_script_of_the_folder_trains_and_serves_in_an_image_of_aws(deploy: Callable[..., App]) -> None:
+    app = deploy("perennial-houses", ModelName="ames-houses", QuietPeriodSeconds="0")
+    run = app.drop("raw/houses.csv", demo_data.ames_houses())
+    assert (run.status, run.error, run.cause) == ("SUCCEEDED", None, None)
+    record = app.record(run)
+    assert record["configuration"]["algorithm"]["name"] == "scikit-learn-script"
+    assert record["metrics"]["candidate"]["rmse"] <= record["gate"]["threshold"]
+    assert record["metrics"]["training"]["validation:rmse"] < 60_000
+
+    names = ["preprocessor", "algorithm"]
+    assert all("/sagemaker-scikit-learn@" in record["images"][name] for name in names)
+    (body,) = bodies(app, f"runs/{run.run_id}/baselines/attribution/analysis.json")
+    assert json.loads(body)["reason"].startswith("contributions of scikit-learn-script are not known")
+    house = "Somerset,Two_Story_1946_and_Newer,OneFam,Average,,9000,2005,2005,2000,1000,8,2,1,2,Fin,Excellent,Y"
+    price = json.loads(app.invoke(house))["score"]
+    assert 150_000 < price < 400_000
+    assert json.loads(app.invoke(house, accept="application/json")) == {"predictions": [{"score": price}]}
+    assert float(app.invoke(house, accept="text/csv")) == price
+    where_nobody_was = json.loads(app.invoke(house.replace("Somerset", "Atlantis", 1)))["score"]
+    assert 100_000 < where_nobody_was < 500_000
+
+
 def bodies(app: App, prefix: str) -> list[bytes]:
     """What each version of each object under a prefix holds."""
     s3 = app.client("s3")

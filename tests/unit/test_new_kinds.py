@@ -68,7 +68,9 @@ def test_a_definition_may_name_them_and_mistakes_are_told_with_what_is_allowed()
         gate={"metric": "auc", "threshold": 0.6}
     )
     assert "the target of a grading is integer with min: 0" in problems(target="petal")
-    assert "allowed: 'xgboost', 'linear-learner', 'mean'" in problems(algorithm="median")
+    assert "allowed: 'xgboost', 'linear-learner', 'scikit-learn-script', 'xgboost-script', 'mean'" in problems(
+        algorithm="median"
+    )
 
 
 def test_an_algorithm_that_does_not_learn_the_problem_is_refused():
@@ -89,7 +91,7 @@ def test_preprocessing_asks_of_the_sets_what_the_problem_type_needs():
 def test_the_template_has_what_the_image_of_a_new_algorithm_needs():
     text = stamp_template.stamped((stamp_template.ROOT / "template.yaml").read_text())
     template = cfn.parse(text)
-    assert template["Parameters"]["Algorithm"]["AllowedValues"] == ["", "xgboost", "linear-learner", "mean"]
+    assert template["Parameters"]["Algorithm"]["AllowedValues"] == ["", *ALGORITHMS]
     assert template["Parameters"]["MeanTag"]["AllowedPattern"] == "(7[.]0-[0-9]|sha256:[0-9a-f]{64})?"
     assert "HasMeanTag" in template["Conditions"]
     assert template["Mappings"]["ImageTags"]["Shipped"]["Mean"] == "7.0-1"

@@ -38,6 +38,7 @@ PARTS: dict[str, set[str]] = {
         "perennial.words", "leather", "numpy",
     },
     # what runs on AWS
+    "processing.script_tables": {"pandas"},  # of a model's own scripts, in images that have it
     "processing": {"perennial.*", "numpy", "pyarrow", "xgboost"},
     "perennial_aws": {"perennial.*", "boto3", "leather", "numpy"},
     "functions": {"perennial.*", "perennial_aws", "boto3", "numpy"},

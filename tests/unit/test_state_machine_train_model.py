@@ -342,6 +342,29 @@ def exported(done: Walk) -> list[str]:
 # ---- When all goes well
 
 
+SCRIPT = {
+    "Program": {"ContainerEntrypoint": ["python3", "train.py"], "MetricDefinitions": [{"Name": "a", "Regex": "b"}]},
+    "Channels": [{"ChannelName": "code"}],
+    "Serving": {"Environment": {"SAGEMAKER_PROGRAM": "serve_script.py"}},
+}
+
+
+def test_a_script_adds_its_start_its_code_and_how_it_serves_to_the_same_states() -> None:
+    work = {"Algorithm": {**WORK["Algorithm"], **SCRIPT}}
+    done = walk(work=work)
+    assert done.error is None
+    (job,) = done.called("Train")
+    image = WORK["Algorithm"]["Image"]
+    specification = {"TrainingImage": image, "TrainingInputMode": "File", **SCRIPT["Program"]}
+    assert job["AlgorithmSpecification"] == specification
+    assert [one["ChannelName"] for one in job["InputDataConfig"]] == ["train", "validation", "code"]
+    (model,) = done.called("Save model")
+    container = model["Containers"][1]
+    assert (container["Image"], container["Environment"]) == (image, SCRIPT["Serving"]["Environment"])
+    (searched,) = walk(work={**work, "Tuning": TUNING}).called("Tune")
+    assert searched["TrainingJobDefinition"]["AlgorithmSpecification"] == specification
+
+
 def test_the_first_run_creates_the_endpoint_and_compares_with_nothing() -> None:
     done = walk({"Check endpoint": function(seen("Create", None, "NotFound"))}, work={"Champion": None})
     assert done.error is None, done.cause

@@ -687,7 +687,7 @@ def test_every_variable_that_a_function_reads_is_set(name: str) -> None:
         if path.name != "settings.py":
             read |= {variable.upper() for variable in re.findall(r"\bsettings\.(\w+)(?!\()\b", text)}
         if "settings.algorithm_image" in text:
-            read |= {f"{algorithm.upper().replace('-', '_')}_IMAGE" for algorithm in ALGORITHMS}
+            read |= {algorithm.image_variable for algorithm in ALGORITHMS.values()}
     assert read, "every function reads something"
     own = FUNCTIONS[name].get("Environment", {}).get("Variables", {})
     assert read <= set(GLOBALS["Environment"]["Variables"]) | set(own)

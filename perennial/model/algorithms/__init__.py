@@ -8,10 +8,13 @@ from collections.abc import Mapping
 
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.linear_learner import LINEAR_LEARNER
+from perennial.model.algorithms.scripts import SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT
 from perennial.model.algorithms.xgboost import XGBOOST
 
 _VERSION = re.compile(r":(\d+)\.(\d+)-")  # in the tag of an image
-ALGORITHMS: dict[str, Algorithm] = {one.name: one for one in (XGBOOST, LINEAR_LEARNER)}
+ALGORITHMS: dict[str, Algorithm] = {
+    one.name: one for one in (XGBOOST, LINEAR_LEARNER, SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT)
+}
 
 
 def explain_image(algorithm: str, images: Mapping[str, str]) -> str:

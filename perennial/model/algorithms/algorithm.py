@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perennial.model.algorithms.hyperparameter import Allowed
+from perennial.model.algorithms.hyperparameter import Allowed, free
 from perennial.model.algorithms.ranges import is_range, problems
 from perennial.model.complaints import Complaint, suggestion
 from perennial.model.images import Image
 from perennial.model.problem_types import Direction
 
+# `--name value` is how it comes to the script; what begins otherwise is SageMaker's.
+ARGUMENT = re.compile(r"(?!sagemaker_)[a-zA-Z][a-zA-Z0-9_-]{0,63}")
+ARGUMENT_IN_WORDS = (
+    "at most 64 letters, digits, - and _ that begin with a letter, and not with sagemaker_: learning_rate"
+)
+
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A built-in algorithm of SageMaker.
+    """A built-in algorithm of SageMaker, or the code of a model's folder in its image.
 
     name              in model.yaml
     image             what trains and serves; `image_variable` of the functions' environment holds its URI
+    is_script         it runs train.py of the model's folder, which takes hyperparameters of any name
     hyperparameters   what it accepts
     refused           hyperparameters of the container that cannot work with the files that a run writes, and why
     defaults          what a run sets where nobody else does
@@ -43,17 +51,25 @@ class Algorithm:
     tunable: tuple[str, ...] = ()
     objectives: Callable[[str], Mapping[str, Direction]] = lambda _problem_type: {}
     scripts_from: tuple[int, int] | None = None
+    is_script: bool = False
 
     @property
     def image_variable(self) -> str:
         """The variable that holds the image's URI: LINEAR_LEARNER_IMAGE for linear-learner."""
-        return f"{self.name.replace('-', '_').upper()}_IMAGE"
+        return f"{re.sub('(?<=[a-z])(?=[A-Z][a-z])', '_', self.image.name).upper()}_IMAGE"
+
+    def table(self, values: Mapping[str, Any]) -> Mapping[str, Allowed]:
+        """Return what hyperparameters of these names may be: of a script what their values are, which may be ranges."""
+        return {name: free(value) for name, value in values.items()} if self.is_script else self.hyperparameters
 
     def complaints(self, values: Mapping[str, Any]) -> Iterable[Complaint]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that the algorithm would refuse."""
+        table = self.table(values)
         for name, value in values.items():
-            allowed = self.hyperparameters.get(name)
-            if name in self.refused:
+            allowed = table.get(name)
+            if self.is_script and not ARGUMENT.fullmatch(name):
+                yield name, f"cannot be an argument of train.py; expected {ARGUMENT_IN_WORDS}"
+            elif name in self.refused:
                 yield name, self.refused[name]
             elif allowed is None:
                 yield name, f"is not a hyperparameter of {self.name}{suggestion(name, self.hyperparameters)}"
@@ -65,7 +81,7 @@ class Algorithm:
                 yield name, complaint
 
     def _range_problems(self, name: str, value: Any, allowed: Allowed) -> Iterable[str]:
-        if name not in self.tunable:
+        if not self.is_script and name not in self.tunable:
             tunable = f"{self.name} tunes only {', '.join(self.tunable)}"
             return [f"got a range; expected one value, {allowed.expected()} ({tunable})"]
         return problems(value, allowed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,6 +82,20 @@ def as_text(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value).strip()
+
+
+def free(value: object) -> Allowed:
+    """Return what a hyperparameter that nobody but its script knows may be: what its value is, or its range holds."""
+    if isinstance(value, Mapping):
+        ends = [value.get("min"), value.get("max")]
+        return integer() if all(type(end) is int for end in ends) else number()
+    if isinstance(value, list | tuple):
+        return Allowed("words", words=tuple(as_text(one) for one in value if isinstance(one, Value)))
+    if isinstance(value, bool):
+        return FLAG
+    if isinstance(value, int | float):
+        return number()
+    return Allowed("text", form=r"(?s:.+)", example="some words")
 
 
 def integer(low: float | None = None, high: float | None = None, words: tuple[str, ...] = ()) -> Allowed:

@@ -292,7 +292,10 @@ def test_another_models_broken_folder_does_not_stop_this_stacks_deployment(publi
 
 def test_a_model_without_a_folder_fails_naming_those_there_are(publish, monkeypatch):
     monkeypatch.setenv("MODEL_NAME", "boats")
-    assert "models/boats/model.yaml; there are: car-sales, mammography, penguins, used-cars" in publish()["Reason"]
+    assert (
+        "models/boats/model.yaml; there are: ames-houses, car-sales, mammography, penguins, used-cars"
+        in publish()["Reason"]
+    )
 
 
 @pytest.mark.parametrize("second", ["ab@example.com", "a.b@exam-ple.com", "a.b@example.com"])

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -144,6 +145,41 @@ def test_stack_parameters_lie_between_the_definition_and_the_run(aws, resolve, m
     assert run["Algorithm"]["Image"].endswith("linear-learner:1")
     assert "/sagemaker-scikit-learn:" in run["Algorithm"]["ExplainImage"]
     assert run["Gate"]["Threshold"] == 3000
+
+
+def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve, monkeypatch):
+    aws.put("raw/a.csv", "a")
+    monkeypatch.setenv("STACK_OVERRIDES", '{"Algorithm": "xgboost-script", "HyperParameters": "{\\"rate\\": 0.5}"}')
+    run = resolve()
+    algorithm, code = run["Algorithm"], f"s3://{BUCKET}/code/0123456789abcdef/"
+    assert algorithm["Image"].endswith("sagemaker-xgboost:3.2-0")
+    assert "/sagemaker-scikit-learn:" in algorithm["ExplainImage"]
+    assert algorithm["HyperParameters"] == {"rate": "0.5"}
+    start = ["python3", "/opt/ml/input/data/code/unpack.py", "train_script", "--root", "/opt/ml"]
+    assert algorithm["Program"]["ContainerEntrypoint"] == start
+    sources = {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in algorithm["Channels"]}
+    assert sources == {"code": code, "config": f"{run['Prefix']}/config.json"}
+    assert algorithm["Serving"]["Environment"]["SAGEMAKER_PROGRAM"] == "serve_script.py"
+    config = json.loads(aws.get(f"runs/{run['RunId']}/config.json"))
+    assert config["algorithm"] == {
+        "name": "xgboost-script",
+        "hyperparameters": {"rate": "0.5"},
+        "is_script": True,
+    }
+
+
+def test_the_record_has_a_hash_of_the_scripts_in_the_folder_of_the_model(aws, resolve, monkeypatch, tmp_path):
+    folder = tmp_path / "models" / "used-cars"
+    shutil.copytree(shipped.FOLDER / "models" / "used-cars", folder)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    aws.put("raw/a.csv", "a")
+    hashes = [shipped.scripts()]
+    for text in ("1", "2", "1"):
+        (folder / "train.py").write_text(text)
+        hashes.append(shipped.scripts())
+    assert hashes[0] is None
+    assert hashes[1] == hashes[3] != hashes[2]
+    assert runs.get(resolve()["RunId"])["code"]["scripts"] == hashes[3]
 
 
 def test_another_data_prefix_may_be_asked_for(aws, resolve):

@@ -11,9 +11,16 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_image_of_an_algorithm_is_in_its_own_variable(monkeypatch):
-    for name, algorithm in ALGORITHMS.items():
-        monkeypatch.setenv(f"{name.replace('-', '_').upper()}_IMAGE", f"{name}:1")
-        assert settings.algorithm_image(algorithm) == f"{name}:1"
+    variables = {
+        "xgboost": "XGBOOST_IMAGE",
+        "linear-learner": "LINEAR_LEARNER_IMAGE",
+        "scikit-learn-script": "SKLEARN_IMAGE",
+        "xgboost-script": "XGBOOST_IMAGE",
+    }
+    assert set(variables) == set(ALGORITHMS)
+    for name, variable in variables.items():
+        monkeypatch.setenv(variable, f"{name}:1")
+        assert settings.algorithm_image(ALGORITHMS[name]) == f"{name}:1"
 
 
 def test_every_function_imports_settings_so_they_load_nothing_of_the_domain():

@@ -16,6 +16,7 @@ DISTRIBUTIONS = {
     "mlflow": "mlflow-skinny",
 }  # fmt: skip
 OPTIONAL = {"pandas", "sagemaker_containers"}
+OF_SCRIPTS = {"joblib", "script_tables", "serve_script"}  # a model's own, in an image that has them or beside them
 
 
 def imported(package: str) -> set[str]:
@@ -27,7 +28,7 @@ def imported(package: str) -> set[str]:
                 names |= {name.name.partition(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.partition(".")[0])
-    return names - {*sys.stdlib_module_names, *PACKAGES} - OPTIONAL
+    return names - {*sys.stdlib_module_names, *PACKAGES} - OPTIONAL - OF_SCRIPTS
 
 
 def test_each_library_that_is_imported_is_a_dependency_and_no_other() -> None:

@@ -76,14 +76,14 @@ class Job:
 
     def __init__(self, folder: Path, listed_at: str | None = None) -> None:
         self.folder, self.output = folder, folder / "output"
-        self._data = {"data": {"listed_at": listed_at}} if listed_at else {}
+        self.config: dict[str, Any] = {"data": {"listed_at": listed_at}} if listed_at else {}
 
     def run(self, definition: dict[str, Any], *files: bytes | tuple[str, bytes]) -> int:
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         for number, file in enumerate(files):
             name, content = file if isinstance(file, tuple) else (f"{number:05d}-cars.csv", file)
             (self.folder / "data" / name).write_bytes(content)
-        config = {"model": "used-cars", "definition": definition, **self._data}
+        config = {"model": "used-cars", "definition": definition, **self.config}
         (self.folder / "config.json").write_text(json.dumps(config))
         paths = {name: str(self.folder / name) for name in ("data", "champion", "output", "message")}
         arguments = [f"--{name}={path}" for name, path in paths.items()]
@@ -1100,6 +1100,40 @@ def features_of(job: Job, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
         (code / name).symlink_to(preprocess.CODE / name)
     (code / "models" / "used-cars" / "features.py").write_text(text)
     monkeypatch.setattr(preprocess, "CODE", code)
+
+
+def test_a_script_gets_columns_as_they_are_under_their_names_and_so_does_what_it_serves(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.read_csv(io.BytesIO(cars(300)))
+    frame["make"] = frame["make"].replace({"Buick": 'Buick, "old"', "Saab": ""})
+    columns = {**CARS["columns"], "make": {"type": "string", "nullable": True}}
+    definition = {**CARS, "columns": columns, "preprocessing": "none"}
+    job.config = {"algorithm": {"is_script": True}}
+    assert job.run(definition, frame.to_csv(index=False).encode()) == 0
+    assert job.report["features"] == FEATURES
+    train, baseline = (
+        pd.concat([pd.read_csv(io.BytesIO(one)) for one in job.parts(name)]) for name in ("train", "baseline")
+    )
+    pd.testing.assert_frame_equal(train, baseline, check_dtype=False)
+    assert {'Buick, "old"', np.nan} <= {*train["make"]}
+
+    with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
+        archive.extractall(job.folder / "model", filter="data")
+    model = inference.model_fn(str(job.folder / "model"))
+    record = {
+        **dict.fromkeys(FEATURES, 2),
+        "cruise": True,
+        "sound": False,
+        "leather": True,
+        "make": "a,b",
+        "body": "wagon",
+    }
+    lines = "".join(json.dumps({**record, "make": make}) + "\n" for make in ("a,b", None))
+    request = inference.input_fn(lines, "application/jsonlines")
+    answer = inference.predict_fn(request, model)
+    text = getattr(answer, "lines", answer)
+    assert text == '2,2,2,1,0,1,"a,b",wagon\n2,2,2,1,0,1,,wagon\n'
 
 
 def test_hook_of_the_model_is_applied_and_packed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,3 +73,51 @@ def test_no_metric_may_have_the_name_of_another_in_the_baseline(problem: str) ->
     names: Any = {*measured, *PROBLEM_TYPES[problem].metrics}
     assert [name for name in names if not is_taken(name)] == []
     assert not is_taken("gain")
+
+
+SCRIPT = """
+problem: regression
+target: price
+columns: {price: {type: float}, rooms: {type: integer}}
+split: {method: random}
+algorithm: scikit-learn-script
+gate: {metric: rmse, threshold: 10}
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({}, "train.py: there is no such file, and the algorithm of model.yaml, scikit-learn-script, runs it"),
+        ({"train.py": "def main(:"}, "train.py, line 1: SyntaxError"),
+        ({"train.py": "", "serve.py": "\nx ="}, "serve.py, line 2: SyntaxError"),
+        (
+            {"train.py": "", "serve.py": "def predict(data, model): pass"},
+            "serve.py: has none of the functions model_fn",
+        ),
+        (
+            {"train.py": "", "serve.py": "def transform_fn(a, b, c, d): pass\ndef output_fn(a, b): pass"},
+            "serve.py: defines transform_fn, which does it all, and output_fn; leave one of them out",
+        ),
+        (
+            {"train.py": "", "serve.py": "\ndef predict_fn(data): pass"},
+            "serve.py, line 2: predict_fn: expected a function of 2 arguments",
+        ),
+        ({"train.py": "", "requirements.txt": "lightgbm"}, "requirements.txt: nothing can be installed"),
+    ],
+    ids=str,
+)
+def test_a_script_that_is_sure_to_fail_is_told_by_file_and_line(
+    tmp_path: Path, files: dict[str, str], why: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError) as told:
+        folder.check(tmp_path, definition.parse(SCRIPT, "model.yaml"))
+    assert why in str(told.value)
+
+
+def test_scripts_that_may_run_pass(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import sklearn\n")
+    (tmp_path / "serve.py").write_text("def model_fn(model_dir, context=None): pass\n")
+    folder.check(tmp_path, definition.parse(SCRIPT, "model.yaml"))

@@ -1,0 +1,47 @@
+"""Scripts of a model's own: train.py, and serve.py if need be, in an image of AWS's that has the libraries.
+
+Sources: Amazon SageMaker Developer Guide, "Use Scikit-learn with SageMaker AI" and "Use XGBoost as a framework".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perennial.model.algorithms.algorithm import Algorithm
+from perennial.model.algorithms.xgboost import IMAGE as XGBOOST_IMAGE
+from perennial.model.images import SKLEARN, Image
+from perennial.model.problem_types import PROBLEM_TYPES, Direction
+
+PREFIXES = ("train", "validation")
+_NUMBER = "([-+0-9.eE]+|[-+]?nan|[-+]?inf)"
+
+
+def _objectives(problem_type: str) -> dict[str, Direction]:
+    return {f"validation:{name}": score.direction for name, score in PROBLEM_TYPES[problem_type].metrics.items()}
+
+
+def metric_definitions(problem_type: str) -> list[dict[str, str]]:
+    """Return how SageMaker finds metrics in the log of a script: in lines such as `validation:rmse=1250.5`."""
+    names = [f"{prefix}:{name}" for prefix in PREFIXES for name in PROBLEM_TYPES[problem_type].metrics]
+    return [{"Name": name, "Regex": f"(?:^|[^A-Za-z0-9_:]){name}[=: ]+{_NUMBER}"} for name in names]
+
+
+def _any_problem() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    return {name: {} for name in PROBLEM_TYPES}
+
+
+def _script(name: str, image: Image) -> Algorithm:
+    def derived(*_: Any) -> dict[str, str]:
+        return {}
+
+    def training_metrics(_hyperparameters: Mapping[str, str]) -> tuple[str, ...]:
+        return ()  # it may print some, and need not
+
+    return Algorithm(
+        name, image, {}, {}, {}, _any_problem(), derived, training_metrics, (), _objectives, is_script=True
+    )  # fmt: skip
+
+
+SCIKIT_LEARN_SCRIPT = _script("scikit-learn-script", SKLEARN)
+XGBOOST_SCRIPT = _script("xgboost-script", XGBOOST_IMAGE)

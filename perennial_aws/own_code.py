@@ -1,0 +1,49 @@
+"""What jobs and containers of a run need to run the scripts of the model's folder; nothing, where an algorithm trains.
+
+The code comes in a channel, because the jobs have no network. Sources: SageMaker API Reference, AlgorithmSpecification,
+Channel, ContainerDefinition; sagemaker-containers, `_params.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from perennial.model.algorithms import ALGORITHMS
+from perennial.model.algorithms.scripts import metric_definitions
+from perennial.runs.configuration import Configuration
+
+_CODE = "/opt/ml/input/data/code"
+
+
+class OwnCode(TypedDict):
+    """Members of payloads.AlgorithmPayload."""
+
+    Program: dict[str, Any]
+    Channels: list[dict[str, Any]]
+    Serving: dict[str, Any]
+
+
+def of_run(resolved: Configuration, code_uri: str, prefix: str) -> OwnCode:
+    """Return what a run adds to the requests of an algorithm; `prefix` is its folder, s3://bucket/runs/<run id>."""
+    if not ALGORITHMS[resolved.definition.algorithm].is_script:
+        return {"Program": {}, "Channels": [], "Serving": {}}
+    return {
+        "Program": {
+            "ContainerEntrypoint": ["python3", f"{_CODE}/unpack.py", "train_script", "--root", "/opt/ml"],
+            "MetricDefinitions": metric_definitions(resolved.definition.problem),
+        },
+        "Channels": [_channel("code", f"{code_uri}/"), _channel("config", f"{prefix}/config.json")],
+        "Serving": {
+            "Environment": {
+                "SAGEMAKER_PROGRAM": "serve_script.py",
+                "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv",
+                "PIP_NO_BUILD_ISOLATION": "0",
+            }
+        },
+    }
+
+
+def _channel(name: str, uri: str) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}

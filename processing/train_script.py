@@ -1,0 +1,329 @@
+"""Train with the model's own script: train.py of its folder, as SageMaker's script mode runs it.
+
+Called by  a training job in the scikit-learn or XGBoost image, as its entry point.
+Reads      channels: code, with the folders of the models; config, with config.json of the run; train and validation,
+           part-*.csv with a header: the target, then the features (processing/preprocess.py)
+Runs       train.py in a copy of the model's folder, with hyperparameters as arguments (`--max_depth 3`, sorted) and the
+           variables of script mode: SM_MODEL_DIR, SM_CHANNEL_TRAIN, SM_CHANNEL_VALIDATION, SM_HPS, SM_HP_<NAME> and so
+           on (sagemaker-training-toolkit, `environment.py`, `mapping.py`)
+Writes     what train.py puts into SM_MODEL_DIR, and beside it code/: the scripts of the folder, with serve_script.py
+Checks     that there is a model, and that it answers the first records of the validation set as it will have to serve
+Exits      0; or 1 with the reason in /opt/ml/output/failure: which script, line and exception, or what is missing
+Why        not the image's own start: it keeps a script's exception to itself, so that a run could only say that there
+           was one (docs/decisions/0043)
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import io
+import json
+import os
+import runpy
+import shutil
+import sys
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from perennial.evaluation import predictions
+from perennial.hooks import line_of
+from perennial.model.problem_types import classes_of
+from perennial.words import printable
+from processing import job_script
+
+TRAIN, SERVE = "train.py", "serve.py"
+BESIDE = ("serve_script.py", "script_tables.py")
+CSV, JSON_LINES = "text/csv", "application/jsonlines"
+RECORDS = 5
+LAST_LINES = 3  # of what a script has written when it ends itself
+FAILURE_BYTES = 1000
+
+
+class ScriptError(Exception):
+    """The model's own script does not keep its promise."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job and return its exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--root", type=Path, default=Path("/opt/ml"))
+    root: Path = parser.parse_args(argv).root
+    try:
+        train(root)
+    except ScriptError as error:
+        if error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
+        reason = "\n".join(printable(line, job_script.MAX_SAID) for line in str(error).splitlines())
+        print(f"error: {reason}", file=sys.stderr, flush=True)
+        (root / "output").mkdir(parents=True, exist_ok=True)
+        (root / "output" / "failure").write_bytes(reason.encode()[:FAILURE_BYTES].decode(errors="ignore").encode())
+        return 1
+    return 0
+
+
+def train(root: Path) -> None:
+    """Do the whole job. Raises ScriptError."""
+    config = json.loads((root / "input/data/config/config.json").read_text(encoding="utf-8"))
+    source, hyperparameters = _source(root, config), _hyperparameters(root)
+    known = about(config, root / "input/data/train")
+    (source / "script.json").write_text(json.dumps(known, indent=2), encoding="utf-8")
+    os.environ.update(_variables(root, hyperparameters))
+    os.chdir(source)
+    sys.path.insert(0, str(source))
+    _run(source / TRAIN, _arguments(hyperparameters))
+    model = root / "model"
+    if not any(path.is_file() for path in model.rglob("*")):
+        raise ScriptError(
+            f"{TRAIN} has ended and written no model; expected at least one file below the folder that "
+            "os.environ['SM_MODEL_DIR'] names, such as model.joblib"
+        )
+    _pack(source, model / "code")
+    check_answers(model, _rows(root / "input/data/validation", RECORDS), known)
+
+
+def _source(root: Path, config: Mapping[str, Any]) -> Path:
+    """Copy the model's folder, with what its scripts import, to where script mode has it. Raises ScriptError."""
+    folder, source = job_script.MODELS / config["model"], root / "code"
+    if not (folder / TRAIN).is_file():
+        raise ScriptError(
+            f"models/{config['model']} has no {TRAIN}, which the algorithm {config['definition']['algorithm']} runs; "
+            "write it (docs/own-algorithm.md), and deploy"
+        )
+    leave_out = shutil.ignore_patterns("model.yaml", "__pycache__")
+    shutil.copytree(folder, source, ignore=leave_out, dirs_exist_ok=True)
+    for name in BESIDE:
+        shutil.copy(Path(__file__).with_name(name), source / name)
+    return source
+
+
+def _pack(source: Path, code: Path) -> None:
+    """Put the scripts into the model, but for what train.py has put there itself."""
+
+    def copy(path: str, to: str) -> None:
+        if Path(path).name in (*BESIDE, "script.json") or not Path(to).exists():
+            shutil.copy(path, to)
+
+    leave_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source, code, ignore=leave_out, copy_function=copy, dirs_exist_ok=True)
+
+
+def about(config: Mapping[str, Any], train: Path) -> dict[str, Any]:
+    """Return what scripts may know of their model."""
+    definition = config["definition"]
+    header = next(_all_rows(train), [definition["target"]])
+    return {
+        "model": config["model"],
+        "problem": definition["problem"],
+        "target": header[0],
+        "classes": list(classes_of(definition)),
+        "features": header[1:],
+        "texts": _texts(definition, header, train) if definition["preprocessing"] == "none" else [],
+    }
+
+
+def _texts(definition: Mapping[str, Any], header: Sequence[str], train: Path) -> list[str]:
+    """Return the features that are texts: by the definition, and of what features.py makes by their values."""
+    columns = definition["columns"]
+    known = {name for name in header[1:] if name in columns and columns[name]["type"] == "string"}
+    if not all(name in columns for name in header):
+        values: list[set[str]] = [set() for _ in header]
+        for row in islice(_all_rows(train), 1, None):
+            for of_column, value in zip(values, row, strict=True):
+                of_column.add(value)
+        known |= {name for name, of_column in zip(header, values, strict=True) if not all(map(_is_number, of_column))}
+    return [name for name in header[1:] if name in known]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return text == "" or bool(float(text)) or True
+    except ValueError:
+        return False
+
+
+def _all_rows(folder: Path) -> Iterator[list[str]]:
+    """Yield the rows of the first part of a set, its header first."""
+    for path in sorted(folder.rglob("*.csv"))[:1]:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from csv.reader(file)
+
+
+def _rows(folder: Path, count: int) -> list[list[str]]:
+    """Return the features of the first rows of a set."""
+    return [row[1:] for row in islice(_all_rows(folder), 1, count + 1)]
+
+
+# ---- Script mode
+
+
+def _hyperparameters(root: Path) -> dict[str, Any]:
+    """Return the hyperparameters as the toolkit reads them: what is JSON is a value, and the rest text."""
+    texts = json.loads((root / "input/config/hyperparameters.json").read_text(encoding="utf-8"))
+
+    def value(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    return {name: value(text) for name, text in sorted(texts.items()) if name != "_tuning_objective_metric"}
+
+
+def _arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
+    return [
+        part
+        for name, value in hyperparameters.items()
+        for part in (f"--{name}" if len(name) > 1 else f"-{name}", str(value))
+    ]
+
+
+def _variables(root: Path, hyperparameters: Mapping[str, Any]) -> dict[str, str]:
+    config = root / "input/config"
+    resources = json.loads((config / "resourceconfig.json").read_text(encoding="utf-8"))
+    channels = sorted(json.loads((config / "inputdataconfig.json").read_text(encoding="utf-8")))
+    values: dict[str, Any] = {
+        "MODEL_DIR": root / "model",
+        "OUTPUT_DATA_DIR": root / "output/data",
+        "OUTPUT_DIR": root / "output",
+        "INPUT_DIR": root / "input",
+        "INPUT_CONFIG_DIR": config,
+        "MODULE_DIR": root / "code",
+        "MODULE_NAME": TRAIN.removesuffix(".py"),
+        "USER_ENTRY_POINT": TRAIN,
+        "USER_ARGS": _arguments(hyperparameters),
+        "HPS": hyperparameters,
+        "CHANNELS": channels,
+        "HOSTS": resources["hosts"],
+        "CURRENT_HOST": resources["current_host"],
+        "NUM_CPUS": os.cpu_count(),
+        "NUM_GPUS": 0,
+        "LOG_LEVEL": 20,
+        **{f"CHANNEL_{name.upper()}": root / "input/data" / name for name in channels},
+        **{f"HP_{name.upper()}": value for name, value in hyperparameters.items()},
+    }
+    return {f"SM_{name}": _text(value) for name, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str | Path):
+        return str(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+class _LastLines(io.TextIOBase):
+    """Standard error that remembers its last lines."""
+
+    def __init__(self) -> None:
+        self._to, self._end = sys.stderr, deque[str](maxlen=4096)
+
+    def write(self, text: str) -> int:
+        self._end.extend(text)
+        return self._to.write(text)
+
+    def flush(self) -> None:
+        self._to.flush()
+
+    def lines(self) -> str:
+        return "\n".join("".join(self._end).strip().splitlines()[-LAST_LINES:])
+
+
+def _run(script: Path, arguments: Sequence[str]) -> None:
+    """Run train.py as a program. Raises ScriptError: it raised, or ended itself as failed."""
+    sys.argv, errors = [str(script), *arguments], _LastLines()
+    called = f"it was called with {' '.join(arguments) or 'no arguments'}"
+    with redirect_stderr(errors):
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            if end.code not in (None, 0):
+                reason = end.code if isinstance(end.code, str) else errors.lines()
+                raise ScriptError(f"{TRAIN} ended itself as failed ({called}): {reason}") from end
+        except MemoryError as error:
+            raise ScriptError(
+                f"{TRAIN}{line_of(error, str(script))}: not enough memory; take a larger machine "
+                "(instances.train.type of model.yaml)"
+            ) from error
+        except Exception as error:
+            raise ScriptError(f"{_where(error, script.parent, TRAIN)}: {type(error).__name__}: {error}") from error
+
+
+def _where(error: BaseException, source: Path, script: str) -> str:
+    """Return `train.py, line 7`: the last line of the model's own scripts that an error passed."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}, line {error.lineno}"
+    frames = [
+        (Path(frame.f_code.co_filename), line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if Path(frame.f_code.co_filename).is_relative_to(source) and Path(frame.f_code.co_filename).name not in BESIDE
+    ]
+    return f"{frames[-1][0].relative_to(source)}, line {frames[-1][1]}" if frames else script
+
+
+# ---- How the model will serve
+
+
+def check_answers(model: Path, rows: Sequence[Sequence[str]], known: Mapping[str, Any]) -> None:
+    """Ask the model for a few records as its serving container will. Raises ScriptError."""
+    code, text = model / "code", io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    by = SERVE if (code / SERVE).is_file() else "the model"
+    try:
+        answered, kind = _answer(_serving(code), model, text.getvalue())
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "sagemaker_containers":  # only serving containers have it
+            print(f"{by} is not tried here: {error}", flush=True)
+            return
+        raise _unanswered(error, code, by) from error
+    except (Exception, SystemExit) as error:
+        raise _unanswered(error, code, by) from error
+    try:
+        scores = predictions.scores(answered.splitlines(), f"the answer of {by}")
+    except predictions.PredictionsError as error:
+        raise ScriptError(f"{error} a line, for {JSON_LINES} ({kind} came)") from error
+    expected = (len(rows), len(known["classes"])) if known["classes"] else (len(rows),)
+    if scores.shape != expected:
+        raise ScriptError(
+            f"{by} answers {len(rows)} records of the validation set with scores of shape {scores.shape}; expected "
+            f"{expected}: {'the probability of each class' if known['classes'] else 'one number'} for each record"
+        )
+
+
+def _unanswered(error: BaseException, code: Path, by: str) -> ScriptError:
+    what = f"{_where(error, code, by)}: {type(error).__name__}: {error}"
+    return ScriptError(f"{what} (when the model was asked for records of the validation set, as it will serve)")
+
+
+def _serving(code: Path) -> Any:
+    """Return serve_script.py as the serving container imports it: from the model alone."""
+    trained = code.parent.parent / "code"
+    for name in [name for name, module in sys.modules.items() if _is_below(module, trained)]:
+        del sys.modules[name]
+    sys.path[:] = [str(code), *(path for path in sys.path if Path(path) != trained)]
+    os.chdir(code)
+    return importlib.import_module("serve_script")
+
+
+def _is_below(module: Any, folder: Path) -> bool:
+    file: str | None = getattr(module, "__file__", None)
+    return file is not None and Path(file).is_relative_to(folder)
+
+
+def _answer(script: Any, model: Path, text: str) -> tuple[str, str]:
+    loaded = script.model_fn(str(model))
+    if hasattr(script, "transform_fn"):
+        made = script.transform_fn(loaded, text, CSV, JSON_LINES)
+    else:
+        made = script.output_fn(script.predict_fn(script.input_fn(text, CSV), loaded), JSON_LINES)
+    body, kind = made if isinstance(made, tuple) else (getattr(made, "data", made), getattr(made, "mimetype", ""))
+    return body if isinstance(body, str) else bytes(body).decode("utf-8"), str(kind)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
