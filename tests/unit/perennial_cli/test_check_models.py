@@ -76,7 +76,7 @@ def test_a_model_that_there_is_not_is_told_with_those_that_there_are(monkeypatch
     ended = perennial("check", "mieten")
     assert ended.exit_code == 1
     assert "there is no" in ended.stderr
-    assert "models/mieten/model.yaml. Models are: car-sales, " in ended.stderr
+    assert "models/mieten/model.yaml. Models are: ames-houses, car-sales, " in ended.stderr
 
 
 def test_how_features_are_written_is_no_fault() -> None:
