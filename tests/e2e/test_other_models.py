@@ -256,7 +256,7 @@ def test_a_script_of_the_folder_trains_and_serves_in_an_image_of_aws(deploy: Cal
     assert record["metrics"]["training"]["validation:rmse"] < 60_000
 
     names = ["preprocessor", "algorithm"]
-    assert all("/sagemaker-scikit-learn@" in record["images"][name] for name in names)
+    assert all("/sagemaker-scikit-learn:" in record["images"][name] for name in names)
     (body,) = bodies(app, f"runs/{run.run_id}/baselines/attribution/analysis.json")
     assert json.loads(body)["reason"].startswith("contributions of scikit-learn-script are not known")
     house = "Somerset,Two_Story_1946_and_Newer,OneFam,Average,,9000,2005,2005,2000,1000,8,2,1,2,Fin,Excellent,Y"
