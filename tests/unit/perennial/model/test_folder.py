@@ -105,7 +105,7 @@ gate: {metric: rmse, threshold: 10}
         ),
         ({"train.py": "", "requirements.txt": "lightgbm"}, "requirements.txt: nothing can be installed"),
     ],
-    ids=str,
+    ids=lambda value: value[:50] if isinstance(value, str) else "",
 )
 def test_a_script_that_is_sure_to_fail_is_told_by_file_and_line(
     tmp_path: Path, files: dict[str, str], why: str
