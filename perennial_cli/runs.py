@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import boto3
 
-from perennial.runs import comparison, message, run_input, trials
+from perennial.runs import comparison, message, news, run_input, trials
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
 from perennial.runs.run_record import RunRecord
@@ -103,6 +103,15 @@ def reason(record: Mapping[str, Any]) -> str:
     if record.get("withheld"):
         return str((record.get("gate") or {}).get("reason") or "")
     return message.why(cast(RunRecord, record))
+
+
+def doubts(record: Mapping[str, Any]) -> list[str]:
+    """Return what was not used of the data and why, and what makes the outcome doubtful, as the mail has it."""
+    one = cast(RunRecord, record)
+    lines = [item.line for item in (*news.missing(one), *news.cautions(one)) if item.line]
+    aside = (record.get("data") or {}).get("aside") or []
+    reasons = [f"{stray['Key']}: {stray['Reason']}" for stray in aside if not news.is_reported(stray["Reason"], one)]
+    return [*lines, *reasons]
 
 
 def explained(stack: Stack, record: Mapping[str, Any]) -> dict[str, Any]:

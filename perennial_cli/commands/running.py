@@ -175,6 +175,8 @@ def _show_end(record: Mapping[str, Any]) -> None:
         "report": record.get("report") or "",
     }
     pairs({name: value for name, value in rows.items() if value})
+    for line in history.doubts(record):
+        warn(line)
     failure = record.get("failure") if record["status"] in history.FAILURES else None
     for line in problems(failure or {}):
         if line not in reason:

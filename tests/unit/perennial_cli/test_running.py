@@ -429,6 +429,17 @@ def test_a_run_that_failed_says_why_in_the_words_of_its_mail(executions, stack, 
     assert "stackTrace" not in ended.output
 
 
+def test_a_file_that_was_put_aside_is_named_with_the_reason(executions, stack) -> None:
+    executions()
+    aside = [
+        {"Key": "raw/b.csv", "VersionId": "v", "Reason": "the file is empty: it holds no rows", "KnownSince": None}
+    ]
+    data = {**record()["data"], "aside": aside}
+    stack.put(f"runs/{RUN}/run.json", json.dumps(record(data=data)))
+    ended = perennial("show", RUN)
+    assert "1 file put aside: raw/b.csv\nraw/b.csv: the file is empty: it holds no rows\n" in ended.stderr
+
+
 @pytest.mark.usefixtures("stack")
 def test_a_run_without_a_record_says_what_its_execution_says(
     answers: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
