@@ -259,6 +259,11 @@ def _lines(proposal: Proposal, threshold: float, variant: int, measurements: Mea
             f"It spans orders of magnitude. Quick fits: {_rounded(measurements.with_logarithm)} with its logarithm "
             f"(transform: log), {_rounded(measurements.without_logarithm)} without."
         )
+    if target.problem == "regression" and "unit" not in target.column.fields:
+        yield from _comment(
+            f"Give {target.column.name} its unit (unit: USD) below: without one the monitor may take a world that is "
+            "dearer, by about as much as pounds are than kilograms, for another unit, which starts no run."
+        )
     yield from _form(proposal.texts)
     yield ""
     yield "# The order of the features is that of the CSV records that callers send, without what is no feature."

@@ -528,6 +528,14 @@ def test_every_guess_is_there_with_its_evidence(proposed: tuple[Path, str]) -> N
     assert "missing in 6 of 300 rows" in text
 
 
+@pytest.mark.parametrize(("price", "is_said"), [("{} EUR", False), ("{}", True)], ids=["with a unit", "without"])
+def test_a_target_without_a_unit_is_to_be_given_one(cars: Path, price: str, is_said: bool) -> None:
+    cars.write_text(cars.read_text("utf-8-sig").replace(" EUR", price.removeprefix("{}")))
+    assert perennial("init", cars).exit_code == 0
+    text = (cars.parent / "models/my-cars/model.yaml").read_text()
+    assert ("# Give selling_price its unit (unit: USD) below" in text) is is_said
+
+
 def test_a_definition_that_is_there_is_not_replaced_unless_so_asked(proposed: tuple[Path, str], cars: Path) -> None:
     proposed[0].write_text("mine")
     refused = perennial("init", cars)
