@@ -36,7 +36,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from bench import evidently_peer
 from bench.table import Row, finish
 from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
 from perennial.data.distributions import distribution
@@ -160,6 +159,8 @@ def made(rows: int, change: Change, seed: int) -> tuple[Sample, Sample, Sample]:
 
 def evidently_judges(rows: int, what: str, seed: int) -> tuple[bool, bool]:
     """Return what Evidently says of the same window: a column has drifted, the data set has."""
+    from bench import evidently_peer  # installed for the benchmark alone
+
     trained, _, window = made(rows, CHANGES[what][1], seed)
     sides = ({**sample.columns, "target": sample.labels} for sample in (trained, window))
     return evidently_peer.drifted(*sides)
