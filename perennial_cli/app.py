@@ -106,6 +106,10 @@ COMMANDS = {
         "batches": Entry(
             "perennial_cli.commands.scoring.batches", "List files that were to be scored in batch, and how that ended."
         ),
+        "windows": Entry(
+            "perennial_cli.commands.watching.windows",
+            "List windows of requests that the monitor has judged, with verdict and first reason.",
+        ),
         "predict": Entry(
             "perennial_cli.commands.serving.predict", "Ask the endpoint about a record, a file or standard input."
         ),

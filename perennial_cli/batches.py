@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ from botocore.exceptions import ClientError
 
 from perennial.runs.cause import explained
 from perennial.runs.naming import run_id
-from perennial.runs.run_id import RUN_ID
 from perennial_cli import following, runs
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
-AT_ONCE = 16
-SCORED = "Scored"
+SCORED, RECORD = "Scored", "batch.json"
 
 
 def machine(stack: Stack) -> str:
@@ -32,7 +29,7 @@ def machine(stack: Stack) -> str:
 
 def record(stack: Stack, batch: str) -> dict[str, Any] | None:
     """Return the record of a batch; None where it has none (yet)."""
-    return runs.document(stack, f"batch/runs/{batch}/batch.json")
+    return runs.document(stack, f"batch/runs/{batch}/{RECORD}")
 
 
 def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,12 +47,7 @@ def outcome(stack: Stack, described: Mapping[str, Any]) -> dict[str, Any]:
 
 def newest(stack: Stack, most: int) -> list[dict[str, Any]]:
     """Return the records of the newest batches that have ended."""
-    pages = boto3.client("s3").get_paginator("list_objects_v2")
-    listed = pages.paginate(Bucket=stack.bucket, Prefix="batch/runs/", Delimiter="/")
-    names = [one["Prefix"].split("/")[2] for page in listed for one in page.get("CommonPrefixes", [])]
-    newest_first = sorted((name for name in names if RUN_ID.fullmatch(name)), reverse=True)[:most]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [one for one in pool.map(lambda batch: record(stack, batch), newest_first) if one]
+    return runs.documents(stack, "batch/runs/", RECORD, most)
 
 
 def fetch(uri: str, target: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+LONGEST_CELL = 100  # of a column of sentences
 LONGEST_LINE = 2_000
 Item = TypeVar("Item")
 UNBROKEN = 1_000_000  # columns
@@ -80,6 +82,11 @@ def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(safe(text))
+
+
+def short(text: str) -> str:
+    """Return a text of at most LONGEST_CELL characters, cut at the end of a word."""
+    return textwrap.shorten(text, LONGEST_CELL, placeholder=" ...")
 
 
 def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = (), in_blocks: bool = False) -> None:

@@ -141,13 +141,20 @@ def newest(stack: Stack, most: int) -> list[dict[str, Any]]:
     return [listed[run] for run in sorted(listed, reverse=True)][:most]
 
 
-def ids(stack: Stack) -> list[str]:
-    """Return the ids of all runs that have left something, the oldest first."""
-    pages = (
-        boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=stack.bucket, Prefix="runs/", Delimiter="/")
-    )
-    names = [item["Prefix"].split("/")[1] for page in pages for item in page.get("CommonPrefixes", [])]
+def ids(stack: Stack, folder: str = "runs/") -> list[str]:
+    """Return the ids of all runs, batches or windows that have left something, the oldest first."""
+    pages = boto3.client("s3").get_paginator("list_objects_v2")
+    listed = pages.paginate(Bucket=stack.bucket, Prefix=folder, Delimiter="/")
+    names = [item["Prefix"].split("/")[-2] for page in listed for item in page.get("CommonPrefixes", [])]
     return sorted(name for name in names if RUN_ID.fullmatch(name))
+
+
+def documents(stack: Stack, folder: str, name: str, most: int) -> list[dict[str, Any]]:
+    """Return the documents of the newest batches or windows that have ended, the newest first."""
+    newest_first = ids(stack, folder)[: -most - 1 : -1]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        read = pool.map(lambda one: document(stack, f"{folder}{one}/{name}"), newest_first)
+        return [{"id": one, **known} for one, known in zip(newest_first, read, strict=True) if known]
 
 
 def _record_or_none(stack: Stack, run: str) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from perennial_cli import runs as history
 from perennial_cli import versions as registry
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, File, StackName
-from perennial_cli.console import FAILED, each, notice, pairs, show, show_json, table, warn
+from perennial_cli.console import FAILED, each, notice, pairs, short, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.stacks import Stack
 from perennial_cli.versions import Version
@@ -30,7 +29,6 @@ from perennial_cli.versions import Version
 Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Look at the run until it has ended.")]
 RUN_HELP = "The id of a run, such as 20261129101500-1a2b, the number of its version, or `latest`."
 Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
-LONGEST_DECISION = 100
 EXAMPLE = "expected one such as 0.2 or, in quotes of the shell, {min: 0.01, max: 0.3}"
 
 
@@ -271,13 +269,8 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
         used,
         metric,
         number(gate["threshold"]) if gate else "",
-        _short(decision or ""),
+        short(decision or ""),
     )
-
-
-def _short(text: str) -> str:
-    """Return a text of at most so many characters, cut at the end of a word."""
-    return textwrap.shorten(text, LONGEST_DECISION, placeholder=" ...")
 
 
 def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:

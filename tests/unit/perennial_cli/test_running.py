@@ -726,3 +726,26 @@ def test_standard_input_in_another_encoding_is_refused_in_words(stack) -> None:
     ended = perennial("predict", "-", typed=f"{HEADER}\n{CAR}\n".replace("Cadillac", "Citroën").encode("cp1252"))
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert "standard input is no UTF-8; name the file instead" in ended.stderr
+
+
+# ---- windows
+
+
+def test_windows_that_were_judged_are_listed_the_newest_first(stack) -> None:
+    drifted = {
+        "verdict": "Drift", "reasons": ["make: " + "new " * 60], "records": 1200, "ground_truth": {"matched": 300},
+        "window": {"start": "2026-11-21T10:00:00Z", "end": "2026-11-21T11:00:00Z"},
+    }  # fmt: skip
+    quiet = {"verdict": "NotEnoughData", "reasons": [], "records": 0, "window": {"start": "a", "end": "b"}}
+    stack.put(f"monitoring/{RUN}/verdict.json", json.dumps(quiet))
+    stack.put(f"monitoring/{OTHER}/verdict.json", json.dumps(drifted))
+    stack.put("monitoring/20261122093440-1a2b/config.json", "{}")  # has not ended
+    stack.put("monitoring/notes/verdict.json", "{}")
+    listed = json.loads(perennial("windows", "--json").stdout)
+    assert [one["id"] for one in listed] == [OTHER, RUN]
+    assert listed[0] == {"id": OTHER, **drifted, "report": f"s3://{BUCKET}/monitoring/{OTHER}/report.html"}
+    header, first, second = perennial("windows").stdout.splitlines()
+    assert header.split() == ["window", "verdict", "start", "end", "records", "labels", "reason"]
+    assert first.split()[:7] == [OTHER, "Drift", *drifted["window"].values(), "1,200", "300", "make:"]
+    assert second.split() == [RUN, "NotEnoughData", "a", "b", "0", "0"]
+    assert [one["id"] for one in json.loads(perennial("windows", "--most", "2", "--json").stdout)] == [OTHER]
