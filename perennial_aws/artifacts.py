@@ -20,7 +20,8 @@ from perennial_aws.clients import client
 
 NAMES = ("preprocessor", "model")
 # One copy call up to 1 GiB, parts of 256 MiB beyond.
-_TRANSFER = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28)
+_ONE_CALL_BYTES = 1 << 30
+_TRANSFER = TransferConfig(multipart_threshold=_ONE_CALL_BYTES, multipart_chunksize=1 << 28)
 _CHUNK_BYTES = 1 << 20
 
 
@@ -32,8 +33,8 @@ class ArtifactChangedError(Exception):
     """An artefact is not the one that was recorded when its job had ended."""
 
 
-def seal(run_id: str, name: str, uri: str) -> str:
-    """Record what a job wrote, and return the address of the copy that serves.
+def seal(run_id: str, name: str, uri: str) -> dict[str, Any]:
+    """Copy what a job wrote and record both; return what the run's record has of its artefacts now.
 
     Raises ArtifactMissingError.
     """
@@ -47,22 +48,32 @@ def seal(run_id: str, name: str, uri: str) -> str:
     for chunk in content["Body"].iter_chunks(_CHUNK_BYTES):
         digest.update(chunk)
     target = f"runs/{run_id}/serving/{name}.tar.gz"
-    source = {"Bucket": bucket, "Key": key, "VersionId": version}
-    client("s3").copy(source, bucket, target, ExtraArgs={"TaggingDirective": "REPLACE"}, Config=_TRANSFER)
+    sealed = _copy({"Bucket": bucket, "Key": key, "VersionId": version}, target, content["ContentLength"])
     recorded = {
         "written": {"uri": uri, "version_id": version},
-        "sealed": {"uri": f"s3://{bucket}/{target}", "version_id": objects.newest_version(bucket, target)},
+        "sealed": {"uri": f"s3://{bucket}/{target}", "version_id": sealed},
         "sha256": digest.hexdigest(),
         "size_bytes": content["ContentLength"],
     }
-    runs.update(run_id, artifacts={**known, name: recorded})
-    return f"s3://{bucket}/{target}"
+    known = {**known, name: recorded}
+    runs.update(run_id, artifacts=known)
+    return known
 
 
-def require_written(run_id: str) -> None:
-    """Raise ArtifactChangedError when an artefact of a run is not as its job wrote it, as far as that is recorded."""
-    for name, recorded in _recorded(run_id).items():
-        _require(run_id, name, recorded, "written")
+def _copy(source: Mapping[str, str], key: str, size_bytes: int) -> str | None:
+    """Copy a version inside its bucket; return the version of the copy, which S3 answers where one call copies."""
+    s3, bucket, more = client("s3"), source["Bucket"], {"TaggingDirective": "REPLACE"}
+    if size_bytes < _ONE_CALL_BYTES:
+        return str(s3.copy_object(Bucket=bucket, Key=key, CopySource=source, **more)["VersionId"])
+    s3.copy(source, bucket, key, ExtraArgs=more, Config=_TRANSFER)
+    return objects.newest_version(bucket, key)
+
+
+def require_written(run_id: str, known: Mapping[str, Any]) -> None:
+    """Raise ArtifactChangedError when one of the artefacts that are recorded of a run is not as its job wrote it."""
+    for name, recorded in known.items():
+        newest = objects.newest_version(*objects.split_uri(recorded["written"]["uri"]))
+        _require(run_id, name, recorded, "written", newest)
 
 
 def require_sealed(run_id: str) -> None:
@@ -82,8 +93,11 @@ def _require_sealed(run_id: str, known: Mapping[str, Any]) -> None:
     missing = [name for name in NAMES if name not in known]
     if missing:
         raise ArtifactChangedError(f"the record of run {run_id} does not say what its {' and '.join(missing)} was")
+    folders = {known[name]["sealed"]["uri"].rpartition("/")[0] for name in NAMES}
+    newest = {key: version for folder in folders for key, version in objects.newest_versions(f"{folder}/").items()}
     for name in NAMES:
-        _require(run_id, name, known[name], "sealed")
+        _, key = objects.split_uri(known[name]["sealed"]["uri"])
+        _require(run_id, name, known[name], "sealed", newest.get(key))
 
 
 def _recorded(run_id: str) -> dict[str, Any]:
@@ -92,9 +106,8 @@ def _recorded(run_id: str) -> dict[str, Any]:
     return {name: recorded for name, recorded in known.items() if isinstance(recorded, dict)}
 
 
-def _require(run_id: str, name: str, recorded: Mapping[str, Any], place: str) -> None:
+def _require(run_id: str, name: str, recorded: Mapping[str, Any], place: str, newest: str | None) -> None:
     uri, wanted = recorded[place]["uri"], recorded[place]["version_id"]
-    newest = objects.newest_version(*objects.split_uri(uri))
     if newest != wanted:
         now = f"its newest version is {newest}" if newest else "it was deleted"
         raise ArtifactChangedError(

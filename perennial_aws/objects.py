@@ -33,10 +33,28 @@ def read_json_if_there(uri: str) -> Any:
     return read_json(uri) if split_uri(uri)[1] in keys(uri) else None
 
 
+def read_json_or_none(uri: str) -> Any:
+    """Return the JSON document at an address, or None when there is none, in one request.
+
+    For a role that may list the whole bucket: S3 says to it that there is none.
+    """
+    try:
+        return read_json(uri)
+    except client("s3").exceptions.NoSuchKey:
+        return None
+
+
 def newest_version(bucket: str, key: str) -> str | None:
     """Return the id of the newest version of an object, or None when there is none, or it was deleted."""
     listed = client("s3").list_object_versions(Bucket=bucket, Prefix=key).get("Versions", [])
     return next((item["VersionId"] for item in listed if item["Key"] == key and item["IsLatest"]), None)
+
+
+def newest_versions(prefix_uri: str) -> dict[str, str]:
+    """Return the id of the newest version of each object under an address, by its key; none of what was deleted."""
+    bucket, prefix = split_uri(prefix_uri)
+    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+    return {item["Key"]: item["VersionId"] for page in pages for item in page.get("Versions", []) if item["IsLatest"]}
 
 
 def read_hashes(prefix_uri: str) -> Iterator[Hashes]:

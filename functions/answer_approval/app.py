@@ -18,6 +18,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
@@ -62,8 +63,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tell the run that waits, if one does; else see to it that the newest approved version serves."""
     request = payloads.read(Request, event)
     ended = request.detail.get("executionArn")
-    arn = _of_run_that_ended(ended) if ended else request.detail["ModelPackageArn"]
-    described = model_versions.described(arn) if arn else None
+    described = _of_run_that_ended(ended) if ended else model_versions.described(request.detail["ModelPackageArn"])
+    arn = described["ModelPackageArn"] if described else request.detail.get("ModelPackageArn")
     if described is None:
         answer = Answer(arn, None, "Nothing")
     else:
@@ -75,27 +76,27 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return asdict(answer)
 
 
-def _of_run_that_ended(execution_arn: str) -> str | None:
-    """Return the version that an execution has brought into service, or that of a run that nobody answered in time."""
+def _of_run_that_ended(execution_arn: str) -> dict[str, Any] | None:
+    """Describe the version that an execution brought into service, or that of a run that nobody answered in time."""
     answer = runs.answer(execution_arn)
     return (_brought_into_service(answer) or _out_of_time(answer, execution_arn)) if answer else None
 
 
-def _brought_into_service(answer: Mapping[str, Any]) -> str | None:
-    """Return the version in service if the execution of this answer has deployed it, else None."""
+def _brought_into_service(answer: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Describe the version in service if the execution of this answer has deployed it, else return None."""
     arn = champion.version_arn()
     described = model_versions.described(arn) if arn and arn.startswith("arn:") else None
     is_its_own = described and description.run_of(described.get("ModelPackageDescription")) == answer["RunId"]
-    return arn if is_its_own else None
+    return described if is_its_own else None
 
 
-def _out_of_time(answer: Mapping[str, Any], execution_arn: str) -> str | None:
-    """Return the version of a run that has ended unapproved: an answer at the last moment met a run that worked."""
+def _out_of_time(answer: Mapping[str, Any], execution_arn: str) -> dict[str, Any] | None:
+    """Describe the version of a run that has ended unapproved: an answer at the last moment met a run that worked."""
     if answer["Decision"] != "Train" or runs.status_of_execution(execution_arn) != work.NOT_APPROVED:
         return None
     known = runs.get(answer["RunId"])
     version = model_versions.of_run(answer["RunId"], known["execution"]["started_at"]) if known else None
-    return version["arn"] if version else None
+    return model_versions.described(version["arn"]) if version else None
 
 
 def _follow(described: dict[str, Any], event_id: str) -> str:
@@ -103,7 +104,8 @@ def _follow(described: dict[str, Any], event_id: str) -> str:
     if status not in (approval.APPROVED, approval.REJECTED):
         return "Nothing"
     serving, newest = champion.version_arn(), model_versions.newest_approved()
-    step = approval.follows(arn, status, serving, newest["arn"] if newest else None, works=_works(described))
+    works = partial(_works, described)
+    step = approval.follows(arn, status, serving, newest["arn"] if newest else None, works=works)
     if step == "Deploy":
         number = newest["number"] if newest else described["ModelPackageVersion"]
         _deploy(number, described.get("LastModifiedTime") or described["CreationTime"], event_id)

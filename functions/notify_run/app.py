@@ -221,12 +221,9 @@ def _failed_trial(cause_text: str | None) -> str | None:
 
 
 def _history(execution_arn: str) -> Iterator[dict[str, Any]]:
-    pages = (
-        client("stepfunctions")
-        .get_paginator("get_execution_history")
-        .paginate(executionArn=execution_arn, includeExecutionData=False)
-    )
-    for page in pages:
+    pages = client("stepfunctions").get_paginator("get_execution_history")
+    wanted = {"executionArn": execution_arn, "includeExecutionData": False, "PaginationConfig": {"PageSize": 1000}}
+    for page in pages.paginate(**wanted):
         yield from page["events"]
 
 

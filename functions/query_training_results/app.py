@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -110,14 +110,15 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
     metric = metrics.metric_named(request.Problem, request.Gate["Metric"], own.by_name)
     wanted = replace(payloads.gate_in(request.Gate), is_bounded=metric.is_bounded)
     training = _training_metrics(request, config["training_metrics"])
-    tested = _test_set(request.Prefix, request.CandidatePredictions)
+    labels = _labels(request.Prefix)
+    tested = _tested(labels, request.CandidatePredictions)
     truth, candidate_scores = tested.truth, tested.scores
     candidate = _measure(metric, own, truth, candidate_scores)
     candidate = replace(candidate, why=tested.not_finite() or candidate.why)
     measured, compared, accepted_with, champion_scores, fair = None, None, None, None, np.ones(truth.size, bool)
     if request.ChampionPredictions and request.Champion:
-        champion_scores = _test_set(request.Prefix, request.ChampionPredictions).scores
-        rows = _Rows.read(request.Prefix, request.Champion, request.ChampionTest, truth.size)
+        champion_scores = _tested(labels, request.ChampionPredictions).scores
+        rows = _Rows.read(request, config, request.Champion, truth.size)
         fair = ~rows.seen
         compared = rows.compared(metric, truth, candidate_scores, champion_scores)
         if why := _unmeasured(metric, own, compared, wanted.minimum_unseen_rows):
@@ -203,30 +204,30 @@ class _Tested:
         return f"{bad.size:,} of {len(self.scores):,} scores are not finite numbers; {which} in the run's folder"
 
 
-def _test_set(prefix: str, predicted: str) -> _Tested:
-    """Read all parts; every part of the test set must have its predictions."""
-    parts = list(_parts(prefix, predicted))
-    if not parts:
+def _labels(prefix: str) -> dict[str, Floats]:
+    """Return the labels of the test rows, by the parts of the test set."""
+    bucket, _ = objects.split_uri(prefix)
+    keys = {key.rsplit("/", 1)[-1].removesuffix(".csv"): key for key in objects.keys(f"{prefix}/labels/")}
+    if not keys:
         raise predictions.PredictionsError(f"{prefix}/labels/ holds no part; expected the labels of the test rows")
-    names, truth, scores = zip(*parts, strict=True)
-    sizes = dict(zip(names, (part.size for part in truth), strict=True))
-    if len({part.shape[1:] for part in scores}) > 1:
-        raise predictions.PredictionsError(f"{predicted}: parts have different numbers of scores a row; expected one")
-    return _Tested(np.concatenate(truth), np.concatenate(scores), sizes)
+    return {part: predictions.labels(objects.lines(bucket, key), key) for part, key in keys.items()}
 
 
-def _parts(prefix: str, predicted: str) -> Iterator[tuple[str, Floats, Floats]]:
+def _tested(labels: Mapping[str, Floats], predicted: str) -> _Tested:
+    """Read the predictions; every part of the test set must have its own."""
     bucket, folder = objects.split_uri(f"{predicted.rstrip('/')}/")
     there = {key.removeprefix(folder) for key in objects.keys(f"s3://{bucket}/{folder}")}
-    for key in objects.keys(f"{prefix}/labels/"):
-        part = key.rsplit("/", 1)[-1].removesuffix(".csv")
+    scores = []
+    for part, truth in labels.items():
         name = f"{part}.jsonl.out"
         if name not in there:
             raise predictions.PredictionsError(f"s3://{bucket}/{folder}{name} is missing; there are labels for it")
-        truth = predictions.labels(objects.lines(bucket, key), key)
-        scores = predictions.scores(objects.lines(bucket, folder + name), folder + name)
-        predictions.require_same_length(truth, scores, folder + name)
-        yield part, truth, scores
+        scores.append(predictions.scores(objects.lines(bucket, folder + name), folder + name))
+        predictions.require_same_length(truth, scores[-1], folder + name)
+    if len({part.shape[1:] for part in scores}) > 1:
+        raise predictions.PredictionsError(f"{predicted}: parts have different numbers of scores a row; expected one")
+    sizes = {part: truth.size for part, truth in labels.items()}
+    return _Tested(np.concatenate([*labels.values()]), np.concatenate(scores), sizes)
 
 
 # ---- Which rows compare fairly
@@ -252,11 +253,14 @@ class _Rows:
     tested_before: int = 0
 
     @classmethod
-    def read(cls, prefix: str, serving: run_record.Champion, champion_test: str, count: int) -> _Rows:
+    def read(cls, request: Request, config: Mapping[str, Any], serving: run_record.Champion, count: int) -> _Rows:
         """Read the hashes that both runs left. Rows without one count as seen."""
+        prefix = request.Prefix
         of_champion = f"{prefix.rsplit('/', 1)[0]}/{champion.run_of(serving)}"
-        reports = [objects.read_json_if_there(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]
-        unfair, folder = _how_told(prefix, of_champion, reports, champion_test)
+        reports = [objects.read_json_or_none(f"{run}/report/report.json") or {} for run in (prefix, of_champion)]
+        configs = [config, objects.read_json_or_none(f"{of_champion}/config.json")]
+        on_test = request.ChampionTest.rstrip("/") == f"{prefix}/test"
+        unfair, folder = _how_told(configs, reports, on_test=on_test)
         if unfair:
             return cls.none(count, unfair, of_champion)
         rows = hashes_of(prefix, folder)
@@ -306,20 +310,21 @@ def _with_targets(run: str, rows: Hashes) -> Hashes | None:
     return combined(rows, targets) if targets.size == rows.size else None
 
 
-def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], records: str) -> tuple[str, str]:
+def _how_told(
+    configs: list[Mapping[str, Any] | None], reports: list[dict[str, Any]], *, on_test: bool
+) -> tuple[str, str]:
     """(why the hashes of the champion's run cannot be compared, else the folder of those that they compare with).
 
-    reports  of preprocessing in both runs
-    records  the folder of those that the champion answered
+    configs, reports  of this run, and of the champion's
+    on_test           whether the champion answered this run's own test records
     """
-    configs = [objects.read_json_if_there(f"{run}/config.json") for run in (prefix, of_champion)]
     identity = reports[1].get("identity")
-    if configs[1] is None or not identity:
+    if not all(configs) or not identity:
         return "its run left no list of the rows that it has seen", ""
-    ours, theirs = (config["definition"] for config in configs)
+    ours, theirs = (config["definition"] for config in configs if config)
     target = reports[0].get("champion_target")
     other = comparison.other_target(ours, theirs, target) or comparison.other_groups(ours, theirs)
-    if records.rstrip("/") == f"{prefix}/test" and not rows.reads_alike(ours, theirs):
+    if on_test and not rows.reads_alike(ours, theirs):
         other = (
             other or "it came into service while this run worked, and reads other columns than the run's test records"
         )
@@ -331,7 +336,7 @@ def _how_told(prefix: str, of_champion: str, reports: list[dict[str, Any]], reco
 
 def _accepted_with(of_champion: str, name: str) -> float | None:
     """Return the metric with which the model in service was accepted, on the test rows of then."""
-    evaluation = objects.read_json_if_there(f"{of_champion}/evaluation/evaluation.json") or {}
+    evaluation = objects.read_json_or_none(f"{of_champion}/evaluation/evaluation.json") or {}
     value = ((evaluation.get("metrics") or {}).get("candidate") or {}).get(name)
     return None if value is None else float(value)
 

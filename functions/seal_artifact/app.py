@@ -41,8 +41,9 @@ class Answer:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Seal one artefact; then check that those sealed before are unchanged."""
     request = payloads.read(Request, event)
-    uri = artifacts.seal(request.RunId, request.Name, request.Uri)
-    artifacts.require_written(request.RunId)
+    known = artifacts.seal(request.RunId, request.Name, request.Uri)
+    artifacts.require_written(request.RunId, known)
     artifacts.require_sealed_champion(request.Champion)
+    uri = known[request.Name]["sealed"]["uri"]
     logger.info("sealed", run_id=request.RunId, artifact=request.Name, uri=uri)
     return asdict(Answer(uri))

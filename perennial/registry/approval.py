@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 Step = Literal["Nothing", "Deploy", "LookAgain"]
@@ -16,17 +17,17 @@ def rejected(description: str | None) -> str:
     return f"somebody has rejected it: {description or NO_REASON}"
 
 
-def follows(version: str, status: str, serving: str | None, newest: str | None, *, works: bool) -> Step:
+def follows(version: str, status: str, serving: str | None, newest: str | None, *, works: Callable[[], bool]) -> Step:
     """Decide what follows from an answer about a version that no run waits for: the newest approved one is to serve.
 
     version, serving, newest  ARNs: of the one that was answered, in service, and the approved one of the highest number
-    works                     whether the run that has registered it still works
+    works                     whether the run that has registered it still works, asked where that decides
 
     Deploy: the newest approved one comes into service, if there is one. LookAgain: the run may be deploying what was
     rejected, and its end is looked at.
     """
     if status == APPROVED:
-        return "Nothing" if works or version == serving or version != newest else "Deploy"
-    if works:
+        return "Nothing" if version == serving or version != newest or works() else "Deploy"
+    if works():
         return "LookAgain"
     return "Deploy" if version == serving else "Nothing"

@@ -777,3 +777,16 @@ def test_a_gate_of_slices_without_the_list_of_their_rows_decides_nothing(aws, qu
     told(aws, "slices", 1, 0)
     with pytest.raises(PredictionsError, match="2 entries for 10 test rows"):
         query(threshold=9.0)
+
+
+def test_nothing_is_asked_for_twice(aws, query, answers):
+    labels(aws, *LABELS)
+    predicted(aws, *LABELS)
+    predicted(aws, *LABELS, model="champion")
+    seen(aws, 9)
+    requests = [answers("s3", operation, None) for operation in ("GetObject", "ListObjectsV2")]
+    query(champion=True)
+    read, listed = ([request.url for request in each] for each in requests)
+    assert len(read) == len(set(read)) > 8
+    assert len(listed) == len(set(listed))
+    assert not [url for url in listed if "json" in url]  # S3 says itself that there is none

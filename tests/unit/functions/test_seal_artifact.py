@@ -125,3 +125,27 @@ def test_a_run_whose_record_does_not_say_what_was_made_does_not_deploy(aws, seal
     seal("model")
     with changed(f"the record of run {RUN} does not say what its preprocessor was"):
         artifacts.require_sealed(RUN)
+
+
+def test_the_copy_that_is_recorded_is_the_one_that_was_made_whatever_came_after_it(aws, seal, answers):
+    from perennial_aws import runs
+
+    write(aws, "preprocessor")
+    versions = answers("s3", "ListObjectVersions", None)
+    heads = answers("s3", "HeadObject", None)
+    seal("preprocessor")
+    (copied,) = aws.client("s3").list_object_versions(Bucket=BUCKET, Prefix=f"runs/{RUN}/serving/")["Versions"]
+    assert runs.get(RUN)["artifacts"]["preprocessor"]["sealed"]["version_id"] == copied["VersionId"]
+    assert len(versions) == 3  # which version the job wrote, before and after the copy; and this test's own
+    assert heads == []
+
+
+def test_what_is_too_large_for_one_call_is_copied_as_well(aws, seal, monkeypatch):
+    from perennial_aws import artifacts
+
+    monkeypatch.setattr(artifacts, "_ONE_CALL_BYTES", 3)
+    for name in WRITTEN:
+        write(aws, name)
+        seal(name)
+        assert aws.get(f"runs/{RUN}/serving/{name}.tar.gz") == "as the job wrote it"
+    artifacts.require_sealed(RUN)
