@@ -153,6 +153,23 @@ def keep_models(services: Sequence[str]) -> None:
         for operation in data.get("operations", ()):
             xform_name(operation)
     files._load_file = give
+    keep_names(botocore.Loader)
+
+
+def keep_names(kind: Any) -> None:
+    """Read which services botocore has data of; a client looks for its own among all, in a thousand folders, twice."""
+    list_services, installed = kind.list_available_services, kind.BUILTIN_DATA_PATH
+    loader = kind([installed], include_default_search_paths=False)
+    known = {name: set(list_services(loader, name)) for name in ("service-2", "endpoint-rule-set-1")}
+
+    def list_known(self: Any, type_name: str) -> Any:
+        if type_name not in known or installed not in self.search_paths:
+            return list_services(self, type_name)
+        other = [path for path in self.search_paths if path != installed]
+        others = kind(other, self.file_loader, include_default_search_paths=False)
+        return sorted(known[type_name].union(list_services(others, type_name)))
+
+    kind.list_available_services = list_known
 
 
 def preload(loads: Loads, folders: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import zipfile
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,22 +70,33 @@ def _unpacked(layers: list[JsonObject | str], folder: Path) -> list[Path]:
 
 def unpack(content: bytes, folder: Path) -> Path:
     """Return the folder with the content of a zip file, made whole or not at all."""
-    path = folder / hashlib.sha256(content).hexdigest()
-    with _unpacking, zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if path in _whole and path.exists():
-            return path
-        if not _is_whole(path, archive):
-            shutil.rmtree(path, ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(dir=folder))
-            try:
-                archive.extractall(draft)
-                draft.rename(path)
-            except BaseException:
-                shutil.rmtree(draft, ignore_errors=True)
-                raise
-        _whole.add(path)
+    path = folder / _digest(content)
+    with _unpacking:
+        if path not in _whole or not path.exists():
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                _make_whole(path, archive)
+            _whole.add(path)
     return path
+
+
+@lru_cache(maxsize=4)
+def _digest(content: bytes) -> str:
+    """Remembered for each layer: with every worker it took, with the list of its files, 20 ms for one of 23 MB."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _make_whole(path: Path, archive: zipfile.ZipFile) -> None:
+    if _is_whole(path, archive):
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=path.parent))
+    try:
+        archive.extractall(draft)
+        draft.rename(path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 def _is_whole(path: Path, archive: zipfile.ZipFile) -> bool:

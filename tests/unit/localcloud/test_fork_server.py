@@ -269,8 +269,10 @@ def look():
     found = session.Session(session_vars={"data_path": ("data_path", None, sys.argv[1], None)})
     loader = found.get_component("data_loader")
     names = ["endpoints", "partitions", "_retry"]
-    models = [loader.load_service_model(name, kind) for name in MODELS for kind in ("service-2", "endpoint-rule-set-1")]
-    return [*map(loader.load_data, names), *models]
+    models = [loader.load_service_model(name, kind) for name in MODELS for kind in KINDS]
+    services = [loader.list_available_services(kind) for kind in (*KINDS, "paginators-1")]
+    return [*map(loader.load_data, names), *models, *services]
+KINDS = ("service-2", "endpoint-rule-set-1")
 MODELS = ("dynamodb", "s3", "sagemaker", "ssm", "stepfunctions", "sqs")
 first = look()
 print(json.dumps(first))
@@ -291,9 +293,10 @@ print(boto3.client("s3", region_name="eu-west-1").meta.method_to_api_mapping)
 def test_a_function_finds_data_and_models_as_if_it_had_read_them(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"]}
     server = ForkServer(Path(sys.executable), ["layers"], tmp_path, environment)
-    model = tmp_path / "data" / "ssm" / "2014-11-06" / "service-2.json"
-    model.parent.mkdir(parents=True)
-    model.write_text('{"own": true}')
+    for name in ("ssm", "own"):
+        model = tmp_path / "data" / name / "2014-11-06" / "service-2.json"
+        model.parent.mkdir(parents=True)
+        model.write_text('{"own": true}')
     command = [sys.executable, "-c", READ, str(tmp_path / "data")]
     alone = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
     assert '{"own": true}' in alone

@@ -36,3 +36,11 @@ def test_what_a_power_cut_has_left_of_a_layer_is_unpacked_again(tmp_path: Path, 
     layers._whole.clear()
     assert (layers.unpack(_packed(), tmp_path) / "python/two.py").read_text() == "TWO = 2\n"
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_layer_that_is_unpacked_is_not_read_for_each_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = _packed()
+    path = layers.unpack(package, tmp_path)
+    monkeypatch.setattr(layers, "hashlib", None)
+    monkeypatch.setattr(layers, "zipfile", None)
+    assert layers.unpack(package, tmp_path) == path
