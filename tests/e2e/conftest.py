@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import pytest
@@ -28,6 +28,7 @@ from tests.ports import free_port
 from tests.waiting import wait_for
 from tools import demo_data
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 RUN_LIMIT_SECONDS = 300
 SAM = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "1"}  # the variables of the SAM CLI
@@ -58,6 +59,24 @@ def is_noted(execution_arn: str, *texts: str) -> bool:
         return True
     written = path.read_bytes()
     return any(json.dumps(text).encode() in written for text in texts)
+
+
+def when_one_has_begun(look: Callable[[], T | None]) -> Callable[[], T | None]:
+    """What looks for an execution, for `wait_for`: it looks again when one has begun since, and each second.
+
+    To list all of them ten times a second took as much time as what they did.
+    """
+    folder, last = _states[os.environ["AWS_ENDPOINT_URL"]] / "engine/executions", (-1, 0.0)
+
+    def look_again() -> T | None:
+        nonlocal last
+        now = sum(1 for _ in folder.glob("*.jsonl")), time.monotonic()
+        if now[0] == last[0] and now[1] < last[1] + 1:
+            return None
+        last = now
+        return look()
+
+    return look_again
 
 
 _read_mail = cache(mailbox._parse)
@@ -162,7 +181,7 @@ class App:
         return self.wait(lambda found: found.get("Trigger", {}).get("Id") == marker)
 
     def wait(self, is_mine: Callable[[dict[str, Any]], bool]) -> Run:
-        arn = wait_for(lambda: self.find(is_mine), "an execution", RUN_LIMIT_SECONDS)
+        arn = wait_for(when_one_has_begun(lambda: self.find(is_mine)), "an execution", RUN_LIMIT_SECONDS, pause=0.1)
         return wait_for(lambda: Run.ended(arn), f"the end of {arn}", RUN_LIMIT_SECONDS, pause=0.1)
 
     def find(self, is_mine: Callable[[dict[str, Any]], bool], newest: int = 20) -> str | None:

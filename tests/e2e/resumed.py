@@ -93,7 +93,8 @@ class Resumable:
         """What each state of the run had as its result, or as its output if it is no task, in the order of the run."""
         pages = self._app.client("stepfunctions").get_paginator("get_execution_history")
         found, result = {}, ""
-        for page in pages.paginate(executionArn=self._run.execution_arn):
+        wanted = {"executionArn": self._run.execution_arn, "PaginationConfig": {"PageSize": 1000}}
+        for page in pages.paginate(**wanted):
             for event in page["events"]:
                 result = event.get("taskSucceededEventDetails", {}).get("output", result)
                 ended = event.get("stateExitedEventDetails", {})

@@ -17,7 +17,7 @@ import pytest
 
 from localcloud import mailbox
 from perennial.runs.batch_file import INCOMING
-from tests.e2e.conftest import App, Run, dropped_version, given_to, mails
+from tests.e2e.conftest import App, Run, dropped_version, given_to, mails, when_one_has_begun
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import has_entered
 from tests.e2e.matrix.trips import Fault, fault
@@ -57,7 +57,7 @@ class Scoring:
             arns = (str(one["executionArn"]) for one in listed)
             return next((arn for arn in arns if _version(json.loads(given_to(arn))) == version), None)
 
-        return wait_for(find, f"the execution of {version}")
+        return wait_for(when_one_has_begun(find), f"the execution of {version}", pause=0.1)
 
     def drop(self, body: bytes = SOUND, name: str = "") -> Run:
         """Drop a file, and wait until it has been scored or refused."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 from localcloud import mailbox
 from perennial.registry import description
 from perennial.runs.naming import run_id, stem
-from tests.e2e.conftest import ENDS, App, Run, is_noted, mails, pack
+from tests.e2e.conftest import ENDS, App, Run, is_noted, mails, pack, when_one_has_begun
 from tests.waiting import wait_for
 from tools import asl, demo_data
 
@@ -86,7 +87,7 @@ def started_since(app: App, before: list[str], at_least: int = 1) -> list[str]:
         new = [arn for arn in executions(app) if arn not in before]
         return new[::-1] if len(new) >= at_least else None
 
-    return wait_for(enough, f"{at_least} new executions", 60)
+    return wait_for(when_one_has_begun(enough), f"{at_least} new executions", 60, pause=0.1)
 
 
 def has_entered(execution_arn: str, state: str) -> bool:
@@ -244,8 +245,9 @@ def names_of(app: App, run: str) -> dict[str, str]:
 
 def version_of(app: App, run: str) -> str:
     """The one version that a run has registered; nothing where it has none."""
+    began = datetime.strptime(run[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC) if run else datetime.now(UTC)
     listed = app.client("sagemaker").get_paginator("list_model_packages")
-    pages = listed.paginate(ModelPackageGroupName=app.stack, PaginationConfig={"PageSize": 100})
+    pages = listed.paginate(ModelPackageGroupName=app.stack, CreationTimeAfter=began)
     versions = [
         item["ModelPackageArn"]
         for page in pages

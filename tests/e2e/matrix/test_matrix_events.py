@@ -282,7 +282,11 @@ def compared_again(app: App, together: Race) -> dict[str, End]:
     with app.faults.injected(**DEPLOYING):
         deploying = situation.start(app)
         wait_for(lambda: has_entered(deploying, "Check deployment"), "the deployment", 300)
-        arns = {name: situation.start(app, GateThreshold=3498 - number) for number, name in enumerate(AGAIN)}
+        arns = {}
+        for number, name in enumerate(AGAIN):
+            arns[name] = situation.start(app, GateThreshold=3498 - number)
+            if number == 0:  # what lists the data after it is newer
+                wait_for(lambda arn=arns[name]: has_entered(arn, "Snapshot data"), "the first listing", 300)
         for name, arn in arns.items():
             wait_for(lambda arn=arn: has_entered(arn, "Wait for turn"), f"the run of {name!r} that waits", 300)
             for part in ("first", "fault"):

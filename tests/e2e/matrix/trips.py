@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import mailbox
 from perennial.runs.naming import run_id
-from tests.e2e.conftest import App, Run, dropped_version, mails
+from tests.e2e.conftest import App, Run, dropped_version, mails, when_one_has_begun
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.done_before import STEPS, DoneBefore, untouched
 from tests.e2e.matrix.registry import matrix
@@ -205,7 +205,7 @@ class Stack:
         held = self._inject(HELD) if left_out else None
         version = situation.put(self.app, "raw/cars.csv", situation.same_rows(ROWS, self.drops))
         arn = wait_for(
-            lambda: self.app.find(lambda given: dropped_version(given) == version, newest=3),
+            when_one_has_begun(lambda: self.app.find(lambda given: dropped_version(given) == version, newest=3)),
             f"the execution of a drop into {self.app.bucket}", LIMIT_SECONDS,
         )  # fmt: skip
         if held:

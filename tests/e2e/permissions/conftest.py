@@ -14,7 +14,7 @@ from botocore.credentials import Credentials
 from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
 from tests.e2e.api import Api
-from tests.e2e.conftest import App, Run, dropped_version, given_to
+from tests.e2e.conftest import App, Run, dropped_version, given_to, when_one_has_begun
 from tests.e2e.permissions import policy_replay
 from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
@@ -114,7 +114,7 @@ def score(app: App, ask: Ask = App.client, body: bytes = b"", name: str = "") ->
         arns = (str(one["executionArn"]) for one in listed)
         return next((arn for arn in arns if dropped_version(json.loads(given_to(arn))) == version), None)
 
-    arn = wait_for(find, f"the execution of {key}")
+    arn = wait_for(when_one_has_begun(find), f"the execution of {key}", pause=0.1)
     return wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1)
 
 

@@ -254,12 +254,16 @@ def _document(given: Any) -> Document:
 
 def superfluous(asked: list[Request], stack: list[Policy]) -> set[Part]:
     """The parts without which every one of the requests would still be answered as it was."""
-    return {
-        part
-        for policy in stack
-        for part, without in _parts(policy.name, policy.document)
-        if not any(_changes(each, stack, policy, without, part) for each in asked if policy.speaks_of(each))
-    }
+    about = {each: [policy for policy in stack if policy.speaks_of(each)] for each in asked}
+    found = set[Part]()
+    for policy in stack:
+        mine = [(each, policies) for each, policies in about.items() if policy in policies]
+        found |= {
+            part
+            for part, without in _parts(policy.name, policy.document)
+            if not any(_changes(each, policies, policy, without, part) for each, policies in mine)
+        }
+    return found
 
 
 def _changes(asked: Request, stack: list[Policy], policy: Policy, without: Document, part: Part) -> bool:

@@ -666,26 +666,37 @@ def test_alarm_of_the_next_lost_event_reaches_people_though_the_queue_was_not_em
     wait_for(lambda: len(situation.alarms(app)) == 2, "the alarm's second mail")
 
 
-def test_every_request_is_answered_the_same_way_again(app: App, exercised: list[policy_replay.Request]) -> None:
-    stack = policy_replay.policies(app)
+@pytest.fixture(scope="module")
+def in_force(app: App, exercised: list[policy_replay.Request]) -> list[policy_replay.Policy]:
+    """Every policy of the stack, as it is after all of that."""
+    return policy_replay.policies(app)
+
+
+@pytest.fixture(scope="module")
+def without_use(
+    exercised: list[policy_replay.Request], in_force: list[policy_replay.Policy]
+) -> set[policy_replay.Part]:
+    """The parts of policies that nothing of all that has needed."""
+    return policy_replay.superfluous(exercised, in_force) | policy_replay.undeployed(in_force)
+
+
+def test_every_request_is_answered_the_same_way_again(
+    exercised: list[policy_replay.Request], in_force: list[policy_replay.Policy]
+) -> None:
     assert len(exercised) > 100
-    assert [text for asked in exercised if (text := policy_replay.answer(asked, stack))] == []
+    assert [text for asked in exercised if (text := policy_replay.answer(asked, in_force))] == []
 
 
-def test_no_action_of_any_statement_is_superfluous(app: App, exercised: list[policy_replay.Request]) -> None:
-    stack = policy_replay.policies(app)
-    without_use = policy_replay.superfluous(exercised, stack) | policy_replay.undeployed(stack)
+def test_no_action_of_any_statement_is_superfluous(without_use: set[policy_replay.Part]) -> None:
     assert sorted(without_use - policy_replay.documented()) == []
 
 
-def test_what_is_documented_as_not_exercised_is_exactly_that(app: App, exercised: list[policy_replay.Request]) -> None:
-    stack = policy_replay.policies(app)
-    without_use = policy_replay.superfluous(exercised, stack) | policy_replay.undeployed(stack)
+def test_what_is_documented_as_not_exercised_is_exactly_that(without_use: set[policy_replay.Part]) -> None:
     assert sorted(policy_replay.documented() - without_use) == []
 
 
-def test_only_services_can_assume_the_roles_of_the_stack(app: App) -> None:
-    trusts = [policy for policy in policy_replay.policies(app) if policy.arn.startswith("arn:aws:iam:")]
+def test_only_services_can_assume_the_roles_of_the_stack(policies: list[policy_replay.Policy]) -> None:
+    trusts = [policy for policy in policies if policy.arn.startswith("arn:aws:iam:")]
     principals = [statement["Principal"] for policy in trusts for statement in policy.document["Statement"]]
     assert len(principals) > 10
     assert {kind for principal in principals for kind in principal} == {"Service"}
