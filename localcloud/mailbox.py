@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from email.utils import format_datetime, formataddr
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -101,6 +102,7 @@ def latest(mails: Sequence[Message]) -> Sequence[Message]:
     return mails[newest.number - 1 :] if newest else mails[-1:]
 
 
+@cache  # a mail stays as it is, and who waits for one reads them all again and again
 def _parse(number: int, path: Path) -> Message:
     """Read a mail. A subject that is folded at its start has no blank there (RFC 5322, section 2.2.3)."""
     message = message_from_bytes(path.read_bytes(), policy=policy.default)

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from localcloud import disk, faults, mailbox
+from localcloud.mailbox import messages as mails
 from localcloud.settings import Settings, environment
 from perennial.runs.naming import run_id
 from tests import sam_cli
@@ -77,15 +78,6 @@ def when_one_has_begun(look: Callable[[], T | None]) -> Callable[[], T | None]:
         return look()
 
     return look_again
-
-
-_read_mail = cache(mailbox._parse)
-
-
-def mails(state: Path) -> list[mailbox.Message]:
-    """As `mailbox.messages`; each mail is read once, however often it is asked for."""
-    paths = sorted(mailbox.folder(state).glob("*.eml"))
-    return [_read_mail(number, path) for number, path in enumerate(paths, start=1)]
 
 
 @contextmanager
@@ -292,9 +284,9 @@ def built(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "template.yaml"
 
 
-def pack(layer: Path, file: Path) -> Path:
+def pack(layer: Path, file: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
     """Make one file of a layer's folder. The SAM CLI does it too, as small as it can and again for each deployment."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
         for path in sorted(path for path in layer.rglob("*") if path.is_file()):
             archive.write(path, path.relative_to(layer))
     return file

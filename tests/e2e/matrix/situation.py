@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -282,7 +283,7 @@ def copied_layer(built: Path, folder: Path) -> Path:
 def with_layer(packaged: Path, layer: Path) -> Path:
     """The packaged template with another layer."""
     template = json.loads(packaged.read_text())
-    file = pack(layer, layer.with_suffix(".zip"))
+    file = pack(layer, layer.with_suffix(".zip"), zipfile.ZIP_STORED)  # for one stack, to compress it takes longer
     template["Resources"]["SharedLayer"]["Properties"]["ContentUri"] = str(file)
     path = layer.with_name("template.json")
     path.write_text(json.dumps(template))
