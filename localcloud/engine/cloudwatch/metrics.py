@@ -266,12 +266,9 @@ def _datapoints(alarm: JsonObject, now: float) -> list[float | None]:
     wanted = {entry["Name"]: entry["Value"] for entry in alarm.get("Dimensions") or []}
     period, periods = alarm.get("Period") or 60, alarm.get("EvaluationPeriods") or 1
     oldest = now - period * periods
-    points = [
-        point
-        for series in _series(alarm["Namespace"], alarm["MetricName"])
-        for point in list(series)
-        if point["Timestamp"] > oldest and point.get("Dimensions", {}) == wanted
-    ]
+    listed = (list(series) for series in _series(alarm["Namespace"], alarm["MetricName"]))
+    own = (series for series in listed if series and series[0].get("Dimensions", {}) == wanted)
+    points = [point for series in own for point in series if point["Timestamp"] > oldest]
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
     values: list[float | None] = []
     for index in range(periods):
