@@ -135,7 +135,7 @@ def _without_what_failed(closed: RunRecord) -> ModelVersion | None:
     version, failure = closed.get("version"), closed.get("failure") or {}
     if (
         not version
-        or "deployment" in closed
+        or _deploys_nothing_new(closed)
         or version["status"] != approval.APPROVED
         or closed["status"] not in (*work.FAILURES, "Aborted", "Rejected", "Superseded")
         or failure.get("state") in message.SERVES_ALREADY
@@ -143,6 +143,19 @@ def _without_what_failed(closed: RunRecord) -> ModelVersion | None:
         return version
     model_versions.reject(version["arn"], f"run {closed['run_id']} ended before it served: {message.why(closed)}")
     return {**version, "status": approval.REJECTED}
+
+
+def _deploys_nothing_new(closed: RunRecord) -> bool:
+    """Return whether a run that only deploys a version had no turn to, or found it in service; false for other runs.
+
+    "Reserve deployment" notes what serves when it gives the turn. A newer version that is approved meanwhile takes it.
+    """
+    if "deployment" not in closed:
+        return False
+    if "champion" not in closed or closed["status"] == "Superseded":
+        return True
+    champion = closed["champion"]
+    return bool(champion and champion["RunId"] == closed["deployment"]["run_id"])
 
 
 def _unopened(run_id: str, execution: dict[str, Any]) -> RunRecord:

@@ -64,6 +64,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     elif request.DeploymentId:
         serving, newest = champion.current(), model_versions.newest_approved()
         decision = turn.of_version(request.Version, newest["arn"] if newest else None)
+        runs.update(request.DeploymentId, champion=serving)
     else:
         serving = champion.current()
         served = _listed(champion.run_of(serving)) if serving else None

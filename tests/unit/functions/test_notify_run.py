@@ -7,12 +7,13 @@ from typing import get_args
 import pytest
 from botocore.exceptions import ClientError
 
+from perennial.model import definition
 from perennial.runs import rollout
 from perennial.runs.naming import run_id
 from perennial.runs.run_input import TriggerType
 from tests import dashboard
 from tests.pages import Page
-from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal, xml_refusal
+from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, ROOT, STACK, load_function, refusal, xml_refusal
 
 STARTED = datetime(2026, 11, 20, 9, 34, 40, tzinfo=UTC)
 ENDED = STARTED + timedelta(seconds=83)
@@ -364,6 +365,47 @@ def test_the_deployment_of_a_version_is_a_run_of_its_own_that_says_whose_model_s
     assert body.startswith(f"Model in service: {reason}\n")
     assert f"Endpoint      {STACK} serves {STACK}-{made}\n" in body
     assert "Taking over   1 instance first, then all, watched for 300 s by errors\n" in body
+
+
+def serving(run):
+    """What "Reserve deployment" notes of what serves."""
+    return {"champion": {"RunId": run, "ModelName": f"{STACK}-{run}", "EndpointConfigName": f"{STACK}-{run}"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "rejected"),
+    [
+        (serving("20261102093440-0a1b"), True),
+        ({"champion": None}, True),
+        (serving("20261101093440-0a1b"), False),
+        ({}, False),
+    ],
+    ids=["another serves", "nothing serves", "it serves already", "it never had its turn"],
+)
+def test_a_version_whose_deployment_failed_is_rejected_so_that_it_can_be_approved_and_tried_again(
+    aws, ended, notify, mails, answers, before, rejected
+):
+    """Or the newest approved version would be another than the one that serves, and an approval of it no change."""
+    from perennial_aws import runs
+
+    updates = registered(answers)
+    runs.remember(EXECUTION_ARN, {
+        "Decision": "Deploy", "Reason": "it is the newest approved one", "RunId": "20261101093440-0a1b",
+        "DeploymentId": RUN, "Name": f"{STACK}-20261101093440-0a1b", "Version": {"Number": 7}, "Withheld": None,
+    })  # fmt: skip
+    if before:
+        runs.update(RUN, **before)
+    cause = "Endpoint e does not serve c: CloudWatch alarm(s) in the state ALARM: [errors]"
+    event = ended(
+        "FAILED", "DeploymentFailed", cause, states=("Check deployment",), execution_input='{"ModelVersion": 7}'
+    )
+    notify(event)
+    said = [json.loads(update.body) for update in updates]
+    assert [one["ModelApprovalStatus"] for one in said] == ["Rejected"] * rejected
+    assert all("in the state ALARM: [errors]" in one["ApprovalDescription"] for one in said), said
+    assert aws.get_json(f"runs/{RUN}/run.json")["version"]["status"] == ("Rejected" if rejected else "Approved")
+    ((_, body),) = mails()
+    assert body.startswith("Run failed: in state 'Check deployment'")
 
 
 def test_a_run_whose_group_is_gone_is_told_without_a_version(aws, worked, ended, notify, mails, answers):
@@ -722,6 +764,21 @@ def test_the_report_is_left_beside_the_record_and_named_in_the_mail(aws, worked,
     assert aws.get_json(f"runs/{RUN}/run.json")["report"] == where
     ((_, body),) = mails()
     assert f"Report     {where}\n" in body
+
+
+def test_the_report_of_classes_with_names_has_how_often_each_was_taken_for_which(aws, worked, ended, notify, mails):
+    from perennial_aws import runs
+
+    penguins = definition.load(ROOT / "models/penguins/model.yaml").as_json()
+    runs.update(RUN, configuration={**runs.get(RUN)["configuration"], "definition": penguins})
+    rows = "Gentoo,Gentoo,0.1,0.1,0.8\n" * 7 + "Adelie,Chinstrap,0.6,0.3,0.1\n" * 3
+    columns = "prediction,label,probability_0,probability_1,probability_2\n"
+    aws.put(f"runs/{RUN}/evaluation/predictions.csv", columns + rows)
+    notify(ended())
+    page = Page(aws.body(f"runs/{RUN}/report.html"))
+    assert {"Adelie", "Chinstrap", "Gentoo"} <= set(page.texts)
+    assert {"7 (100.0%)", "3 (100.0%)"} <= set(page.texts), page.texts
+    assert f"Report     s3://{BUCKET}/runs/{RUN}/report.html\n" in mails()[0][1]
 
 
 def test_a_report_that_cannot_be_drawn_costs_no_mail_and_no_record(aws, worked, ended, notify, mails):

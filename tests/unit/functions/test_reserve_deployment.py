@@ -142,6 +142,8 @@ VERSION = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}/3"
 def test_a_version_is_deployed_while_it_is_the_newest_approved_one_whatever_serves(
     aws, reserve, record, answers, newest, turn
 ):
+    from perennial_aws import runs
+
     record(OTHER, "2026-11-20T09:34:43.000Z", "Succeeded")
     record(MINE, "2026-11-20T09:34:42.000Z", "Succeeded")
     aws.serve(OTHER)
@@ -151,6 +153,7 @@ def test_a_version_is_deployed_while_it_is_the_newest_approved_one_whatever_serv
     answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": listed}))
     answer = reserve(DeploymentId="20261121093440-3c4d", Version=VERSION)
     assert (answer["Turn"], answer["Champion"]) == (turn, named(OTHER))
+    assert (runs.get("20261121093440-3c4d") or {})["champion"] == named(OTHER), "its end says what served"
 
 
 @matrix("People", "a version is approved and rejected at once", ends="NotApproved")
