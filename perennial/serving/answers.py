@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from http import HTTPStatus
 from typing import Any
 
-from perennial.serving.problems import ProblemError
+from perennial.serving.problems import failed
 
 
 def answer(text: str, records: int, inference_id: str, unusual: str) -> dict[str, Any]:
@@ -18,9 +17,8 @@ def answer(text: str, records: int, inference_id: str, unusual: str) -> dict[str
     try:
         predictions = [json.loads(line, parse_constant=lambda _: None) for line in text.splitlines()]
     except ValueError as error:
-        raise ProblemError(HTTPStatus.BAD_GATEWAY, "the model's answer is not readable") from error
+        raise failed("the model's answer is not readable") from error
     if len(predictions) != records:
-        text = f"the model gave {len(predictions)} answers to {records} records"
-        raise ProblemError(HTTPStatus.BAD_GATEWAY, text)
+        raise failed(f"the model gave {len(predictions)} answers to {records} records")
     about = {"unusual": unusual} if unusual else {}
     return {"inference_id": inference_id, **about, "predictions": predictions}

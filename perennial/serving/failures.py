@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from perennial.serving.hours import Hours
-from perennial.serving.problems import ProblemError, not_there
+from perennial.serving.problems import ProblemError, failed, not_there
 
 THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException")
 UNAVAILABLE = ("ServiceUnavailable", "ServiceUnavailableException", "ModelNotReadyException")
@@ -34,13 +34,14 @@ def of_response(response: Mapping[str, Any], when: Hours | None, now: datetime) 
     if code == "ValidationError" and message.rstrip(".").endswith("not found"):
         return _not_there(when, now)
     if code == "ValidationError" and "length less than or equal" in message:
-        return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the records are more than the endpoint takes")
+        detail = "the records are more than the endpoint takes; send fewer at a time"
+        return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     if code in THROTTLED:
-        detail = "the endpoint is asked more often than it may be"
+        detail = "the endpoint is asked more often than it may be; ask again in a second, or less often"
         return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers={"Retry-After": "1"})
     if code in UNAVAILABLE:
         return not_there("the endpoint is not available for a while")
-    return ProblemError(HTTPStatus.BAD_GATEWAY, "the endpoint failed") if code in FAILED else None
+    return failed("the endpoint failed") if code in FAILED else None
 
 
 def _not_there(when: Hours | None, now: datetime) -> ProblemError:
@@ -64,7 +65,7 @@ def _of_model(response: Mapping[str, Any]) -> ProblemError:
         return ProblemError(_OWN_WORDS[status], text or "the model refuses the records")
     if "timed out" in text or "timed out" in response["Error"].get("Message", ""):
         return late()
-    return ProblemError(HTTPStatus.BAD_GATEWAY, f"the model failed with status {status}")
+    return failed(f"the model failed with status {status}")
 
 
 def late() -> ProblemError:

@@ -34,5 +34,11 @@ class ProblemError(Exception):
 
 def not_there(detail: str, seconds: int = RETRY_SECONDS, *, is_expected: bool = False) -> ProblemError:
     """Return the refusal of what nothing answers yet, or for a while not; after so many seconds one may ask again."""
-    headers = {"Retry-After": str(seconds)}
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers, is_expected=is_expected)
+    headers, text = {"Retry-After": str(seconds)}, f"{detail}; ask again in {seconds} seconds"
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=headers, is_expected=is_expected)
+
+
+def failed(detail: str) -> ProblemError:
+    """Return the refusal of a request that is right, and that the model or what is around it has failed on."""
+    text = f"{detail}; send it again, and tell who operates the stack if that does not help"
+    return ProblemError(HTTPStatus.BAD_GATEWAY, text)

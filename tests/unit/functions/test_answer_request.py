@@ -169,6 +169,17 @@ CASES = {
 }
 
 
+# What each refusal has its caller do; the model's own words say it where it refuses.
+WHAT_TO_DO = {
+    400: "record 1 is wrong",
+    413: "expected at most",
+    429: "; ask again in a second, or less often",
+    502: "; send it again, and tell who operates the stack if that does not help",
+    503: f"; ask again in {RETRY_SECONDS} seconds",
+    504: "; send fewer records, or again",
+}
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -181,6 +192,7 @@ def test_failures_of_the_endpoint_are_told_apart(call, endpoint, capsys, name):
     requests = endpoint(reply)
     answered, document, headers = call()
     assert (answered, says in document["detail"]) == (status, True)
+    assert WHAT_TO_DO[status] in document["detail"]
     assert "secret" not in json.dumps(document)
     assert ("Retry-After" in headers) is (status in (429, 503))
     assert len(requests) == 1, "whoever waits is told at once"
@@ -213,6 +225,7 @@ def test_while_the_endpoint_sleeps_callers_are_told_until_when(
     status, document, headers = call()
     assert (status, headers["Retry-After"]) == (503, str(seconds))
     assert says in document["detail"]
+    assert document["detail"].endswith(f"; ask again in {seconds} seconds")
     assert ("ApiFailures" in capsys.readouterr().out) is ("created" in says), "sleep raises no alarm"
 
 
