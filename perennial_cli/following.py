@@ -22,6 +22,7 @@ from perennial_cli.stacks import Stack
 START_LIMIT_SECONDS = 120
 RECORD_LIMIT_SECONDS = 60
 POLL_SECONDS = 0.5
+ASKS = "Wait for approval"  # the state in which a run waits for people
 
 
 def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None, machine: str | None = None) -> str:
@@ -71,6 +72,11 @@ def follow(
             for name, seconds in state_spans(history(execution_arn)):
                 if seconds is None and name not in running and described["status"] == "RUNNING":
                     running[name] = progress.add_task(escape(name), total=None)
+                    if name == ASKS:
+                        progress.console.print(
+                            "  its version waits for people: `perennial versions` has the number, then"
+                        )
+                        progress.console.print("  `perennial approve NUMBER` or `perennial reject NUMBER --reason WHY`")
                 elif seconds is not None and name not in printed:
                     printed.add(name)
                     if name in running:

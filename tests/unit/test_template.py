@@ -204,6 +204,13 @@ def test_an_alarm_tells_people_what_to_do(name: str) -> None:
     assert alarm["TreatMissingData"] == ("ignore" if stays else "notBreaching")
 
 
+def test_the_page_for_operators_says_of_each_alarm_what_it_means_and_of_none_that_there_is_not() -> None:
+    rows = re.findall(r"^\| an alarm, (.*?) \|", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
+    described = [name for row in rows for name in re.findall(r"`…([\w-]+)`", row)]
+    names = (alarm["Properties"]["AlarmName"]["Fn::Sub"] for alarm in ALARMS.values())
+    assert sorted(described) == sorted(name.removeprefix("${AWS::StackName}-") for name in names)
+
+
 def test_alarms_watch_the_metrics_of_this_stacks_runs_readers_and_endpoint() -> None:
     watched = {
         (alarm["Properties"]["MetricName"], tuple(each["Name"] for each in alarm["Properties"]["Dimensions"]))

@@ -3,7 +3,8 @@
     @matrix("Data", "an empty file", ends="Failed")
     def test_...
 
-    @pytest.mark.parametrize("file", [pytest.param(b"...", id="bom", marks=matrix("Data", "a byte order mark"))])
+    BOM = matrix("Data", "a byte order mark", ends="Succeeded")
+    @pytest.mark.parametrize("file", [pytest.param(b"...", id="bom", marks=BOM)])
     def test_...
 
 Several tests may prove the same line; each is one case. `python -m tools.draw_matrix` collects them, counts them and
@@ -27,18 +28,18 @@ LINES = (
 )
 
 
-def matrix(line: str, case: str, *, ends: str = "") -> pytest.MarkDecorator:
+def matrix(line: str, case: str, *, ends: str) -> pytest.MarkDecorator:
     """Mark a test, or a parameter of one, as a case of the matrix.
 
     line  one of LINES
     case  what goes wrong, as a reader would say it: "the script raises"
-    ends  how the run ends: "Failed", "Succeeded", "Rejected", "no run"...; may be left out
+    ends  how the run ends: "Failed", "Succeeded", "Rejected", "no run"...
 
     Raises:
-        ValueError: no such line, or an empty case.
+        ValueError: no such line, an empty case, or no end.
     """
     if line not in LINES:
         raise ValueError(f"{line!r} is no line of the matrix; there are: {', '.join(LINES)}")
-    if not case.strip():
-        raise ValueError(f"a case of {line!r} must say what goes wrong")
+    if not case.strip() or not ends.strip():
+        raise ValueError(f"a case of {line!r} must say what goes wrong, and how the run then ends")
     return pytest.mark.matrix(line, case, ends)

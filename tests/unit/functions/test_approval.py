@@ -167,12 +167,16 @@ def test_an_answer_that_could_not_be_sent_is_raised_so_that_the_event_comes_agai
         answer()
 
 
-@matrix("People", "the registry throttles when a version was answered: the event comes again")
-def test_an_answer_that_the_registry_does_not_give_is_raised(ask, answer, answers, sent):
+@matrix("People", "the registry throttles when a version was answered: the event comes again", ends="Succeeded")
+def test_an_answer_that_the_registry_does_not_give_is_raised_and_heard_when_the_event_comes_again(
+    ask, answer, registry, answers, sent
+):
     ask()
     answers("sagemaker", "DescribeModelPackage", refusal("ThrottlingException", "Rate exceeded"))
     with pytest.raises(Exception, match="Rate exceeded"):
         answer()
+    registry("Approved")
+    assert answer()["Done"] == "Resumed"
 
 
 @matrix(

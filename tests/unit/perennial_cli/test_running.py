@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import NoCredentialsError
+from rich.console import Console
 
 from perennial.model import definition
 from perennial.runs import comparison, trials
@@ -235,6 +236,24 @@ def test_follow_ends_as_the_run_did(executions, status: str, output: dict[str, s
     ended = perennial("follow")
     assert ended.exit_code == code
     assert output["Decision"] in ended.stdout
+
+
+def test_whoever_follows_a_run_that_waits_for_people_is_told_once_how_they_answer(aws, answers) -> None:
+    flow = json.loads((ROOT / "statemachines/train_model.asl.json").read_text())["States"]
+    assert flow[following.ASKS]["Resource"].endswith(".waitForTaskToken")
+    execution = {"executionArn": "one", "stateMachineArn": MACHINE, "startDate": 1}
+    described = [(200, {**execution, "status": status}) for status in ("RUNNING", "RUNNING", "SUCCEEDED")]
+    answers("stepfunctions", "DescribeExecution", *described)
+    entered = {
+        "id": 1,
+        "type": "TaskStateEntered",
+        "timestamp": 1,
+        "stateEnteredEventDetails": {"name": following.ASKS},
+    }
+    answers("stepfunctions", "GetExecutionHistory", (200, {"events": [entered]}))
+    printed = io.StringIO()
+    following.follow("one", Console(file=printed, width=200), pause_seconds=0)
+    assert printed.getvalue().count("`perennial approve NUMBER`") == 1
 
 
 def test_a_stack_that_has_not_run_says_how_it_does(executions) -> None:
