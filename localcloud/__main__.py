@@ -110,7 +110,7 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
         effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help=f"job: {_SAYS[flag]}")
     for flag, what in {"timeout": "function", "throttle": "function or event"}.items():
         effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help=what)
-    for flag in ("creation-fails", "update-rolls-back", "answers-wrongly"):
+    for flag in ("creation-fails", "update-rolls-back", "new-model-fails", "answers-wrongly"):
         effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help="endpoint")
     parser.add_argument("--message", default="", help="the error's text, or what the job says about itself")
     parser.add_argument("--after", action="store_true", help="function, sagemaker: it works, and the answer is lost")

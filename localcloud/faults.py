@@ -39,7 +39,7 @@ EFFECTS = {
         *("raise", "exit", "kill", "hang", "overrun", "no-capacity"),
         *("lose-output", "lose-metrics", "answer", "delay"),
     ),
-    "endpoint": ("creation-fails", "update-rolls-back", "answers-wrongly", "delay"),
+    "endpoint": ("creation-fails", "update-rolls-back", "new-model-fails", "answers-wrongly", "delay"),
 }
 _HOLD_SECONDS = 0.05
 NEEDS = {"error": "error", "delay": "seconds", "exit": "exit_code", "answer": "answer"}

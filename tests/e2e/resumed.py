@@ -47,18 +47,20 @@ class Resumable:
         again: bool = True,
         answers: Mapping[str, JsonObject] | None = None,
         variables: JsonObject | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> str:
         """Start a run that goes on from a state, and return its execution.
 
         again      its jobs and its model get new names; otherwise everything is called as in the run that succeeded
         answers    what functions of states before are taken to have answered, besides what they did
         variables  what is assigned last
+        limits     seconds that states may take, instead of those in the definition, which may be days
         """
         states, number = self._app.client("stepfunctions"), next(_numbers)
         before = [name for name in self._before(state) if "Assign" in self._definition["States"][name]]
         made = states.create_state_machine(
             name=self._machine["name"].replace(self._app.stack, f"{self._app.stack}-{number}"),
-            definition=json.dumps(_beginning_at(state, self._definition, before, variables or {})),
+            definition=json.dumps(_beginning_at(state, self._limited(limits or {}), before, variables or {})),
             roleArn=self._machine["roleArn"],
         )
         same = naming.stem(self._app.stack, self._run.run_id)
@@ -75,6 +77,11 @@ class Resumable:
         }
         started = states.start_execution(stateMachineArn=made["stateMachineArn"], input=json.dumps(results))
         return str(started["executionArn"])
+
+    def _limited(self, limits: Mapping[str, int]) -> JsonObject:
+        states = self._definition["States"]
+        changed = {name: {**states[name], "TimeoutSeconds": seconds} for name, seconds in limits.items()}
+        return {**self._definition, "States": {**states, **changed}}
 
     def _before(self, state: str) -> list[str]:
         names = list(self._results)

@@ -20,6 +20,7 @@ TAKEN_BY = {
         f"test_matrix_{line}.py" for line in ("jobs", "endpoint", "functions", "people", "events")
     },
     ("train-model", "e2e-used-cars"): {"test_used_cars.py"},
+    ("train-model", "e2e-models"): {"test_approval.py"},
     ("monitor-model", "e2e-monitor"): {"test_monitoring.py"},
     ("score-batch", "e2e-monitor"): {"test_score_batch.py"},
 }
@@ -29,7 +30,6 @@ LAMBDA_ERRORS = (
 )
 OWN = {
     ("train-model", "e2e-used-cars"): {
-        "catch Wait for approval [States.ALL] -> Not approved",
         "choice Better than previous best? -> Model accuracy too low",
         "choice Is it only deployed? -> Reserve deployment",
         "choice Is there a version? -> Save model",
@@ -37,15 +37,18 @@ OWN = {
         "choice May its model serve? -> Trained only",
         "choice May this run deploy? -> Create endpoint configuration",
         "choice May this run deploy? -> Turn never came",
-        "choice Needs approval? -> Wait for approval",
         "choice What does the endpoint need? -> Deployment failed",
         "choice What does the endpoint need? -> Verify endpoint",
-        f"retry Wait for approval [{LAMBDA_ERRORS}]",
-        "retry Wait for approval [Lambda.TooManyRequestsException]",
-        "state Not approved",
         "state Trained only",
         "state Turn never came",
         "state Unknown decision",
+    },
+    ("train-model", "e2e-models"): {
+        "catch Wait for approval [States.ALL] -> Not approved",
+        "choice Needs approval? -> Wait for approval",
+        f"retry Wait for approval [{LAMBDA_ERRORS}]",
+        "retry Wait for approval [Lambda.TooManyRequestsException]",
+        "state Not approved",
         "state Wait for approval",
     },
 }

@@ -217,35 +217,6 @@ def test_somebodys_rows_are_erased_from_data_captures_and_runs_and_the_model_ser
     assert 0 <= json.loads(lesions.invoke("5,75,4,5,3"))["score"] <= 1
 
 
-def test_the_species_of_a_penguin_is_answered_with_the_probability_of_each(deploy: Callable[..., App]) -> None:
-    app = deploy("perennial-penguins", ModelName="penguins", QuietPeriodSeconds="0")
-    run = app.drop("raw/penguins.csv", demo_data.penguins())
-    assert (run.status, run.error, run.cause) == ("SUCCEEDED", None, None)
-    record = app.record(run)
-    assert record["gate"]["metric"] == "accuracy"
-    assert record["metrics"]["candidate"]["accuracy"] >= record["gate"]["threshold"]
-    assert set(record["metrics"]["training"]) >= {"validation:merror", "validation:mlogloss"}
-    (biscoe,) = record["metrics"]["slices"]
-    assert (biscoe["name"], biscoe["failed"]) == ("biscoe", False)
-    assert 30 <= biscoe["rows"] < record["metrics"]["test_rows"]
-    reason = f"accuracy {biscoe['candidate']:.6g} on the {biscoe['rows']} test rows of slice biscoe meets at least 0.85"
-    assert f"Slice biscoe  {reason}" in app.mails(run)[0].body
-
-    record, classes = "Biscoe,50.0,15.2,220,5700,male", ["Adelie", "Chinstrap", "Gentoo"]
-    answer = json.loads(app.invoke(record))
-    assert answer["predicted_label"] == "Gentoo"
-    assert sum(answer["score"]) == pytest.approx(1)
-    assert json.loads(app.invoke(record, accept="application/json")) == {"predictions": [answer]}
-    label, *probabilities = app.invoke(record, accept="text/csv").strip().split(",")
-    assert (label, [*map(float, probabilities)]) == ("Gentoo", answer["score"])
-
-    (body,) = bodies(app, f"runs/{run.run_id}/baselines/model-quality/statistics.json")
-    measured = json.loads(body)["multiclass_classification_metrics"]
-    assert list(measured["confusion_matrix"]) == classes
-    (body,) = bodies(app, f"runs/{run.run_id}/baselines/attribution/analysis.json")
-    assert set(json.loads(body)["explanations"]["kernel_shap"]["label0"]["global_shap_values"]) >= {"island", "sex"}
-
-
 def test_a_script_of_the_folder_trains_and_serves_in_an_image_of_aws(deploy: Callable[..., App]) -> None:
     app = deploy("perennial-houses", ModelName="ames-houses", QuietPeriodSeconds="0")
     run = app.drop("raw/houses.csv", demo_data.ames_houses())

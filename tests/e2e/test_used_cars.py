@@ -5,20 +5,24 @@ import io
 import json
 import math
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openapi_spec_validator
 import pytest
 
+from tests.command import perennial
 from tests.e2e.api import Api
-from tests.e2e.conftest import App, Run, mails, worthless_cars
+from tests.e2e.conftest import App, Run, worthless_cars
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.resumed import Resumable
+from tests.e2e.rollout import Callers, baking, give_two_instances, hastened
 from tests.pages import Page
 from tests.waiting import wait_for
 from tools import demo, demo_data
@@ -45,6 +49,13 @@ def app(deploy: Callable[..., App]) -> App:
 def api(app: App) -> Api:
     key = app.client("apigateway").get_api_key(apiKey=app.outputs["ApiKeyId"], includeValue=True)["value"]
     return Api.of(app, x_api_key=key)
+
+
+@matrix("The API", "no model is in service yet", ends="no run; 503")
+def test_api_says_before_the_first_model_when_to_ask_again(api: Api) -> None:
+    answer = api.post(CADILLAC)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "30")
+    assert answer.document["detail"] == "no model is in service yet; ask again in 30 seconds"
 
 
 @pytest.fixture(scope="module")
@@ -110,16 +121,60 @@ def test_api_answers_who_has_a_key_as_the_endpoint_does(app: App, first: Run, ap
 @matrix("The API", "a request of more than 10 MB", ends="no run; 413")
 def test_api_refuses_who_has_no_key_and_what_breaks_the_definition(app: App, first: Run, api: Api) -> None:
     for stranger in (Api.of(app), Api.of(app, x_api_key="x" * 40)):
-        assert (stranger.post(CADILLAC).status, stranger.post(CADILLAC).document["title"]) == (403, "INVALID_API_KEY")
+        refused = stranger.post(CADILLAC)
+        assert (refused.status, refused.document["title"]) == (403, "INVALID_API_KEY")
+        assert "x-api-key" in refused.document["detail"]
     broken = api.post({**CADILLAC, "doors": 9})
     assert (broken.status, broken.document["errors"][0]["expected"]) == (400, "at most 5")
     assert api.post(CADILLAC, **{"Content-Type": "text/csv"}).status == 415
     large = api.post(b" " * (10 * 1024**2 + 1))
     assert (large.status, large.document["title"]) == (413, "REQUEST_TOO_LARGE")
+    assert "send fewer records" in large.document["detail"]
+
+
+# Code, text and HTTP status of SageMaker's refusals; status of the API.
+REFUSED = {
+    "SageMaker throttles": ("ThrottlingException", "Rate exceeded", 429),
+    "the endpoint is not there, or is being created": (
+        "ValidationError",
+        "Endpoint perennial-used-cars of account 000000000000 not found.",
+        503,
+    ),
+    "SageMaker fails": ("InternalFailure", "no", 502),
+}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=matrix("The API", case, ends=f"no run; {REFUSED[case][-1]}")) for case in REFUSED]
+)
+def test_api_tells_failures_of_the_endpoint_apart(app: App, first: Run, api: Api, case: str) -> None:
+    code, text, status = REFUSED[case]
+    refusal = {"operation": "sagemaker:InvokeEndpoint", "effect": "error", "error": code, "message": text}
+    with app.injected(refusal) as fired:
+        answer = api.post(CADILLAC)
+        assert fired(), "who waits is told at once"
+    assert (answer.status, "again" in answer.document["detail"]) == (status, True)
+
+
+@matrix("The API", "more requests than a key may make in a month", ends="no run; 429")
+def test_api_takes_no_more_requests_of_a_key_than_its_plan_allows(app: App, first: Run, api: Api) -> None:
+    gateway = app.client("apigateway")
+    (plan,) = gateway.get_usage_plans(keyId=app.outputs["ApiKeyId"])["items"]
+    quota = {"limit": 1, "period": plan["quota"]["period"]}
+    small = gateway.create_usage_plan(name=f"{app.stack}-small", apiStages=plan["apiStages"], quota=quota)["id"]
+    key = gateway.create_api_key(name=f"{app.stack}-small", enabled=True)
+    gateway.create_usage_plan_key(usagePlanId=small, keyId=key["id"], keyType="API_KEY")
+    caller = Api.of(app, x_api_key=key["value"])
+    answers = [caller.post(CADILLAC), caller.post(CADILLAC)]
+    assert [answer.status for answer in answers] == [200, 429]
+    assert answers[1].document["title"] == "QUOTA_EXCEEDED"
+    assert "ask who operates the stack" in answers[1].document["detail"]
+    assert api.post(CADILLAC).status == 200, "another key has requests left"
 
 
 def test_api_describes_the_model_in_service(first: Run, api: Api) -> None:
     document = api.get().document
+    openapi_spec_validator.validate(document)
     assert document["info"]["version"] == first.run_id
     assert document["components"]["schemas"]["Record"]["properties"]["doors"]["maximum"] == 5
 
@@ -128,7 +183,9 @@ def test_api_describes_the_model_in_service(first: Run, api: Api) -> None:
 def test_api_takes_no_more_requests_at_once_than_its_burst(first: Run, api: Api) -> None:
     answers = [api.get() for _ in range(40)]
     assert {answer.status for answer in answers} == {200, 429}
-    assert {answer.document["title"] for answer in answers if answer.status == 429} == {"THROTTLED"}
+    throttled = [answer for answer in answers if answer.status == 429]
+    assert {(one.document["title"], one.headers["retry-after"]) for one in throttled} == {("THROTTLED", "1")}
+    assert "ask again in a second" in throttled[0].document["detail"]
 
 
 def test_make_that_training_never_saw_still_gets_an_answer(app: App, first: Run) -> None:
@@ -208,25 +265,9 @@ def test_record_leads_from_the_model_back_to_the_data(app: App, first: Run) -> N
 @pytest.fixture(scope="module")
 def update(app: App, first: Run) -> tuple[Run, list[str]]:
     """A second drop while clients keep calling; what they got besides answers."""
-    failures: list[str] = []
-    stop = threading.Event()
-
-    def call() -> None:
-        while not stop.is_set():
-            try:
-                app.invoke(json.dumps(CADILLAC), "application/jsonlines")
-            except Exception as error:  # any kind of failure is one lost request
-                failures.append(repr(error))
-            time.sleep(0.05)
-
-    clients = [threading.Thread(target=call) for _ in range(3)]
-    for client in clients:
-        client.start()
-    run = app.drop("raw/cars-0002.csv", demo_data.new_listings(200, seed=2))
-    stop.set()
-    for client in clients:
-        client.join()
-    return run, failures
+    with Callers(app, json.dumps(CADILLAC), clients=3) as callers:
+        run = app.drop("raw/cars-0002.csv", demo_data.new_listings(200, seed=2))
+    return run, [answer for answer in callers.answers if answer != "answered"]
 
 
 def test_second_drop_updates_the_endpoint_and_compares_with_the_model_in_service(
@@ -242,15 +283,6 @@ def test_second_drop_updates_the_endpoint_and_compares_with_the_model_in_service
 
 def test_no_request_is_lost_while_the_endpoint_is_updated(update: tuple[Run, list[str]]) -> None:
     assert update[1] == []
-
-
-def test_model_over_the_threshold_is_rejected_and_changes_nothing(app: App, update: tuple[Run, list[str]]) -> None:
-    before = app.in_service()
-    run = app.start(GateThreshold=1.0)
-    assert (run.status, run.error) == ("FAILED", "ModelAccuracyTooLow")
-    assert "threshold" in str(run.cause)
-    assert app.in_service() == before
-    assert len(app.mails(run, expected=2)) == 2
 
 
 def test_model_worse_than_the_one_in_service_is_rejected(app: App, update: tuple[Run, list[str]]) -> None:
@@ -312,67 +344,117 @@ def test_run_whose_configuration_serves_already_is_verified_and_exported(
     assert app.in_service() == before
 
 
-@pytest.fixture
-def waiting(app: App, update: tuple[Run, list[str]]) -> Iterator[tuple[str, str]]:
-    """A run that waits until its version is approved, and the version; it is approved in the end."""
-    serving, sagemaker = app.in_service(), app.client("sagemaker")
-    names = serving["Parameters"]
-    champion = {"ModelName": names["model"], "EndpointConfigName": serving["Config"], "RunId": names["run"]}
-    answers = {state: {"Champion": champion} for state in ("Resolve configuration", "Reserve deployment")}
-    _say(app, names["model-package"], "PendingManualApproval")
-    asked = "function:request_approval"  # by the third try
-    failing = app.faults.injected(asked, "error", error="Lambda.ServiceException")
-    with app.faults.injected(asked, "throttle"), failing:
-        arn = Resumable(app, update[0]).start(
-            "Needs approval?", again=False, answers=answers, variables={"approval": "manual"}
-        )
-        wait_for(lambda: situation.is_waiting(arn), "the token")
-    yield arn, names["model-package"]
-    sagemaker.update_model_package(ModelPackageArn=names["model-package"], ModelApprovalStatus="Approved")
-    assert app.in_service() == serving
+@pytest.fixture(scope="module")
+def serving(app: App, update: tuple[Run, list[str]]) -> dict[str, Any]:
+    """What serves before somebody goes back."""
+    return app.in_service()
 
 
-def _say(app: App, version: str, status: str, **more: str) -> None:
-    app.client("sagemaker").update_model_package(ModelPackageArn=version, ModelApprovalStatus=status, **more)
-
-
-def test_run_that_waits_for_people_deploys_when_its_version_is_approved(app: App, waiting: tuple[str, str]) -> None:
-    arn, version = waiting
-    mail = next(mail for mail in mails(app.state) if mail.subject.startswith("Approval needed: "))
-    assert f"perennial approve {version.rpartition('/')[2]} --stack {app.stack}\n" in mail.body
-    _say(app, version, "Approved")
-    run = wait_for(lambda: Run.ended(arn), "its end", 60, pause=0.1)
-    assert (run.status, run.cause) == ("SUCCEEDED", None)
-
-
-def test_run_that_waits_for_people_ends_when_its_version_is_rejected(app: App, waiting: tuple[str, str]) -> None:
-    arn, version = waiting
-    _say(app, version, "Rejected", ApprovalDescription="biased")
-    run = wait_for(lambda: Run.ended(arn), "its end", 60, pause=0.1)
-    assert run.error == "VersionRejectedError"
-    assert str(run.cause).endswith("somebody has rejected it: biased")
-
-
-def test_the_version_in_service_is_rejected_and_approved_again(
-    app: App, first: Run, update: tuple[Run, list[str]]
-) -> None:
-    """The one before comes back, though its model was cleaned up; then the newer one."""
-    serving, sagemaker = app.in_service(), app.client("sagemaker")
-    newer, older = serving["Parameters"]["model-package"], f"{serving['Parameters']['model-package'][:-1]}1"
+@pytest.fixture(scope="module")
+def gone_back(app: App, first: Run, serving: dict[str, Any]) -> tuple[Run, Callers]:
+    """`perennial rollback` to version 1, whose model was cleaned up, on two instances; and who called meanwhile."""
+    sagemaker = app.client("sagemaker")
     for delete, name in (
         (sagemaker.delete_endpoint_config, "EndpointConfigName"),
         (sagemaker.delete_model, "ModelName"),
     ):
         delete(**{name: f"{app.stack}-{first.run_id}"})
-    _say(app, newer, "Rejected", ApprovalDescription="biased")
-    back = app.wait(lambda given: given.get("ModelVersion") == 1)
+    give_two_instances(app)
+    with baking(app, 1), Callers(app, json.dumps(CADILLAC)) as callers:
+        done = json.loads(perennial("rollback", "--reason", "biased", "--stack", app.stack, "--json").stdout)
+        assert (done["rejected"], done["version"]) == ([2], 1)
+        back = app.wait(lambda given: given.get("ModelVersion") == 1)
+    return back, callers
+
+
+def registry(app: App) -> dict[int, tuple[str, str]]:
+    """Approval and reason of each version."""
+    sagemaker = app.client("sagemaker")
+    listed = sagemaker.list_model_packages(ModelPackageGroupName=app.stack)["ModelPackageSummaryList"]
+    described = [sagemaker.describe_model_package(ModelPackageName=one["ModelPackageArn"]) for one in listed]
+    return {
+        one["ModelPackageVersion"]: (one["ModelApprovalStatus"], one.get("ApprovalDescription", ""))
+        for one in described
+    }
+
+
+def test_after_a_rollback_endpoint_names_and_registry_agree(
+    app: App, first: Run, serving: dict[str, Any], gone_back: tuple[Run, Callers]
+) -> None:
+    back, _ = gone_back
     assert (back.status, back.cause) == ("SUCCEEDED", None)
-    assert back.output.get("ModelPackage") == older, back.output
+    assert back.output.get("ModelPackage") == f"{serving['Parameters']['model-package'][:-1]}1", back.output
     assert app.in_service()["Parameters"] == situation.names_of(app, first.run_id)
     assert app.in_service()["Config"] == f"{app.stack}-{first.run_id}"
-    assert ", which served then, was rejected: biased" in app.mails(back)[0].body
-    _say(app, newer, "Approved")
-    again = app.wait(lambda given: given.get("ModelVersion") == 2)
+    assert {number: status for number, (status, _) in registry(app).items()} == {1: "Approved", 2: "Rejected"}
+    assert registry(app)[2][1] == "rolled back to version 1: biased"
+    assert ", which served then, was rejected: rolled back to version 1: biased" in app.mails(back)[0].body
+
+
+def test_a_sound_model_takes_over_two_instances_one_by_one_without_a_failed_request(
+    app: App, gone_back: tuple[Run, Callers]
+) -> None:
+    back, callers = gone_back
+    assert set(callers.counts) == {"answered"}
+    assert callers.counts["answered"] > 20
+    described = app.client("sagemaker").describe_endpoint(EndpointName=app.endpoint)
+    assert described["ProductionVariants"][0]["DesiredInstanceCount"] == 2
+    routing = described["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert (routing["Type"], routing["CanarySize"]["Value"]) == ("CANARY", 1)
+    assert "1 instance first, then all, watched for 1 s by" in app.mails(back)[0].body
+
+
+def test_the_next_run_is_compared_with_what_came_back_and_over_the_threshold_is_rejected(
+    app: App, first: Run, gone_back: tuple[Run, Callers]
+) -> None:
+    before = app.in_service()
+    run = app.start(GateThreshold=1.0)
+    assert (run.status, run.error) == ("FAILED", "ModelAccuracyTooLow")
+    assert "threshold" in str(run.cause)
+    assert app.in_service() == before
+    assert len(app.mails(run, expected=2)) == 2
+    assert app.record(run)["champion"]["RunId"] == first.run_id
+
+
+def say(app: App, version: str, status: str, **more: str) -> None:
+    app.client("sagemaker").update_model_package(ModelPackageArn=version, ModelApprovalStatus=status, **more)
+
+
+@matrix("Endpoint", "an alarm rings while the canary bakes: the update is rolled back", ends="Failed")
+def test_a_faulty_model_is_taken_back_by_an_alarm_of_the_stack_and_only_the_canarys_share_of_requests_fails(
+    app: App, gone_back: tuple[Run, Callers]
+) -> None:
+    before, newer = app.in_service(), f"{app.in_service()['Parameters']['model-package'][:-1]}2"
+    fault = {"operation": "endpoint", "effect": "new-model-fails", "times": "always"}
+    with hastened(app), baking(app, 120), app.injected(fault), Callers(app, json.dumps(CADILLAC)) as callers:
+        say(app, newer, "Approved")
+        run = app.wait(lambda given: given.get("ModelVersion") == 2)
+        after = len(callers.answers)
+        wait_for(lambda: len(callers.answers) > after + 20, "more requests")
+    alarm = f"{app.stack}-endpoint-errors"
+    assert (run.status, run.error) == ("FAILED", "DeploymentFailed")
+    assert alarm in str(run.cause)
+    assert app.in_service() == before
+    failed = [number for number, answer in enumerate(callers.answers) if answer != "answered"]
+    during = Counter(callers.answers[failed[0] : failed[-1] + 1])
+    assert set(during) == {"answered", "ModelError 500"}
+    assert 0.3 < during["ModelError 500"] / during.total() < 0.7  # one of two instances
+    assert failed[-1] < after + 5
+    mail = app.mails(run, expected=2)[0]
+    assert "Run failed: in state 'Deployment failed'" in mail.body
+    assert alarm in mail.body.replace("\n  ", " ")
+    assert alarm in app.record(run)["failure"]["cause"]
+    assert registry(app)[2][0] == "Rejected"
+    assert alarm in registry(app)[2][1]
+
+
+def test_the_version_that_was_rolled_back_is_approved_again_and_serves(
+    app: App, serving: dict[str, Any], gone_back: tuple[Run, Callers]
+) -> None:
+    known = situation.executions(app)
+    say(app, serving["Parameters"]["model-package"], "Approved")
+    (arn,) = situation.started_since(app, known)
+    again = situation.end_of(app, arn)
     assert (again.status, again.cause) == ("SUCCEEDED", None)
     assert app.in_service() == serving
 

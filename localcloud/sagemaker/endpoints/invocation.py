@@ -161,11 +161,11 @@ class Invocations:
                     "ValidationError",
                     f"Could not find variant {request['TargetVariant']} of endpoint {request['EndpointName']}.",
                 )
-            return await self._ask(variant, request, began)
+            return await self._ask(variant, request, began, is_new=fleet.is_new)
         finally:
             fleet.leave()
 
-    async def _ask(self, variant: Variant, request: Document, began: float) -> Document:
+    async def _ask(self, variant: Variant, request: Document, began: float, *, is_new: bool) -> Document:
         attributes = request.get("CustomAttributes")
         headers = {"X-Amzn-SageMaker-Custom-Attributes": attributes} if attributes else {}
         content_type = request.get("ContentType") or "application/octet-stream"
@@ -176,6 +176,8 @@ class Invocations:
             )
         except InvocationTimeoutError as error:
             reply = Reply(0, {}, str(error).encode(), error.container)
+        if is_new and (fault := faults.take("endpoint", request["EndpointName"], "new-model-fails")):
+            reply = replace(reply, status=500, body=fault.text.encode())
         if fault := faults.take("endpoint", request["EndpointName"], "answers-wrongly"):
             reply = replace(reply, body=fault.answer.encode() or _NUMBER.sub(b"0", reply.body))
         answered = time.perf_counter()

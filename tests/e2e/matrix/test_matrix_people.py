@@ -42,7 +42,7 @@ LOST_MODEL, LOST_CONFIGURATION = (
     for operation in ("CreateModel", "CreateEndpointConfig")
 )
 ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion", "Wait for approval"}
-"""Of runs that meet others, in test_matrix_events.py; of one that waits for people, in ../test_used_cars.py."""
+"""Of runs that meet others, in test_matrix_events.py; of one that waits for people, in ../test_approval.py."""
 
 
 def abort_in(state: str) -> Callable[[Trip], None]:

@@ -608,6 +608,31 @@ def test_who_only_has_the_policy_of_data_scientists_approves_nothing(scientist: 
         )
 
 
+TRAINING: dict[str, Callable[[Ask, App], Any]] = {
+    "states:StartExecution": lambda ask, app: ask("stepfunctions").start_execution(
+        stateMachineArn=app.outputs["StateMachineArn"], input="{}"
+    ),
+    "sagemaker:CreateTrainingJob": lambda ask, app: ask("sagemaker").create_training_job(
+        TrainingJobName=f"{STACK}-x", RoleArn=role_arn(app, "TrainRole"), AlgorithmSpecification=XGBOOST,
+        OutputDataConfig={"S3OutputPath": f"s3://{app.bucket}/x"}, StoppingCondition={"MaxRuntimeInSeconds": 60},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+    ),
+    "sagemaker:UpdateEndpoint": lambda ask, app: ask("sagemaker").update_endpoint(
+        EndpointName=STACK, EndpointConfigName=f"{STACK}-x"
+    ),
+    "s3:PutObject": lambda ask, app: ask("s3").put_object(Bucket=app.bucket, Key="raw/theirs.csv"),
+}  # fmt: skip
+XGBOOST = {"TrainingImage": "683313688378.dkr.ecr.us-east-1.amazonaws.com/xgboost:1", "TrainingInputMode": "File"}
+
+
+@pytest.mark.parametrize("action", TRAINING)
+def test_who_only_has_the_policy_of_approvers_trains_and_deploys_nothing(app: App, approver: Ask, action: str) -> None:
+    with pytest.raises(ClientError) as refused:
+        TRAINING[action](approver, app)
+    assert refused.value.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+    assert f"is not authorized to perform: {action}" in refused.value.response["Error"]["Message"]
+
+
 def tell_of_a_drop_that_is_gone(app: App) -> None:
     """The event of a version that is not in the bucket any more: S3 says so to who may list it."""
     given = {"Trigger": {"Type": "DataDrop", "Id": "late", "Object": {"key": "raw/gone.csv", "version-id": "gone"}}}

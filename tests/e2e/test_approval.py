@@ -1,0 +1,200 @@
+"""A stack on which people have to approve, deployed so, and one algorithm's third kind of problem.
+
+Everybody answers in another way, in this order: AWS CLI and command as the mail has them, the registry's own API.
+"""
+
+import json
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.mailbox import Message
+from tests.command import perennial
+from tests.e2e.conftest import App, Run, dropped_version, mails
+from tests.e2e.matrix import situation
+from tests.e2e.matrix.registry import matrix
+from tests.e2e.resumed import Resumable
+from tests.e2e.test_other_models import bodies
+from tests.waiting import wait_for
+from tools import demo_data
+
+pytestmark = pytest.mark.xdist_group("e2e-models")
+AWS = Path(__file__).resolve().parents[2] / ".venvs" / "cli" / "bin" / "aws"
+WAIT = "Wait for approval"
+FAILED_IN_WAIT = f'State "{WAIT}" failed'
+
+
+@pytest.fixture(scope="module")
+def app(deploy: Callable[..., App]) -> App:
+    return deploy(
+        "perennial-penguins", ModelName="penguins", QuietPeriodSeconds="0", Approval="manual", ApprovalDays="1"
+    )
+
+
+@pytest.fixture(scope="module")
+def asked(app: App) -> str:
+    """The execution of a first drop, once it waits."""
+    body = demo_data.penguins()
+    version = app.client("s3").put_object(Bucket=app.bucket, Key="raw/penguins.csv", Body=body)["VersionId"]
+    arn = wait_for(lambda: app.find(lambda given: dropped_version(given) == version), "an execution")
+    return waits(arn)
+
+
+def waits(arn: str) -> str:
+    wait_for(lambda: situation.has_entered(arn, WAIT) and situation.is_waiting(arn), f"the token of {arn}", 120)
+    return arn
+
+
+def question(app: App, arn: str) -> Message:
+    """The one mail that asks about the version of an execution's run."""
+    run = situation.run_of(arn)
+    subject = f"[{app.stack}]"
+    about = [mail for mail in mails(app.state) if subject in mail.subject and situation.is_about(mail, run)]
+    (mail,) = (mail for mail in about if mail.subject.startswith("Approval needed: "))
+    return mail
+
+
+def way(mail: Message, *words: str) -> list[str]:
+    """The words of the command in a mail that has these."""
+    lines = (line.lstrip(" 123.") for line in mail.body.splitlines())
+    (line,) = (line for line in lines if line.startswith(words[0]) and all(word in line for word in words))
+    return shlex.split(line)
+
+
+def version_of(app: App, number: int) -> dict[str, Any]:
+    described = app.client("sagemaker").describe_model_package(ModelPackageName=f"{app.stack}/{number}")
+    return dict(described)
+
+
+def say(app: App, number: int, status: str) -> None:
+    """As the console of the registry does."""
+    arn = version_of(app, number)["ModelPackageArn"]
+    app.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+
+
+def test_nothing_serves_while_a_mail_asks_with_metric_report_and_three_ways_to_answer(app: App, asked: str) -> None:
+    mail, run = question(app, asked), situation.run_of(asked)
+    assert "meets the threshold" in mail.body
+    assert "there is no model in service to compare with" in " ".join(mail.body.split())
+    assert f"runs/{run}/approval.html" in mail.body
+    assert bodies(app, f"runs/{run}/approval.html")
+    assert "Studio, Models, group perennial-penguins, version 1" in mail.body
+    assert way(mail, "perennial approve") == ["perennial", "approve", "1", "--stack", app.stack]
+    assert "nobody answers within 1 day" in mail.body
+    assert version_of(app, 1)["ModelApprovalStatus"] == "PendingManualApproval"
+    assert app.parameters() == {}
+    assert app.client("sagemaker").list_endpoints(NameContains=app.stack)["Endpoints"] == []
+
+
+@pytest.fixture(scope="module")
+def first(app: App, asked: str) -> Run:
+    """The run of the first drop, which somebody lets go on by the line for the AWS CLI, as the mail has it."""
+    line = [str(AWS), *way(question(app, asked), "aws sagemaker update-model-package", "Approved")[1:]]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return situation.end_of(app, asked)
+
+
+def test_what_was_approved_by_the_aws_cli_serves(app: App, first: Run) -> None:
+    assert (first.status, first.error, first.cause) == ("SUCCEEDED", None, None)
+    asking, told = app.mails(first, expected=2)
+    assert asking.subject.startswith("Approval needed: ")
+    assert told.subject.startswith("Model in service: ")
+    assert app.in_service()["Parameters"] == situation.names_of(app, first.run_id)
+
+
+def test_the_species_of_a_penguin_is_answered_with_the_probability_of_each(app: App, first: Run) -> None:
+    run = first
+    record = app.record(run)
+    assert record["gate"]["metric"] == "accuracy"
+    assert record["metrics"]["candidate"]["accuracy"] >= record["gate"]["threshold"]
+    assert set(record["metrics"]["training"]) >= {"validation:merror", "validation:mlogloss"}
+    (biscoe,) = record["metrics"]["slices"]
+    assert (biscoe["name"], biscoe["failed"]) == ("biscoe", False)
+    assert 30 <= biscoe["rows"] < record["metrics"]["test_rows"]
+    reason = f"accuracy {biscoe['candidate']:.6g} on the {biscoe['rows']} test rows of slice biscoe meets at least 0.85"
+    assert f"Slice biscoe  {reason}" in app.mails(run)[-1].body
+
+    record, classes = "Biscoe,50.0,15.2,220,5700,male", ["Adelie", "Chinstrap", "Gentoo"]
+    answer = json.loads(app.invoke(record))
+    assert answer["predicted_label"] == "Gentoo"
+    assert sum(answer["score"]) == pytest.approx(1)
+    assert json.loads(app.invoke(record, accept="application/json")) == {"predictions": [answer]}
+    label, *probabilities = app.invoke(record, accept="text/csv").strip().split(",")
+    assert (label, [*map(float, probabilities)]) == ("Gentoo", answer["score"])
+
+    (body,) = bodies(app, f"runs/{run.run_id}/baselines/model-quality/statistics.json")
+    measured = json.loads(body)["multiclass_classification_metrics"]
+    assert list(measured["confusion_matrix"]) == classes
+    (body,) = bodies(app, f"runs/{run.run_id}/baselines/attribution/analysis.json")
+    assert set(json.loads(body)["explanations"]["kernel_shap"]["label0"]["global_shap_values"]) >= {"island", "sex"}
+
+
+@pytest.fixture
+def waiting(app: App, first: Run) -> Iterator[str]:
+    """A run that waits until version 1, which serves, is approved; it is approved in the end."""
+    serving = app.in_service()
+    names = serving["Parameters"]
+    champion = {"ModelName": names["model"], "EndpointConfigName": serving["Config"], "RunId": names["run"]}
+    answers = {state: {"Champion": champion} for state in ("Resolve configuration", "Reserve deployment")}
+    say(app, 1, "PendingManualApproval")
+    function = "function:request_approval"  # by the third try
+    failing = app.faults.injected(function, "error", error="Lambda.ServiceException")
+    with app.faults.injected(function, "throttle"), failing:
+        arn = Resumable(app, first).start("Needs approval?", again=False, answers=answers)
+        wait_for(lambda: situation.is_waiting(arn), "the token")
+    yield arn
+    say(app, 1, "Approved")
+    assert app.in_service() == serving
+
+
+def test_a_run_goes_on_when_its_version_is_approved_in_the_registry(app: App, waiting: str) -> None:
+    say(app, 1, "Approved")
+    run = situation.end_of(app, waiting)
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+
+
+def test_a_run_goes_on_by_the_command_that_the_mail_names(app: App, asked: str, waiting: str) -> None:
+    approved = perennial(*way(question(app, asked), "perennial approve")[1:])
+    assert approved.stdout == f"version 1 of {app.stack}: Approved, before PendingManualApproval\n"
+    run = situation.end_of(app, waiting)
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+
+
+def test_a_run_ends_by_the_command_that_rejects(app: App, asked: str, waiting: str) -> None:
+    assert perennial(*way(question(app, asked), "perennial reject")[1:]).exit_code == 0
+    run = situation.end_of(app, waiting)
+    assert run.error == "VersionRejectedError"
+    assert str(run.cause).endswith("somebody has rejected it: why")
+
+
+@matrix("People", "nobody answers in time, and somebody approves later", ends="NotApproved, then Succeeded")
+def test_a_version_that_nobody_has_answered_in_time_is_deployed_when_it_is_approved_after_all(
+    app: App, first: Run
+) -> None:
+    """The wait of a day is cut short for a run that goes on from there; the first, which still waits, is stopped."""
+    before, states = app.in_service(), app.client("stepfunctions")
+    started = {"Trigger": {"Type": "Manual", "By": "test"}, "Overrides": {"HyperParameters": {"num_round": 60}}}
+    arn = waits(situation.start_with(app, started))
+    body = " ".join(question(app, arn).body.split())
+    assert "model in service" in body
+    assert f"perennial approve 2 --stack {app.stack}" in body
+    waiting = Run(situation.run_of(arn), arn, "RUNNING", None, None, {})
+    late = situation.end_of(app, Resumable(app, waiting).start(WAIT, again=False, limits={WAIT: 1}))
+    assert (late.error, late.cause) == (
+        "ApprovalTimedOut",
+        f"{FAILED_IN_WAIT}: version 2: nobody has approved or rejected it within 1 day",
+    )
+    states.stop_execution(executionArn=arn)
+    assert situation.end_of(app, arn).status == "ABORTED"
+    assert app.in_service() == before
+    known = situation.executions(app)
+    say(app, 2, "Approved")
+    (deployment,) = situation.started_since(app, known)
+    run = situation.end_of(app, deployment)
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+    assert app.in_service()["Parameters"] == situation.names_of(app, waiting.run_id)
