@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 TrafficShift = Literal["canary", "linear", "all-at-once"]
-STEPS = 4  # of a linear shift, where there are so many instances
+STEPS = 4  # of a linear shift, where there are so many instances; a canary is the first of them
 _START_SECONDS = 3600  # of the new fleet, which the limit counts too
 
 
@@ -42,9 +42,9 @@ def _routing(shift: TrafficShift, instances: int) -> tuple[dict[str, Any], int]:
     """Return the routing, and in how many steps all traffic has moved."""
     if shift == "all-at-once" or instances < 2:
         return {"Type": "ALL_AT_ONCE"}, 1
-    if shift == "canary":
-        return {"Type": "CANARY", "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}, 2
     size = -(-instances // STEPS)
+    if shift == "canary":  # with a fifth of the traffic or less, an alarm of the share of failures would not ring
+        return {"Type": "CANARY", "CanarySize": {"Type": "INSTANCE_COUNT", "Value": size}}, 2
     steps = -(-instances // size)
     return {"Type": "LINEAR", "LinearStepSize": {"Type": "INSTANCE_COUNT", "Value": size}}, steps
 
@@ -56,7 +56,7 @@ def spoken(rollout: Mapping[str, Any]) -> str:
     seconds = config["BlueGreenUpdatePolicy"]["TerminationWaitInSeconds"]
     size = (routing.get("CanarySize") or routing.get("LinearStepSize") or {}).get("Value")
     how = {
-        "CANARY": f"{size} instance first, then all",
+        "CANARY": f"{size} instance{'s' if size != 1 else ''} first, then all",
         "LINEAR": f"{size} instances at a time",
         "ALL_AT_ONCE": "at once",
     }[routing["Type"]]

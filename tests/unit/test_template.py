@@ -14,7 +14,7 @@ import botocore.session
 import pytest
 
 from perennial.model.algorithms import ALGORITHMS
-from perennial.runs import configuration, monitor_input, naming, run_input
+from perennial.runs import configuration, monitor_input, naming, rollout, run_input
 from tools import asl, aws_api, cfn
 
 ROOT = Path(__file__).parents[2]
@@ -254,6 +254,18 @@ def test_the_alarms_of_the_endpoint_are_of_the_variant_that_is_deployed() -> Non
     for name in ("EndpointErrorsAlarm", "EndpointModelErrorsAlarm", "EndpointLatencyAlarm", "EndpointRefusalsAlarm"):
         endpoint, variant = properties(name)["Dimensions"]
         assert (endpoint["Value"], [variant["Value"]]) == ({"Ref": "AWS::StackName"}, sorted(set(variants)))
+
+
+@pytest.mark.parametrize("shift", ["canary", "linear"])
+@pytest.mark.parametrize("instances", [2, 3, 4, 5, 6, 9, 100])
+def test_a_first_step_that_only_times_out_is_above_the_share_that_the_alarm_looks_at(
+    shift: Any, instances: int
+) -> None:
+    """Timeouts are neither 4xx nor 5xx, so that the share of requests without an answer is all that shows them."""
+    config = rollout.deployment_config(shift, 300, instances, []) or {}
+    routing = config["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    first = (routing.get("CanarySize") or routing["LinearStepSize"])["Value"]
+    assert properties("EndpointModelErrorsAlarm")["Threshold"] < first / instances <= 0.5
 
 
 def test_the_alarms_that_take_an_update_back_may_be_looked_at_by_who_asks_for_it() -> None:

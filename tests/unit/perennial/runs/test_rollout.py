@@ -32,9 +32,10 @@ def test_one_instance_takes_over_at_once_and_is_watched(shift: Any) -> None:
     }
 
 
-def test_of_several_instances_one_is_the_canary() -> None:
-    found = routing(deployment_config("canary", 300, 3, []))
-    assert found["CanarySize"] == {"Type": "INSTANCE_COUNT", "Value": 1}
+@pytest.mark.parametrize(("instances", "size"), [(2, 1), (4, 1), (5, 2), (8, 2), (9, 3), (100, 25)])
+def test_a_quarter_of_several_instances_is_the_canary(instances: int, size: int) -> None:
+    found = routing(deployment_config("canary", 300, instances, []))
+    assert found["CanarySize"] == {"Type": "INSTANCE_COUNT", "Value": size}
 
 
 @pytest.mark.parametrize(("instances", "size"), [(2, 1), (3, 1), (4, 1), (5, 2), (8, 2), (9, 3), (20, 5)])
@@ -63,6 +64,7 @@ def test_what_is_asked_for_is_allowed_and_ends_within_two_hours(shift: Any, seco
     [
         ("canary", 1, ["errors", "latency"], [], "at once, watched for 300 s by errors, latency"),
         ("canary", 2, ["errors"], [], "1 instance first, then all, watched for 300 s by errors"),
+        ("canary", 5, ["errors"], [], "2 instances first, then all, watched for 300 s by errors"),
         ("linear", 8, ["errors"], [], "2 instances at a time, watched for 300 s by errors"),
         ("canary", 1, [], ["a", "b"], "at once, watched for 300 s by no alarm; a, b rang before, and did not watch it"),
     ],
