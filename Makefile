@@ -118,6 +118,10 @@ erase: install ## Show where rows of somebody are, and erase them: make erase ST
 	@$(LOCAL) $(PERENNIAL) erase $(NAMED) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
 export ROWS
 
+.PHONY: image
+image: .venvs/dev/.installed ## Build images/IMAGE, tag it with the commit, push it to ECR: make image IMAGE=trees REPOSITORY=images/trees (DOCKER=podman)
+	@$(BIN)/python -m tools.push_image "$(IMAGE)" "$(REPOSITORY)"
+
 .PHONY: copy-data
 copy-data: install ## Copy data files, in the order of their drops, to a stack: make copy-data FROM=s3://bucket/raw/ STACK=name (AWS: LOCAL=)
 	@$(LOCAL) $(PERENNIAL) copy-data "$$FROM" $(NAMED)

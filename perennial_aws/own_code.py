@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from perennial.model.algorithms import ALGORITHMS
-from perennial.model.algorithms.scripts import metric_definitions
+from perennial.model.algorithms.own_code import metric_definitions
 from perennial.runs.configuration import Configuration
 
 _CODE = "/opt/ml/input/data/code"
@@ -25,14 +25,17 @@ class OwnCode(TypedDict):
 
 def of_run(resolved: Configuration, code_uri: str, prefix: str) -> OwnCode:
     """Return what a run adds to the requests of an algorithm; `prefix` is its folder, s3://bucket/runs/<run id>."""
-    if not ALGORITHMS[resolved.definition.algorithm].is_script:
+    algorithm = ALGORITHMS[resolved.definition.algorithm]
+    if not algorithm.is_own:
         return {"Program": {}, "Channels": [], "Serving": {}}
+    metrics = {"MetricDefinitions": metric_definitions(resolved.definition.problem)}
+    config = _channel("config", f"{prefix}/config.json")
+    if not algorithm.is_script:
+        return {"Program": metrics, "Channels": [config], "Serving": {}}
+    start = ["python3", f"{_CODE}/unpack.py", "train_script", "--root", "/opt/ml"]
     return {
-        "Program": {
-            "ContainerEntrypoint": ["python3", f"{_CODE}/unpack.py", "train_script", "--root", "/opt/ml"],
-            "MetricDefinitions": metric_definitions(resolved.definition.problem),
-        },
-        "Channels": [_channel("code", f"{code_uri}/"), _channel("config", f"{prefix}/config.json")],
+        "Program": {"ContainerEntrypoint": start, **metrics},
+        "Channels": [_channel("code", f"{code_uri}/"), config],
         "Serving": {
             "Environment": {
                 "SAGEMAKER_PROGRAM": "serve_script.py",

@@ -116,7 +116,7 @@ def run(
     definition, model = config["definition"], config["model"]
     contract, quality = Contract.from_definition(definition), definition["quality"]
     hook = (models or CODE / "models") / model / "features.py"
-    is_script = config.get("algorithm", {}).get("is_script", False)
+    is_own = config.get("algorithm", {}).get("is_own", False)
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
     report = Report(logarithm=contract.target.logarithm, classes=contract.classes)
@@ -132,7 +132,7 @@ def run(
             if config.get("trigger") != "Manual":
                 judge_news(report, champion.new_files)
             drift.judge(report.moved, quality.get("max_drift"))
-            writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART, with_header=is_script)
+            writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART, with_header=is_own)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
             fit = EncoderFit(
                 nullable,

@@ -37,6 +37,8 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
     "StackName": STACK,  # of delivery/deployer.yaml
     # Parameters that are empty by default.
+    "OwnImageRepository": "images/trees",
+    "ImageRepository": "images/trees",  # of delivery/deployer.yaml
     "DataBucket": "bucket",
     "DataBucketKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
     "DataTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:data-owners",

@@ -26,7 +26,7 @@ _BLOCK = re.compile(r"^( *)# stamped: (.*)\n((?:.*\n)*?)\1# end\n", re.MULTILINE
 
 def images() -> dict[str, Image]:
     """Return all images by the variable that holds their URI."""
-    return {**{one.image_variable: one.image for one in ALGORITHMS.values()}, "SKLEARN_IMAGE": SKLEARN}
+    return {**{one.image_variable: one.image for one in ALGORITHMS.values() if one.image}, "SKLEARN_IMAGE": SKLEARN}
 
 
 def regions() -> list[str]:

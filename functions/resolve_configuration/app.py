@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,18 @@ from perennial.runs import configuration, naming, no_data, record, run_input, ru
 from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
 from perennial.runs.run_record import RunRecord
-from perennial_aws import champion, champion_files, deployments, objects, own_code, payloads, runs, shipped, versions
+from perennial_aws import (
+    champion,
+    champion_files,
+    deployments,
+    objects,
+    own_code,
+    own_images,
+    payloads,
+    runs,
+    shipped,
+    versions,
+)
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
@@ -178,12 +189,16 @@ def _decide(request: Request, run_id: str) -> Answer:
     window = resolved.definition.training.window
     data = work.newest(data, window.newest_files if window else None)
     fingerprint = work.fingerprint(data.files)
-    configuration_key = work.configuration_key({**resolved.decisive(), "images": _images(resolved)})
+    images = _images(resolved)
+    newer_image = _later_image(execution_input, resolved, images)
+    if newer_image:
+        return _nothing(run_id, "Superseded", newer_image)
+    configuration_key = work.configuration_key({**resolved.decisive(), "images": images})
     work_key = work.work_key(fingerprint, configuration_key, _code_hash())
     refused = _claim(work_key, run_id, request.ExecutionArn, execution_input.Trigger.Type)
     if refused:
         return _nothing(run_id, *refused, quiet_hours)
-    opened = _open(request, run_id, execution_input, resolved, data, fingerprint, configuration_key, reader)
+    opened = _open(request, run_id, execution_input, resolved, images, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
     other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
     return _work(opened, resolved, CHAMPION_TEST if other else "test")
@@ -270,7 +285,21 @@ def _dropped_at(dropped: dict[str, Any]) -> datetime | None:
 
 
 def _images(resolved: Configuration) -> dict[str, str]:
-    return settings.images(ALGORITHMS[resolved.definition.algorithm])
+    algorithm = ALGORITHMS[resolved.definition.algorithm]
+    if algorithm.image:
+        return settings.images(algorithm)
+    own = own_images.uri(settings.own_image, resolved.definition.image_digest)
+    return {"preprocessor": settings.sklearn_image, "algorithm": own}
+
+
+def _later_image(started: ExecutionInput, resolved: Configuration, images: Mapping[str, str]) -> str | None:
+    """Return why the push of an image starts no run: another came after it, and is the newest one."""
+    pushed, used = started.Trigger.Image, images["algorithm"].rpartition("@")[2]
+    if started.Trigger.Type != "Image" or resolved.definition.image_digest or pushed in (None, used):
+        return None
+    if ALGORITHMS[resolved.definition.algorithm].image:
+        return f"the image {pushed} was pushed, and {resolved.definition.algorithm} does not run in it"
+    return f"the image {pushed} was pushed, and then {used}, with which the run of that push trains"
 
 
 def _versions(prefix: str) -> Iterator[dict[str, Any]]:
@@ -357,6 +386,7 @@ def _open(
     run_id: str,
     execution_input: ExecutionInput,
     resolved: Configuration,
+    images: Mapping[str, str],
     data: work.Listing,
     fingerprint: str,
     configuration_key: str,
@@ -373,7 +403,7 @@ def _open(
         started_at=request.started_at,
         execution_input=execution_input,
         configuration=resolved,
-        images=_images(resolved),
+        images=images,
         data=data,
         fingerprint=fingerprint,
         work_key=work.work_key(fingerprint, configuration_key, _code_hash()),
@@ -414,7 +444,7 @@ def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> 
 
 
 def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Work:
-    run_id, images, files = opened["run_id"], _images(resolved), opened["data"]["file_count"]
+    run_id, images, files = opened["run_id"], opened["images"], opened["data"]["file_count"]
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
     return Work(
         Decision="Train",

@@ -190,7 +190,9 @@ def _write_config(prefix: str, run: str, current: dict[str, Any]) -> dict[str, A
 def _image(run: str, algorithm: str) -> str:
     """Return the image that can read a run's model: the recorded one, because another version may read it wrongly."""
     known = runs.get(run)
-    return explain_image(algorithm, known["images"] if known else settings.images(ALGORITHMS[algorithm]))
+    if known or ALGORITHMS[algorithm].image is None:  # nobody can read a model of an image of one's own
+        return explain_image(algorithm, known["images"] if known else {"preprocessor": settings.sklearn_image})
+    return explain_image(algorithm, settings.images(ALGORITHMS[algorithm]))
 
 
 # ---- What the job reads

@@ -49,8 +49,8 @@ COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what Model Monitor's file f
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.[a-z0-9]+")
 INSTANCE_TYPES = re.compile(r"ml\.[a-z0-9][a-z0-9-]*\.([a-z0-9]+|\*)")
 OVERRIDABLE = (
-    "algorithm", "hyperparameters", "tuning", "gate.threshold", "gate.minimum_improvement", "gate.without_comparison",
-    "instances", "data_prefix",
+    "algorithm", "image_digest", "hyperparameters", "tuning", "gate.threshold", "gate.minimum_improvement",
+    "gate.without_comparison", "instances", "data_prefix",
 )  # fmt: skip
 # What of a run's input decides what serves without that the gate of the definition could tell (docs/permissions.md).
 DEPLOYABLE = (
@@ -371,6 +371,8 @@ class Definition(Strict):
     # none: train.py gets the features as they are, and makes numbers of them itself.
     preprocessing: Preprocessing = "encode"
     algorithm: AlgorithmName = "xgboost"
+    # Of an image of one's own, in the stack's repository; without it the newest one there.
+    image_digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")] | None = None
     hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
     tuning: Tuning = Tuning()
     # Those that the model's metrics.py computes, and which of their values are better.
@@ -921,8 +923,8 @@ def _check_algorithm(problem: str, algorithm: str) -> Complaints:
 
 
 def _check_preprocessing(algorithm: str, preprocessing: Preprocessing) -> Complaints:
-    if preprocessing == "none" and not ALGORITHMS[algorithm].is_script:
-        scripts = ", ".join(name for name, one in ALGORITHMS.items() if one.is_script)
+    if preprocessing == "none" and not ALGORITHMS[algorithm].is_own:
+        scripts = ", ".join(name for name, one in ALGORITHMS.items() if one.is_own)
         yield (
             "preprocessing",
             f"got 'none'; {algorithm} learns from numbers, which encode makes (allowed with: {scripts})",

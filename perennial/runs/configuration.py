@@ -79,6 +79,7 @@ class Overrides(Strict):
     """What a layer sets over the one below. None is not set."""
 
     Algorithm: str | None = None
+    ImageDigest: str | None = None
     HyperParameters: dict[str, Any] | None = None
     Tuning: TuningOverrides | None = None
     GateThreshold: float | None = None
@@ -187,7 +188,7 @@ class Configuration:
             "algorithm": {
                 "name": self.definition.algorithm,
                 "hyperparameters": dict(self.hyperparameters),
-                **({"is_script": True} if ALGORITHMS[self.definition.algorithm].is_script else {}),
+                **({"is_own": True} if ALGORITHMS[self.definition.algorithm].is_own else {}),
             },
             "training_metrics": list(self.training_metrics),
             "gate": asdict(self.gate),
@@ -372,6 +373,7 @@ _JOB = {
 }  # fmt: skip
 _PATHS = {
     "Algorithm": "algorithm",
+    "ImageDigest": "image_digest",
     "GateThreshold": "gate.threshold",
     "GateMinimumImprovement": "gate.minimum_improvement",
     "GateWithoutComparison": "gate.without_comparison",

@@ -272,7 +272,7 @@ def trigger_text(record: RunRecord) -> str:
     """Return the trigger of a run, as its input names it: whoever may start a run may write anything there."""
     trigger, kind = _trigger(record), trigger_type(record)
     by = f"by {trigger['By']}" if trigger.get("By") else None
-    detail = dropped_key(record) or by or trigger.get("Id")
+    detail = dropped_key(record) or by or trigger.get("Image") or trigger.get("Id")
     return f"{kind} ({detail})" if detail else kind
 
 

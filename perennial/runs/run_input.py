@@ -11,13 +11,13 @@ from perennial.model.complaints import ConfigurationError
 from perennial.runs.run_id import RUN_ID
 
 Input = TypeVar("Input", bound=BaseModel)
-TriggerType = Literal["DataDrop", "Manual", "Schedule", "Drift", "Alarm", "Registry"]
+TriggerType = Literal["DataDrop", "Manual", "Schedule", "Drift", "Alarm", "Registry", "Image"]
 
 
 class TriggerSection(BaseModel):
     """What started the run, as its input says: whoever may start one can say anything, and it decides no service.
 
-    `Object` is the S3 event's own, for a DataDrop.
+    `Object` is the S3 event's own, for a DataDrop; `Image` the digest of the image that was pushed, for an Image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +28,7 @@ class TriggerSection(BaseModel):
     Bucket: str | None = None
     Object: dict[str, Any] | None = None
     By: str | None = None
+    Image: str | None = None
 
 
 class ExecutionInput(BaseModel):

@@ -13,6 +13,7 @@ import pytest
 
 from tests.command import exit_code, perennial
 from tests.e2e.conftest import App, Run
+from tests.e2e.matrix.registry import matrix
 from tests.waiting import wait_for
 from tools import demo_data
 
@@ -217,26 +218,80 @@ def test_somebodys_rows_are_erased_from_data_captures_and_runs_and_the_model_ser
     assert 0 <= json.loads(lesions.invoke("5,75,4,5,3"))["score"] <= 1
 
 
-def test_a_script_of_the_folder_trains_and_serves_in_an_image_of_aws(deploy: Callable[..., App]) -> None:
-    app = deploy("perennial-houses", ModelName="ames-houses", QuietPeriodSeconds="0")
-    run = app.drop("raw/houses.csv", demo_data.ames_houses())
+HOUSE = "Somerset,Two_Story_1946_and_Newer,OneFam,Average,,9000,2005,2005,2000,1000,8,2,1,2,Fin,Excellent,Y"
+TREES = "images/trees"
+
+
+@pytest.fixture(scope="module")
+def houses(deploy: Callable[..., App], cloud_state: Path) -> App:
+    """A stack of an image of its own, which is a program of this machine; nothing is pushed yet."""
+    program = str(Path(__file__).parents[2] / "images" / "trees" / "program.py")
+    commands = {one: ["python", program, one] for one in ("train", "serve")}
+    (cloud_state / "images.json").write_text(json.dumps({TREES: commands}))
+    App.client("ecr").create_repository(repositoryName=TREES)
+    own = {"ModelName": "ames-houses", "Algorithm": "own-image", "OwnImageRepository": TREES}
+    return deploy("perennial-houses", QuietPeriodSeconds="0", **own)
+
+
+def push(app: App, content: str, tag: str) -> str:
+    """Push an image, of which only the manifest counts here; return its digest."""
+    pushed = app.client("ecr").put_image(repositoryName=TREES, imageManifest=content, imageTag=tag)
+    return str(pushed["image"]["imageId"]["imageDigest"])
+
+
+@pytest.fixture(scope="module")
+def pushed_run(houses: App) -> Run:
+    """Data come before there is an image; the push then starts the run."""
+    run = houses.drop("raw/houses.csv", demo_data.ames_houses())
+    assert (run.status, run.error) == ("FAILED", "ConfigurationError")
+    assert f"the repository {TREES} has no tagged image" in houses.mails(run)[0].body
+    digest = push(houses, "{}", "one")
+    return houses.wait(lambda given: given["Trigger"].get("Image") == digest)
+
+
+def test_an_image_that_is_pushed_trains_and_serves_once(houses: App, pushed_run: Run) -> None:
+    assert (pushed_run.status, pushed_run.error, pushed_run.cause) == ("SUCCEEDED", None, None)
+    record = houses.record(pushed_run)
+    _, algorithm = record["serving_images"]
+    digest = record["input"]["Trigger"]["Image"]
+    assert algorithm["specified"] == algorithm["resolved"] == record["images"]["algorithm"]
+    assert algorithm["resolved"].endswith(f".amazonaws.com/{TREES}@{digest}")
+    assert 100_000 < json.loads(houses.invoke(HOUSE))["score"] < 500_000
+
+    assert push(houses, "{}", "another name of it") == digest
+    again = houses.wait(
+        lambda given: (
+            given["Trigger"].get("Image") == digest and given["Trigger"]["Id"] != record["input"]["Trigger"]["Id"]
+        )
+    )
+    assert (again.status, again.output["Decision"]) == ("SUCCEEDED", "AlreadyTrained")
+
+
+def test_a_script_of_the_folder_trains_and_serves_in_an_image_of_aws(houses: App, pushed_run: Run) -> None:
+    run = houses.start(Algorithm="scikit-learn-script")
     assert (run.status, run.error, run.cause) == ("SUCCEEDED", None, None)
-    record = app.record(run)
+    record = houses.record(run)
     assert record["configuration"]["algorithm"]["name"] == "scikit-learn-script"
     assert record["metrics"]["candidate"]["rmse"] <= record["gate"]["threshold"]
     assert record["metrics"]["training"]["validation:rmse"] < 60_000
+    assert all("/sagemaker-scikit-learn:" in record["images"][name] for name in ("preprocessor", "algorithm"))
+    assert len(record["code"]["scripts"]) == 16
 
-    names = ["preprocessor", "algorithm"]
-    assert all("/sagemaker-scikit-learn:" in record["images"][name] for name in names)
-    (body,) = bodies(app, f"runs/{run.run_id}/baselines/attribution/analysis.json")
+    (body,) = bodies(houses, f"runs/{run.run_id}/baselines/attribution/analysis.json")
     assert json.loads(body)["reason"].startswith("contributions of scikit-learn-script are not known")
-    house = "Somerset,Two_Story_1946_and_Newer,OneFam,Average,,9000,2005,2005,2000,1000,8,2,1,2,Fin,Excellent,Y"
-    price = json.loads(app.invoke(house))["score"]
+    price = json.loads(houses.invoke(HOUSE))["score"]
     assert 150_000 < price < 400_000
-    assert json.loads(app.invoke(house, accept="application/json")) == {"predictions": [{"score": price}]}
-    assert float(app.invoke(house, accept="text/csv")) == price
-    where_nobody_was = json.loads(app.invoke(house.replace("Somerset", "Atlantis", 1)))["score"]
+    assert json.loads(houses.invoke(HOUSE, accept="application/json")) == {"predictions": [{"score": price}]}
+    assert float(houses.invoke(HOUSE, accept="text/csv")) == price
+    where_nobody_was = json.loads(houses.invoke(HOUSE.replace("Somerset", "Atlantis", 1)))["score"]
     assert 100_000 < where_nobody_was < 500_000
+
+
+@matrix("Jobs", "train.py of the model raises", ends="Failed")
+def test_the_mail_of_a_script_that_fails_has_its_line_and_exception(houses: App, pushed_run: Run) -> None:
+    run = houses.start(Algorithm="scikit-learn-script", HyperParameters={"max_iter": 0})
+    assert (run.status, run.error) == ("FAILED", "States.TaskFailed")
+    assert re.search(r"train\.py, line \d+: InvalidParameterError: .*max_iter", houses.mails(run)[0].body)
 
 
 def bodies(app: App, prefix: str) -> list[bytes]:

@@ -176,6 +176,9 @@ def test_no_rule_matches_by_a_part_of_a_stacks_name(rule: str) -> None:
         if rule == "RetrainAlarmsRule":  # whole names, which whoever deploys has chosen
             assert detail["alarmName"] == {"Ref": "RetrainAlarms"}
             return
+        if rule == "ImagePushedRule":
+            assert detail["repository-name"] == [{"Ref": "OwnImageRepository"}]
+            return
         names = (detail.get(key) for key in ("stateMachineArn", "EndpointName", "ModelPackageGroupName"))
         (named,) = next(filter(None, names), None) or detail["bucket"]["name"]
         bucket = {"Fn::If": ["HasDataBucket", {"Ref": "DataBucket"}, {"Ref": "Bucket"}]}

@@ -138,7 +138,7 @@ def test_what_runs_made_ends_after_what_starts_runs_and_before_what_it_needs() -
     assert made["StateMachineArn"] == {"Ref": "TrainModel"}  # and so before the machine and the roles that it passes
     assert made["ServiceToken"] == arn_of("PublishJobCodeFunction")
     starts = [name for name in RULES if RULES[name]["Targets"][0]["Arn"] == arn_of("TrainModel")]
-    assert starts == ["DataDropRule", "RetrainScheduleRule", "RetrainAlarmsRule"]
+    assert starts == ["DataDropRule", "RetrainScheduleRule", "RetrainAlarmsRule", "ImagePushedRule"]
     assert {RESOURCES[name]["DependsOn"] for name in [*starts, "MonitorModel"]} == {"RunsMade"}
 
 
@@ -499,6 +499,37 @@ def test_the_clock_starts_a_run_with_the_input_of_every_trigger_and_only_if_it_i
     assert condition("HasRetrainSchedule", parameter_values(RetrainSchedule="rate(1 day)"))
 
 
+# Amazon ECR User Guide, "Amazon ECR events and EventBridge": a completed image push.
+PUSHED = {
+    "version": "0",
+    "id": "13cde686-328b-6117-af20-0e5566167482",
+    "detail-type": "ECR Image Action",
+    "source": "aws.ecr",
+    "account": "123456789012",
+    "time": "2019-11-16T01:54:34Z",
+    "region": "us-west-2",
+    "resources": [],
+    "detail": {
+        "result": "SUCCESS",
+        "repository-name": "images/trees",
+        "image-digest": f"sha256:{'7' * 64}",
+        "action-type": "PUSH",
+        "image-tag": "latest",
+    },
+}
+
+
+def test_an_image_that_is_pushed_starts_a_run_with_its_digest() -> None:
+    pattern = RULES["ImagePushedRule"]["EventPattern"]
+    assert pattern["source"] == [PUSHED["source"]]
+    assert pattern["detail-type"] == [PUSHED["detail-type"]]
+    own = {"repository-name": [{"Ref": "OwnImageRepository"}], "image-tag": [{"exists": True}]}
+    assert pattern["detail"] == {"action-type": ["PUSH"], "result": ["SUCCESS"], **own}
+    started = run_input.execution_input(input_of_a_run("ImagePushedRule", PUSHED))
+    assert started.Trigger.Type == "Image"
+    assert (started.Trigger.Image, started.Trigger.Id) == (PUSHED["detail"]["image-digest"], PUSHED["id"])
+
+
 @pytest.mark.parametrize("name", ["Schedule", "EndpointInService"])
 def test_a_rule_starts_the_monitor_with_an_input_that_it_takes(name: str) -> None:
     rule = {"Schedule": "MonitorScheduleRule", "EndpointInService": "EndpointInServiceRule"}[name]
@@ -528,7 +559,7 @@ def test_an_alarm_starts_a_run_when_it_goes_into_alarm_and_not_while_it_stays_th
     assert (now in detail["state"]["value"] and before in detail["previousState"]["value"]) is starts
 
 
-@pytest.mark.parametrize("name", ["DataDrop", "RetrainAlarms", "RetrainSchedule"])
+@pytest.mark.parametrize("name", ["DataDrop", "RetrainAlarms", "RetrainSchedule", "ImagePushed"])
 def test_a_rule_starts_runs_under_a_role_that_no_other_rule_can_use(name: str) -> None:
     (target,) = RULES[f"{name}Rule"]["Targets"]
     assert target["RoleArn"] == arn_of(f"{name}Role")
@@ -599,6 +630,7 @@ def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> 
         ("DataDropRole", "Executions", train),
         ("RetrainScheduleRole", "Executions", train),
         ("RetrainAlarmsRole", "Executions", train),
+        ("ImagePushedRole", "Executions", train),
         ("MonitorModelRole", "TrainingExecutions", train),
         ("MonitorTriggerRole", "Executions", monitor),
         ("ScoreBatchRole", "TrainingExecutions", train),
@@ -725,15 +757,18 @@ def test_the_log_level_is_that_of_lambda_and_of_the_logger() -> None:
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        ({}, {"Algorithm": "", "GateThreshold": "", "HyperParameters": {}, "Instances": {}}),
+        ({}, {"Algorithm": "", "ImageDigest": "", "GateThreshold": "", "HyperParameters": {}, "Instances": {}}),
         (
             {"Algorithm": "linear-learner", "GateThreshold": "0.9", "HyperParameters": '{"epochs": 5}'},
-            {"Algorithm": "linear-learner", "GateThreshold": "0.9", "HyperParameters": {"epochs": 5}, "Instances": {}},
+            {
+                **{"Algorithm": "linear-learner", "ImageDigest": "", "GateThreshold": "0.9"},
+                **{"HyperParameters": {"epochs": 5}, "Instances": {}},
+            },
         ),
         (
             {"PreprocessInstanceType": "ml.c5.large", "EndpointInstanceType": "ml.t3.medium"},
             {
-                **{"Algorithm": "", "GateThreshold": "", "HyperParameters": {}},
+                **{"Algorithm": "", "ImageDigest": "", "GateThreshold": "", "HyperParameters": {}},
                 "Instances": {
                     "Preprocess": {"InstanceType": "ml.c5.large"},
                     "Endpoint": {"InstanceType": "ml.t3.medium"},
@@ -761,7 +796,10 @@ def test_the_job_code_is_published_again_when_code_or_what_is_checked_with_it_ch
 
 
 def test_every_role_is_for_one_service() -> None:
-    of_rules = ("DataDropRole", "RetrainScheduleRole", "RetrainAlarmsRole", "MonitorTriggerRole", "BatchTriggerRole")
+    of_rules = (
+        "DataDropRole", "RetrainScheduleRole", "RetrainAlarmsRole", "ImagePushedRole", "MonitorTriggerRole",
+        "BatchTriggerRole",
+    )  # fmt: skip
     rules = dict.fromkeys(of_rules, "events")
     wanted = {**rules, **{f"{name}Role": "states" for name in MACHINES}, **dict.fromkeys(JOB_ROLES, "sagemaker")}
     for name, role in ROLES.items():

@@ -8,6 +8,7 @@
 * An event whose detail is no JSON object is refused (AWS's answer is recorded in github.com/localstack/localstack,
   tests/aws/services/events/test_events.snapshot.json).
 * Alarms send 'CloudWatch Alarm State Change' (CloudWatch User Guide, "cloudwatch-and-eventbridge").
+* An image that is pushed sends 'ECR Image Action' (Amazon ECR User Guide, "ecr-eventbridge").
 """
 
 import json
@@ -29,6 +30,7 @@ responses = Seams(
     json_response="4036e9b5",
     request_scope="1136c5e3",
 )
+ecr = Seams("services.ecr", _put_image="39aaa234")
 cloudwatch = Seams("services.cloudwatch", _dispatch_alarm_actions="84dc6d68")
 eventbridge = Seams(
     "services.eventbridge",
@@ -85,6 +87,7 @@ def register(journal: Journal, changed: Callable[[], None], settle: Callable[...
     eventbridge.replace("_dispatch_to_sns", _make_dispatch_to_sns)
     eventbridge.replace("_dispatch_to_stepfunctions", lambda _: _dispatch_to_stepfunctions)
     cloudwatch.replace("_dispatch_alarm_actions", _make_dispatch_alarm_actions)
+    ecr.replace("_put_image", _make_put_image)
     return deliveries
 
 
@@ -201,6 +204,26 @@ def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
     answer = json.loads(body)
     if status >= 400 and not answer.get("__type", "").endswith("ExecutionAlreadyExists"):
         fail("ERROR_FROM_TARGET", answer["message"])
+
+
+def _make_put_image(original: Any) -> Any:
+    def put_image(data: JsonObject) -> Any:
+        status, headers, body = original(data)
+        if status < 400:
+            image = json.loads(body)["image"]
+            tag = {"image-tag": image["imageId"]["imageTag"]} if "imageTag" in image["imageId"] else {}
+            detail = {
+                "result": "SUCCESS",
+                "repository-name": image["repositoryName"],
+                "image-digest": image["imageId"]["imageDigest"],
+                "action-type": "PUSH",
+                **tag,
+            }
+            entry = {"Source": "aws.ecr", "DetailType": "ECR Image Action", "Detail": json.dumps(detail)}
+            put_entry(entry, responses.get_account_id(), responses.get_region())
+        return status, headers, body
+
+    return put_image
 
 
 def _make_dispatch_alarm_actions(original: Any) -> Any:

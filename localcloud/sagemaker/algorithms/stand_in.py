@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROGRAMS = Path(__file__).parent
@@ -21,6 +22,7 @@ class StandIn:
     framework   the module by which a script of the caller's knows its image; None for one that runs no scripts
     tunable     the hyperparameters of its built-in algorithm that a tuning job may have ranges of
     metrics     the metric definitions that SageMaker adds to a training job of the algorithm
+    own         of an image of one's own: the commands that its `train` and `serve` are here
     """
 
     repository: str
@@ -29,3 +31,9 @@ class StandIn:
     framework: str | None = None
     metrics: tuple[MetricDefinition, ...] = ()
     tunable: frozenset[str] = frozenset()
+    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def command(self, name: str, python: Path) -> list[str]:
+        """Return a command of an image of one's own; `python` stands in for AWS's images."""
+        program, *arguments = self.own[name]
+        return [str(python) if program in ("python", "python3") else program, *arguments]

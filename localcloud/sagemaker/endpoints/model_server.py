@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -29,11 +30,10 @@ from typing import IO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.endpoints.connection import Connection
+from localcloud.sagemaker.endpoints.stand_ins import stand_in
 from localcloud.sagemaker.endpoints.turns import Turns
 from localcloud.sagemaker.errors import JobFailedError
-from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.aws import Aws, s3_uri
 from localcloud.sagemaker.platform.files import extract_tar
 from localcloud.sagemaker.platform.image_python import ImagePython, Process
@@ -416,19 +416,22 @@ class ModelServer:
 
     def _container(self, definition: Document, directory: Path, log: Log) -> Container:
         root = directory / "ml"
-        program = STAND_INS[images.repository(definition["Image"])].serves
+        image = stand_in(definition["Image"], self._image.root, "serving")
         own = {
             name: _OPT_ML.sub(lambda _: str(root), value) for name, value in definition.get("Environment", {}).items()
         }
         if _submitted(definition):
             own[_SUBMIT_DIRECTORY] = str(root / "code")
+        if image.own:
+            serve = [_OPT_ML.sub(lambda _: str(root), part) for part in image.command("serve", self._image.path)]
+            own["LOCALCLOUD_SERVE"] = json.dumps(serve)
         environment = {
             **self._image.environment(directory),
             **self._aws.environment(isolated=self._isolated),
             **self._platform,
             **own,
         }
-        command = [str(self._image.path), str(program), "--root", str(root)]
+        command = [str(self._image.path), str(image.serves), "--root", str(root)]
         as_logged = partial(_as_logged, root=root)
         return Container(directory.name, command, directory, environment, log, self._image, as_logged)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from botocore.exceptions import ClientError
 
-from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.api import events, listing, requests, tags
 from localcloud.sagemaker.api.context import Context, now
+from localcloud.sagemaker.endpoints.stand_ins import stand_in
 from localcloud.sagemaker.errors import JobFailedError, invalid, unsupported
-from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.aws import Aws, s3_uri, split_uri
 from localcloud.sagemaker.platform.store import Document
 from localcloud.sagemaker.registry.packages import ModelPackages, deployable
@@ -110,7 +111,7 @@ class Models:
         requests.require(request, "ExecutionRoleArn")
         aws = self._context.aws.for_role(request["ExecutionRoleArn"])
         for container in deployed:
-            _check_container(container, aws, request["ExecutionRoleArn"])
+            _check_container(container, aws, request["ExecutionRoleArn"], self._context.root)
 
     def _announce(self, document: Document) -> None:
         arn, described = document["ModelArn"], requests.project(requests.output_shape("DescribeModel"), document)
@@ -184,11 +185,11 @@ def containers(model: Document) -> list[Document]:
     return several or [model["PrimaryContainer"]]
 
 
-def _check_container(container: Document, aws: Aws, role_arn: str) -> None:
+def _check_container(container: Document, aws: Aws, role_arn: str, root: Path) -> None:
     requests.only(container, _CONTAINER_MEMBERS, "container: ")
     if "Image" not in container:
         raise invalid("container: Image is required.")
-    images.known(container["Image"], STAND_INS, "serving")
+    stand_in(container["Image"], root, "serving")
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise unsupported("container: Mode MultiModel", "Use SingleModel.")
     if "ModelDataUrl" not in container:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
-from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.algorithms.stand_in import StandIn
 from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.api.context import Context, now
+from localcloud.sagemaker.endpoints.stand_ins import stand_in
 from localcloud.sagemaker.errors import JobFailedError, JobStoppedError, invalid, unsupported
 from localcloud.sagemaker.jobs import script_mode
 from localcloud.sagemaker.jobs.family import MAX_FAILURE_REASON, Jobs
@@ -23,7 +23,6 @@ from localcloud.sagemaker.jobs.process import Exit
 from localcloud.sagemaker.jobs.queue import Queue
 from localcloud.sagemaker.jobs.run import JobRun
 from localcloud.sagemaker.jobs.training_metrics import MetricLog, See, compile_definitions
-from localcloud.sagemaker.platform import images
 from localcloud.sagemaker.platform.files import make_tar, regular_files
 from localcloud.sagemaker.platform.store import Document
 
@@ -85,10 +84,11 @@ class TrainingJobs(Jobs):
     def prepare(self, request: Document) -> Document:
         requests.only(request, _SUPPORTED)
         requests.require(request, "AlgorithmSpecification", "ResourceConfig", "StoppingCondition")
-        _check_algorithm(request["AlgorithmSpecification"])
-        if not _has_program(request):
+        image = stand_in(_image_uri(request["AlgorithmSpecification"]), self.context.root, "training")
+        _check_algorithm(request["AlgorithmSpecification"], image)
+        if not _has_program(request, image):
             requests.require(request, "InputDataConfig")
-            _check_has_algorithm(request["AlgorithmSpecification"])
+            _check_has_algorithm(request["AlgorithmSpecification"], image)
         _check_resources(request["ResourceConfig"])
         _check_observers(request)
         channels = [_channel(item) for item in request.get("InputDataConfig", [])]
@@ -98,7 +98,7 @@ class TrainingJobs(Jobs):
         self._check_sources(channels, request["RoleArn"], request["TrainingJobName"])
         _check_checkpoints(request.get("CheckpointConfig", {}))
         return request | {
-            "AlgorithmSpecification": _with_metrics(request["AlgorithmSpecification"]),
+            "AlgorithmSpecification": _with_metrics(request["AlgorithmSpecification"], image),
             "InputDataConfig": channels,
             "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
             "StoppingCondition": {"MaxRuntimeInSeconds": 86_400} | request["StoppingCondition"],
@@ -106,6 +106,10 @@ class TrainingJobs(Jobs):
             "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
             "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
         }
+
+    def image(self, algorithm: Document) -> StandIn:
+        """Return what stands in for the image of an AlgorithmSpecification."""
+        return stand_in(algorithm["TrainingImage"], self.context.root, "training")
 
     def role(self, description: Document) -> str:
         role: str = description["RoleArn"]
@@ -144,7 +148,8 @@ class TrainingJobs(Jobs):
             require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
 
     def _train(self, run: JobRun) -> Exit:
-        definitions = metric_definitions(run.description["AlgorithmSpecification"])
+        algorithm = run.description["AlgorithmSpecification"]
+        definitions = metric_definitions(algorithm, self.image(algorithm))
         observer = next((see for start, see in list(self._observers.items()) if run.name.startswith(start)), None)
         metrics = MetricLog(run.aws, run.name, definitions, observer)
 
@@ -191,7 +196,10 @@ def _run_program(run: JobRun, on_line: Callable[[str], None]) -> Exit:
         if command[0] in ("python", "python3"):
             command[0] = python
         return run.run_container(command, environment, on_line)
-    image = _stand_in(algorithm)
+    image = stand_in(algorithm["TrainingImage"], run.context.root, "training")
+    if image.own:
+        command = [run.local(part) for part in image.command("train", run.context.image.path)]
+        return run.run_container(command, {**environment, "OPT_ML": str(run.root)}, on_line)
     if image.framework and script_mode.program(run.description):
         return script_mode.run_script(run, environment, image.framework, on_line)
     return run.run_container([python, str(image.trains), "--root", str(run.root)], environment, on_line)
@@ -206,7 +214,13 @@ def _transition(document: Document, secondary: str) -> None:
     document.update(SecondaryStatus=secondary, LastModifiedTime=moment)
 
 
-def _check_algorithm(algorithm: Document) -> None:
+def _image_uri(algorithm: Document) -> str:
+    requests.require({"AlgorithmSpecification": algorithm}, "AlgorithmSpecification.TrainingImage")
+    uri: str = algorithm["TrainingImage"]
+    return uri
+
+
+def _check_algorithm(algorithm: Document, image: StandIn) -> None:
     requests.only(
         algorithm,
         (
@@ -219,39 +233,38 @@ def _check_algorithm(algorithm: Document) -> None:
         ),
         "AlgorithmSpecification.",
     )
-    requests.require({"AlgorithmSpecification": algorithm}, "AlgorithmSpecification.TrainingImage")
-    repository = images.known(algorithm["TrainingImage"], STAND_INS, "training")
-    runs_scripts = STAND_INS[repository].framework is not None
+    runs_programs = bool(image.framework or image.own)
     _check_mode(algorithm["TrainingInputMode"], "AlgorithmSpecification")
     if algorithm.get("ContainerArguments") and not algorithm.get("ContainerEntrypoint"):
         raise unsupported("AlgorithmSpecification.ContainerArguments without ContainerEntrypoint", "Name the program.")
-    if algorithm.get("ContainerEntrypoint") and not runs_scripts:
-        raise unsupported(f"ContainerEntrypoint with {repository}", "Its image is an algorithm; it runs nothing else.")
-    if algorithm.get("MetricDefinitions") and not runs_scripts:
+    if algorithm.get("ContainerEntrypoint") and not runs_programs:
+        raise unsupported(
+            f"ContainerEntrypoint with {image.repository}", "Its image is an algorithm; it runs nothing else."
+        )
+    if algorithm.get("MetricDefinitions") and not runs_programs:
         raise invalid(
             "You can't override the metric definitions for Amazon SageMaker algorithms. "
             "Please retry the request without specifying metric definitions."
         )
 
 
-def _has_program(request: Document) -> bool:
+def _has_program(request: Document, image: StandIn) -> bool:
     """Return whether a job runs a program of the caller's, and no algorithm."""
     algorithm = request["AlgorithmSpecification"]
     program = algorithm.get("ContainerEntrypoint") or script_mode.program(request)
-    return bool(_stand_in(algorithm).framework and program)
+    return bool(image.own or (image.framework and program))
 
 
-def check_tunable(request: Document, names: list[str]) -> None:
+def check_tunable(request: Document, names: list[str], image: StandIn) -> None:
     """Refuse ranges of what the built-in algorithm does not let be tuned; a program of the caller's takes any."""
-    image = _stand_in(request["AlgorithmSpecification"])
-    wrong = [] if _has_program(request) else [name for name in names if name not in image.tunable]
+    wrong = [] if _has_program(request, image) else [name for name in names if name not in image.tunable]
     if wrong:
         allowed = ", ".join(sorted(image.tunable))
         raise invalid(f"Hyperparameters {', '.join(wrong)} of {image.repository} cannot be tuned; tunable: {allowed}.")
 
 
-def _check_has_algorithm(algorithm: Document) -> None:
-    if _stand_in(algorithm).trains is None:
+def _check_has_algorithm(algorithm: Document, image: StandIn) -> None:
+    if image.trains is None:
         raise unsupported(
             f"The image {algorithm['TrainingImage']} without a script",
             "Name one in the hyperparameter sagemaker_program, or a ContainerEntrypoint.",
@@ -318,23 +331,19 @@ def _channel(item: Document) -> Document:
     return {"CompressionType": "None", "RecordWrapperType": "None"} | item | {"DataSource": {"S3DataSource": source}}
 
 
-def _with_metrics(algorithm: Document) -> Document:
+def _with_metrics(algorithm: Document, image: StandIn) -> Document:
     """Return the algorithm with its metric definitions, at most as many as the API lists."""
-    definitions = metric_definitions(algorithm)
+    definitions = metric_definitions(algorithm, image)
     compile_definitions(definitions)
     first = definitions[:_MAX_METRIC_DEFINITIONS]
     return {"EnableSageMakerMetricsTimeSeries": False} | algorithm | {"MetricDefinitions": first}
 
 
-def metric_definitions(algorithm: Document) -> list[dict[str, str]]:
+def metric_definitions(algorithm: Document, image: StandIn) -> list[dict[str, str]]:
     """Return the request's definitions, else all of the algorithm's own."""
-    own = list(_stand_in(algorithm).metrics)
+    own = list(image.metrics)
     definitions = algorithm.get("MetricDefinitions") or own
     return own if definitions == own[:_MAX_METRIC_DEFINITIONS] else definitions
-
-
-def _stand_in(algorithm: Document) -> StandIn:
-    return STAND_INS[images.repository(algorithm["TrainingImage"])]
 
 
 def _write_configuration(run: JobRun) -> None:

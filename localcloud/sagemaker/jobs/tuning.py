@@ -79,10 +79,11 @@ class TuningJobs(Jobs):
         if _RESOURCES in definition and "ResourceConfig" in definition:
             raise invalid(f"{_DEFINITION} has both ResourceConfig and {_RESOURCES}; provide one of them.")
         trial = self._training.prepare(_request(definition, request[_NAME], {}))
-        check_tunable(trial, [one.name for one in ranges])
         algorithm = trial["AlgorithmSpecification"]
+        image = self._training.image(algorithm)
+        check_tunable(trial, [one.name for one in ranges], image)
         metric = config["HyperParameterTuningJobObjective"]["MetricName"]
-        if metric not in [one["Name"] for one in metric_definitions(algorithm)]:
+        if metric not in [one["Name"] for one in metric_definitions(algorithm, image)]:
             raise invalid(
                 "A metric is required for this hyperparameter tuning job objective. "
                 f"Provide a metric in the metric definitions. ({metric} is none of them.)"

@@ -18,14 +18,15 @@ def repository(image_uri: str) -> str:
     return image_uri.rsplit("/", 1)[-1].split("@", 1)[0].split(":", 1)[0]
 
 
-def known(image_uri: str, repositories: Iterable[str], purpose: str) -> str:
+def known(image_uri: str, repositories: Iterable[str], purpose: str, besides: str = "") -> str:
     """Return the repository, when the local cloud has a stand-in for this purpose; refused by name otherwise."""
     name = repository(image_uri)
     if not re.fullmatch(r"[^@]*(@sha256:[0-9a-f]{64})?", image_uri):
         raise invalid(f"The image {image_uri} has no digest behind its @; expected sha256: and 64 hexadecimal digits.")
     if name not in repositories:
         raise unsupported(
-            f"The image {image_uri} (repository {name!r})", f"For {purpose} it knows: {', '.join(repositories)}."
+            f"The image {image_uri} (repository {name!r})",
+            f"For {purpose} it knows: {', '.join(repositories)}{'; ' * bool(besides)}{besides}.",
         )
     return name
 

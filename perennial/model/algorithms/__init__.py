@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.linear_learner import LINEAR_LEARNER
-from perennial.model.algorithms.scripts import SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT
+from perennial.model.algorithms.own_code import OWN_IMAGE, SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT
 from perennial.model.algorithms.xgboost import XGBOOST
 
 _VERSION = re.compile(r":(\d+)\.(\d+)-")  # in the tag of an image
 ALGORITHMS: dict[str, Algorithm] = {
-    one.name: one for one in (XGBOOST, LINEAR_LEARNER, SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT)
+    one.name: one for one in (XGBOOST, LINEAR_LEARNER, SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT, OWN_IMAGE)
 }
 
 
@@ -22,6 +22,7 @@ def explain_image(algorithm: str, images: Mapping[str, str]) -> str:
 
     It is the one that has the library that reads the model (decision 0027). A digest is taken for a new one.
     """
-    least, tag = ALGORITHMS[algorithm].scripts_from, _VERSION.search(images["algorithm"])
+    least = ALGORITHMS[algorithm].scripts_from
+    tag = _VERSION.search(images["algorithm"]) if least else None
     is_old = least is None or (tag is not None and (int(tag[1]), int(tag[2])) < least)
     return images["preprocessor" if is_old else "algorithm"]

@@ -22,11 +22,12 @@ ARGUMENT_IN_WORDS = (
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A built-in algorithm of SageMaker, or the code of a model's folder in its image.
+    """A built-in algorithm of SageMaker, or the model's own code in an image of AWS's or of one's own.
 
     name              in model.yaml
-    image             what trains and serves; `image_variable` of the functions' environment holds its URI
-    is_script         it runs train.py of the model's folder, which takes hyperparameters of any name
+    image             what trains and serves; `image_variable` of the functions' environment holds its URI. None: the
+                      image is one's own, of the stack's repository
+    is_own            code of one's own trains, which takes hyperparameters of any name
     hyperparameters   what it accepts
     refused           hyperparameters of the container that cannot work with the files that a run writes, and why
     defaults          what a run sets where nobody else does
@@ -41,7 +42,7 @@ class Algorithm:
     """
 
     name: str
-    image: Image
+    image: Image | None
     hyperparameters: Mapping[str, Allowed]
     refused: Mapping[str, str]
     defaults: Mapping[str, str]
@@ -51,24 +52,31 @@ class Algorithm:
     tunable: tuple[str, ...] = ()
     objectives: Callable[[str], Mapping[str, Direction]] = lambda _problem_type: {}
     scripts_from: tuple[int, int] | None = None
-    is_script: bool = False
+    is_own: bool = False
 
     @property
     def image_variable(self) -> str:
         """The variable that holds the image's URI: LINEAR_LEARNER_IMAGE for linear-learner."""
+        if self.image is None:
+            return "OWN_IMAGE"
         return f"{re.sub('(?<=[a-z])(?=[A-Z][a-z])', '_', self.image.name).upper()}_IMAGE"
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it runs train.py of the model's folder."""
+        return self.is_own and self.image is not None
 
     def table(self, values: Mapping[str, Any]) -> Mapping[str, Allowed]:
         """Return what hyperparameters of these names may be: of a script what their values are, which may be ranges."""
-        return {name: free(value) for name, value in values.items()} if self.is_script else self.hyperparameters
+        return {name: free(value) for name, value in values.items()} if self.is_own else self.hyperparameters
 
     def complaints(self, values: Mapping[str, Any]) -> Iterable[Complaint]:
         """Yield (name, what is wrong and what is allowed) for each hyperparameter that the algorithm would refuse."""
         table = self.table(values)
         for name, value in values.items():
             allowed = table.get(name)
-            if self.is_script and not ARGUMENT.fullmatch(name):
-                yield name, f"cannot be an argument of train.py; expected {ARGUMENT_IN_WORDS}"
+            if self.is_own and not ARGUMENT.fullmatch(name):
+                yield name, f"cannot be the name of an argument; expected {ARGUMENT_IN_WORDS}"
             elif name in self.refused:
                 yield name, self.refused[name]
             elif allowed is None:
@@ -81,7 +89,7 @@ class Algorithm:
                 yield name, complaint
 
     def _range_problems(self, name: str, value: Any, allowed: Allowed) -> Iterable[str]:
-        if not self.is_script and name not in self.tunable:
+        if not self.is_own and name not in self.tunable:
             tunable = f"{self.name} tunes only {', '.join(self.tunable)}"
             return [f"got a range; expected one value, {allowed.expected()} ({tunable})"]
         return problems(value, allowed)

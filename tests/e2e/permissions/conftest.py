@@ -26,6 +26,7 @@ HOURS = f"{STACK}-hours"
 HOURS_RULES = (HOURS, f"{HOURS}-run-ended", f"{HOURS}-endpoint")
 BATCH_SCHEDULE = f"{STACK}-batch-schedule"
 ALARM = f"{STACK}-model-quality"
+IMAGES = "images/of-the-stack"
 MONITOR, BATCH = "MonitorStateMachineArn", "BatchStateMachineArn"
 SCIENTIST, APPROVER, CALLER = f"{STACK}-scientist", f"{STACK}-approver", f"{STACK}-caller"
 CAR = {
@@ -44,11 +45,13 @@ def app(deploy: Callable[..., App]) -> App:
     """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on."""
     starts = {
         "RetrainAlarms": ALARM,
+        "OwnImageRepository": IMAGES,
         **dict.fromkeys(("RetrainSchedule", "MonitorSchedule", "BatchSchedule"), "rate(1 minute)"),
     }
     given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0", "BakingSeconds": "1"}
     given["MaxInstances"] = "4"
     given["AwakeHours"] = "00:00-00:00"  # it never sleeps, but where a test lets it
+    App.client("ecr").create_repository(repositoryName=IMAGES)
     deployed = deploy(STACK, ModelName="used-cars", Api="iam", **given, **starts)
     for rule in (SCHEDULE, MONITOR_SCHEDULE, BATCH_SCHEDULE, *HOURS_RULES):
         deployed.client("events").disable_rule(Name=rule)
@@ -127,6 +130,12 @@ def raise_alarm(app: App, name: str) -> None:
     """Let an alarm go into ALARM, also if it is there already."""
     for value in ("OK", "ALARM"):
         app.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=value, StateReason="a test")
+
+
+def push_image(app: App) -> None:
+    """Push an image that nobody has pushed before, of which only the manifest counts."""
+    manifest = json.dumps({"number": next(_numbers)})
+    app.client("ecr").put_image(repositoryName=IMAGES, imageManifest=manifest, imageTag="newest")
 
 
 def tell_of_an_execution_that_is_gone(app: App, machine: str, function: str) -> None:

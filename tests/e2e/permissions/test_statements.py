@@ -51,6 +51,7 @@ from tests.e2e.permissions.conftest import (
     look_at_other_machines,
     no_machines,
     one_more_version,
+    push_image,
     raise_alarm,
     score,
     seemingly_gone,
@@ -516,6 +517,15 @@ def an_alarm_that_retrains(deployed: Deployed) -> str:
     return _letter(deployed)
 
 
+def an_image_that_is_pushed(deployed: Deployed) -> str:
+    push_image(deployed.app)
+    return _letter(deployed)
+
+
+def a_run_in_an_image_of_its_own(deployed: Deployed) -> str:
+    return _why(deployed.app.start(Algorithm="own-image"))
+
+
 def a_deployment(deployed: Deployed) -> str:
     return _refused(deploy(deployed.app))
 
@@ -664,6 +674,8 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "DataDropRole": a_drop,
     "RetrainScheduleRole": the_schedule(SCHEDULE),
     "RetrainAlarmsRole": an_alarm_that_retrains,
+    "ImagePushedRole": an_image_that_is_pushed,
+    "OwnImagesPolicy": a_run_in_an_image_of_its_own,
     "MonitorTriggerRole": the_schedule(MONITOR_SCHEDULE),
     "MonitorModelRole": going_on_from("Judge window"),
     ("MonitorModelRole", TRUST): making_the_machine_of("Judge window"),

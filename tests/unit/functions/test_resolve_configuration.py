@@ -164,7 +164,7 @@ def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve
     assert config["algorithm"] == {
         "name": "xgboost-script",
         "hyperparameters": {"rate": "0.5"},
-        "is_script": True,
+        "is_own": True,
     }
 
 
@@ -180,6 +180,90 @@ def test_the_record_has_a_hash_of_the_scripts_in_the_folder_of_the_model(aws, re
     assert hashes[0] is None
     assert hashes[1] == hashes[3] != hashes[2]
     assert runs.get(resolve()["RunId"])["code"]["scripts"] == hashes[3]
+
+
+OWN = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/images/trees"
+OLDER, NEWER = (f"sha256:{digit * 64}" for digit in "12")
+
+
+@pytest.fixture
+def pushed(aws, answers, monkeypatch):
+    """A stack of an image of its own, of which two were pushed; the requests for them are returned."""
+    aws.put("raw/a.csv", "a")
+    monkeypatch.setenv("OWN_IMAGE", OWN)
+    monkeypatch.setenv("STACK_OVERRIDES", '{"Algorithm": "own-image"}')
+    images = [{"imageDigest": NEWER, "imagePushedAt": 2.0}, {"imageDigest": OLDER, "imagePushedAt": 1.0}]
+    return answers("ecr", "DescribeImages", (200, {"imageDetails": images}))
+
+
+def test_the_newest_image_trains_and_serves(resolve, pushed):
+    run = resolve()
+    assert run["Algorithm"]["Image"] == f"{OWN}@{NEWER}"
+    assert "/sagemaker-scikit-learn:" in run["Algorithm"]["ExplainImage"]
+    assert set(run["Algorithm"]["Program"]) == {"MetricDefinitions"}
+    assert [one["ChannelName"] for one in run["Algorithm"]["Channels"]] == ["config"]
+    assert run["Algorithm"]["Serving"] == {}
+    assert json.loads(pushed[0].body) == {"repositoryName": "images/trees", "filter": {"tagStatus": "TAGGED"}}
+    assert runs.get(run["RunId"])["images"]["algorithm"] == f"{OWN}@{NEWER}"
+
+
+@matrix("Configuration", "an image is pinned, and another is pushed", ends="the pinned one trains")
+def test_a_pinned_image_wins_over_the_newest(resolve, pushed, answers, monkeypatch):
+    monkeypatch.setenv("STACK_OVERRIDES", f'{{"Algorithm": "own-image", "ImageDigest": "{OLDER}"}}')
+    asked = answers("ecr", "DescribeImages", (200, {"imageDetails": [{"imageDigest": OLDER, "imagePushedAt": 1.0}]}))
+    run = resolve(Trigger={"Type": "Image", "Image": NEWER})
+    assert run["Algorithm"]["Image"] == f"{OWN}@{OLDER}"
+    assert json.loads(asked[0].body)["imageIds"] == [{"imageDigest": OLDER}]
+
+
+@matrix("Events", "the push of an image is told twice", ends="no second run")
+@pytest.mark.parametrize(("status", "decision"), [("RUNNING", "Duplicate"), ("SUCCEEDED", "AlreadyTrained")])
+def test_a_push_starts_one_run_however_often_it_is_told(resolve, pushed, answers, status, decision):
+    assert resolve(Trigger={"Type": "Image", "Image": NEWER})["Decision"] == "Train"
+    answers("stepfunctions", "DescribeExecution", execution_ended(status))
+    assert resolve(OTHER_ARN, Trigger={"Type": "Image", "Image": NEWER})["Decision"] == decision
+
+
+@matrix("Events", "an image is pushed, and another after it", ends="the newest trains")
+def test_a_push_that_another_has_followed_starts_no_run(resolve, pushed):
+    late = resolve(Trigger={"Type": "Image", "Image": OLDER})
+    assert (late["Decision"], late["Reason"]) == (
+        "Superseded",
+        f"the image {OLDER} was pushed, and then {NEWER}, with which the run of that push trains",
+    )
+
+
+def test_a_push_changes_nothing_for_another_algorithm(resolve, pushed, monkeypatch):
+    monkeypatch.setenv("STACK_OVERRIDES", "{}")
+    run = resolve(Trigger={"Type": "Image", "Image": NEWER})
+    assert (run["Decision"], run["Reason"]) == (
+        "Superseded",
+        f"the image {NEWER} was pushed, and xgboost does not run in it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "pinned", "why"),
+    [
+        ("RepositoryNotFoundException", "", "there is no repository images/trees in this account and region"),
+        ("ImageNotFoundException", OLDER, f"the repository images/trees has no image {OLDER}, to which image_digest"),
+    ],
+)
+@matrix("Configuration", "the image or its repository is not there", ends="Failed")
+def test_an_image_that_is_not_there_is_told(resolve, pushed, answers, monkeypatch, code, pinned, why):
+    monkeypatch.setenv("STACK_OVERRIDES", f'{{"Algorithm": "own-image", "ImageDigest": "{pinned}"}}')
+    answers("ecr", "DescribeImages", (400, {"__type": code, "message": "no"}))
+    with pytest.raises(ConfigurationError, match=why):
+        resolve()
+
+
+def test_without_a_repository_or_an_image_in_it_a_run_says_what_is_missing(resolve, pushed, answers, monkeypatch):
+    answers("ecr", "DescribeImages", (200, {"imageDetails": []}))
+    with pytest.raises(ConfigurationError, match="the repository images/trees has no tagged image"):
+        resolve()
+    monkeypatch.setenv("OWN_IMAGE", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/")
+    with pytest.raises(ConfigurationError, match="parameter OwnImageRepository is empty; expected the name of a repo"):
+        resolve()
 
 
 def test_another_data_prefix_may_be_asked_for(aws, resolve):

@@ -16,6 +16,7 @@ def test_the_image_of_an_algorithm_is_in_its_own_variable(monkeypatch):
         "linear-learner": "LINEAR_LEARNER_IMAGE",
         "scikit-learn-script": "SKLEARN_IMAGE",
         "xgboost-script": "XGBOOST_IMAGE",
+        "own-image": "OWN_IMAGE",
     }
     assert set(variables) == set(ALGORITHMS)
     for name, variable in variables.items():

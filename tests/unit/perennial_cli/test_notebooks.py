@@ -150,7 +150,7 @@ def test_the_usual_ranges_of_an_algorithm_are_allowed(algorithm: str) -> None:
 
 
 def test_there_are_usual_ranges_for_every_algorithm() -> None:
-    assert set(notebooks.EXAMPLES) == {name for name, one in ALGORITHMS.items() if not one.is_script}
+    assert set(notebooks.EXAMPLES) == {name for name, one in ALGORITHMS.items() if not one.is_own}
 
 
 def code_with(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:

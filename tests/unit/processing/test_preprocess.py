@@ -1109,7 +1109,7 @@ def test_a_script_gets_columns_as_they_are_under_their_names_and_so_does_what_it
     frame["make"] = frame["make"].replace({"Buick": 'Buick, "old"', "Saab": ""})
     columns = {**CARS["columns"], "make": {"type": "string", "nullable": True}}
     definition = {**CARS, "columns": columns, "preprocessing": "none"}
-    job.config = {"algorithm": {"is_script": True}}
+    job.config = {"algorithm": {"is_own": True}}
     assert job.run(definition, frame.to_csv(index=False).encode()) == 0
     assert job.report["features"] == FEATURES
     train, baseline = (

@@ -13,6 +13,7 @@ import pytest
 
 from perennial.model.definition import validated
 from processing import job_script, train_script
+from tests.e2e.matrix.registry import matrix
 
 DEFINITION = {
     "problem": "regression",
@@ -136,6 +137,7 @@ def test_a_script_gets_what_script_mode_gives_and_its_model_carries_the_scripts_
     ],
     ids=lambda value: "".join(value)[:20] if isinstance(value, dict) else None,
 )
+@matrix("Jobs", "train.py or serve.py of a model fails, or makes no model", ends="Failed")
 def test_what_is_wrong_is_said_with_script_line_and_reason(train, files: dict[str, str], failure: str) -> None:
     code, reason, _ = train(**files)
     assert code == 1

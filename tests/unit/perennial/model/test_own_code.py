@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from perennial.model.algorithms.scripts import metric_definitions
+from perennial.model.algorithms.own_code import metric_definitions
 from perennial.model.definition import DefinitionError, validated
 from perennial.runs import configuration
 
@@ -38,15 +38,15 @@ def test_hyperparameters_are_those_that_the_definition_names_and_no_others() -> 
     assert found.hyperparameters == {
         "C": "2", "loss": "absolute error", "learning_rate": "0.1", "warm-start": "true",
     }  # fmt: skip
-    assert found.decisive()["algorithm"]["is_script"] is True
+    assert found.decisive()["algorithm"]["is_own"] is True
     assert (found.training_metrics, found.tuning_job()) == ((), None)
 
 
 @pytest.mark.parametrize(
     ("own", "why"),
     [
-        ({"learning rate": 1}, "learning rate: cannot be an argument of train.py; expected at most 64 letters, digits"),
-        ({"sagemaker_program": "x.py"}, "sagemaker_program: cannot be an argument of train.py"),
+        ({"learning rate": 1}, "learning rate: cannot be the name of an argument; expected at most 64 letters, digits"),
+        ({"sagemaker_program": "x.py"}, "sagemaker_program: cannot be the name of an argument"),
         ({"depth": {"min": 3, "max": 2}}, "depth: min 3 is not less than max 2"),
         ({"depth": {"min": 1}}, "depth: max is missing; expected two numbers"),
         ({"loss": ["a", "a"]}, "expected 2 to 30 different values"),

@@ -1,4 +1,4 @@
-"""Scripts of a model's own: train.py, and serve.py if need be, in an image of AWS's that has the libraries.
+"""A model's own code: train.py, and serve.py if need be, in an image of AWS's; or an image of one's own.
 
 Sources: Amazon SageMaker Developer Guide, "Use Scikit-learn with SageMaker AI" and "Use XGBoost as a framework".
 """
@@ -31,7 +31,7 @@ def _any_problem() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
     return {name: {} for name in PROBLEM_TYPES}
 
 
-def _script(name: str, image: Image) -> Algorithm:
+def _own(name: str, image: Image | None) -> Algorithm:
     def derived(*_: Any) -> dict[str, str]:
         return {}
 
@@ -39,9 +39,10 @@ def _script(name: str, image: Image) -> Algorithm:
         return ()  # it may print some, and need not
 
     return Algorithm(
-        name, image, {}, {}, {}, _any_problem(), derived, training_metrics, (), _objectives, is_script=True
+        name, image, {}, {}, {}, _any_problem(), derived, training_metrics, (), _objectives, is_own=True
     )  # fmt: skip
 
 
-SCIKIT_LEARN_SCRIPT = _script("scikit-learn-script", SKLEARN)
-XGBOOST_SCRIPT = _script("xgboost-script", XGBOOST_IMAGE)
+SCIKIT_LEARN_SCRIPT = _own("scikit-learn-script", SKLEARN)
+XGBOOST_SCRIPT = _own("xgboost-script", XGBOOST_IMAGE)
+OWN_IMAGE = _own("own-image", None)
