@@ -33,9 +33,9 @@ def push(image: str, repository: str, root: Path = ROOT) -> str:
     if not (folder / "Dockerfile").is_file():
         known = ", ".join(sorted(path.parent.name for path in root.glob("images/*/Dockerfile"))) or "none"
         raise PushError(f"there is no {folder / 'Dockerfile'}; images are: {known}")
-    if changed := _said("git", "-C", str(root), "status", "--porcelain", "--", f"images/{image}"):
+    if changed := _output("git", "-C", str(root), "status", "--porcelain", "--", f"images/{image}"):
         raise PushError(f"images/{image} has changes that are not committed; commit them first:\n{changed}")
-    tag = _said("git", "-C", str(root), "rev-parse", "HEAD")
+    tag = _output("git", "-C", str(root), "rev-parse", "HEAD")
     ecr = boto3.client("ecr")
     try:
         uri = f"{ecr.describe_repositories(repositoryNames=[repository])['repositories'][0]['repositoryUri']}:{tag}"
@@ -63,7 +63,7 @@ def _is_there(ecr: object, repository: str, tag: str) -> bool:
     return True
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 

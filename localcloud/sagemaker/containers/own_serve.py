@@ -48,18 +48,18 @@ class OwnApplication:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def execution_parameters(self) -> Response:
-        return self._asked("GET", "/execution-parameters", None, {})
+        return self._exchange("GET", "/execution-parameters", None, {})
 
     def invoke(self, request: Request) -> Response:
         headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
-        return self._asked("POST", "/invocations", request.body, headers)
+        return self._exchange("POST", "/invocations", request.body, headers)
 
     def _is_ready(self) -> bool:
         """Return whether it answers. Raises RuntimeError: it has ended."""
         if (code := self._process.poll()) is not None:
             raise RuntimeError(f"the serve command of images.json ended with exit code {code} before it answered /ping")
         try:
-            return self._asked("GET", "/ping", None, {}).status == 200
+            return self._exchange("GET", "/ping", None, {}).status == 200
         except OSError:
             return False
 
@@ -75,7 +75,7 @@ class OwnApplication:
             print(f"the serve command ended with exit code {code}", flush=True)
             os._exit(1)
 
-    def _asked(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Response:
+    def _exchange(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Response:
         connection = http.client.HTTPConnection(HOST, self._port, timeout=SECONDS)
         try:
             connection.request(method, path, body, headers)
