@@ -32,6 +32,7 @@ _EVERYWHERE = {
     "application-autoscaling": "DescribeScalableTargets DescribeScalingActivities DescribeScalingPolicies",
     "cloudformation": "DescribeStackDriftDetectionStatus ListExports ListImports ListStacks ValidateTemplate",
     "dynamodb": "DescribeEndpoints DescribeLimits ListTables TransactGetItems TransactWriteItems",
+    "ecr": "DescribeRegistry GetAuthorizationToken",
     "events": "ListArchives ListEventBuses ListReplays ListRuleNamesByTarget TestEventPattern",
     "iam": (
         "GenerateCredentialReport GetAccountAuthorizationDetails GetAccountPasswordPolicy GetAccountSummary "
@@ -305,6 +306,9 @@ _SERVICES: dict[str, Callable[[Call, Place], list[str] | None]] = {
     "application-autoscaling": _by_members(ResourceId=_scalable_target),
     "cloudformation": _cloudformation,
     "dynamodb": _dynamodb,
+    "ecr": _by_members(
+        repositoryName=_end("ecr", "repository/{}"), repositoryNames=_end("ecr", "repository/{}"), resourceArn=_itself,
+    ),
     "events": _events,
     "iam": _iam,
     "kms": _kms,
