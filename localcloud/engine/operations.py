@@ -27,6 +27,7 @@ MODELS = {
     "application-autoscaling": "application-autoscaling",
     "cloudformation": "cloudformation",
     "dynamodb": "dynamodb",
+    "ecr": "ecr",
     "events": "events",
     "iam": "iam",
     "kms": "kms",

@@ -145,6 +145,7 @@ NO_RESOURCES = {
         "BackupName ExclusiveStartBackupArn ExpectedRevisionId ExpressionAttributeNames "
         "GlobalTableSourceArn S3SseKmsKeyId StreamArn "
     ),
+    "ecr": "imageId imageIds registryId subjectId uploadId",
     "events": "EndpointId EventSourceArn EventSourceName Ids KmsKeyIdentifier RoleArn StatementId",
     "iam": (
         "AccessKeyId ActionNames CallerArn CertificateId NewGroupName NewPath NewUserName PolicyArn "
