@@ -13,7 +13,6 @@ import pytest
 
 from tests.command import exit_code, perennial
 from tests.e2e.conftest import App, Run
-from tests.e2e.matrix.registry import matrix
 from tests.waiting import wait_for
 from tools import demo_data
 
@@ -285,13 +284,6 @@ def test_a_script_of_the_folder_trains_and_serves_in_an_image_of_aws(houses: App
     assert float(houses.invoke(HOUSE, accept="text/csv")) == price
     where_nobody_was = json.loads(houses.invoke(HOUSE.replace("Somerset", "Atlantis", 1)))["score"]
     assert 100_000 < where_nobody_was < 500_000
-
-
-@matrix("Jobs", "train.py of the model raises", ends="Failed")
-def test_the_mail_of_a_script_that_fails_has_its_line_and_exception(houses: App, pushed_run: Run) -> None:
-    run = houses.start(Algorithm="scikit-learn-script", HyperParameters={"max_iter": 0})
-    assert (run.status, run.error) == ("FAILED", "States.TaskFailed")
-    assert re.search(r"train\.py, line \d+: InvalidParameterError: .*max_iter", houses.mails(run)[0].body)
 
 
 def bodies(app: App, prefix: str) -> list[bytes]:

@@ -36,6 +36,7 @@ from tests.e2e.permissions.conftest import (
     keep_hours,
     look_at_other_machines,
     no_machines,
+    push_image,
     raise_alarm,
     score,
     seemingly_gone,
@@ -683,6 +684,14 @@ def start_training_by_drift_and_alarm(app: App, window: Run) -> None:
         app.wait(lambda given: is_labelled_key(given["Trigger"].get("Object", {}).get("key", ""), "raw/"))
         raise_alarm(app, ALARM)
         app.wait(lambda given: given["Trigger"] == {**given["Trigger"], "Type": "Alarm", "Id": ALARM})
+    push_image(app)
+    assert app.wait(lambda given: given["Trigger"].get("Type") == "Image").output["Decision"] == "Superseded"
+    earlier = {"Type": "Image", "Image": f"sha256:{'0' * 64}"}
+    app.client("stepfunctions").start_execution(
+        stateMachineArn=app.outputs["StateMachineArn"],
+        input=json.dumps({"Trigger": earlier, "Overrides": {"Algorithm": "own-image"}}),
+    )
+    assert app.wait(lambda given: given["Trigger"] == earlier).output["Decision"] == "Superseded"
 
 
 def test_alarm_of_the_next_lost_event_reaches_people_though_the_queue_was_not_emptied(
