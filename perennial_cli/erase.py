@@ -7,9 +7,9 @@ data      an object that holds such rows is replaced by one without them, and ea
           for good; an object of which no row is left is deleted. Older versions without such rows stay
 captures  the same, request by request; these and labels (ground-truth/) also by the id of the inference, where the
           column is the key of the definition (split.key)
-runs      the copy of the data as above. What was made of it row by row (DERIVED) is deleted whole. What was learned
-          from it (LEARNED) is deleted once the run's model is gone, and so is its version in the model registry; until
-          then `erased.json` in its folder remembers it
+runs      the copies of the data as above. What a run has made of them row by row (DERIVED) is deleted whole. What was
+          learned from it (LEARNED) is deleted once the run's model is gone, and so is its version in the model
+          registry; until then `erased.json` in its folder remembers it
 windows   what the monitor made of such captures and labels goes whole; the verdict stays, without examples
           (judged_windows)
 
@@ -56,6 +56,7 @@ DERIVED = (
 )  # fmt: skip
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
 MARK = "erased.json"
+COPIES_OF_RUN = "input.manifest"
 # What a file that is scored leaves beside its rows; records and answers go with the rest of the folder after some days.
 OF_BATCH = re.compile(r"batch/(runs/|work/[^/]+/(records|predictions|result/(report\.json|capture)))")
 REPORT = ".report.json"
@@ -125,6 +126,7 @@ class Findings:
     hits: list[Hit] = field(default_factory=list)
     elsewhere: list[Hit] = field(default_factory=list)  # in a bucket that is not the stack's
     marked: set[str] = field(default_factory=set)
+    have_read: set[str] = field(default_factory=set)  # runs whose list has a copy that holds rows
     windows: set[str] = field(default_factory=set)  # that were judged by such rows
     objects: int = 0
     captures: set[str] = field(default_factory=set)  # that are there, whatever they hold
@@ -137,7 +139,7 @@ class Findings:
     @property
     def runs(self) -> set[str]:
         """The runs that have worked on such rows."""
-        return self.marked | {hit.key.split("/")[1] for hit in self.hits if hit.key.startswith("runs/")}
+        return self.marked | self.have_read
 
 
 @contextmanager
@@ -174,7 +176,10 @@ class Eraser:
                 self._look_into_window(window_id, list(versions), looked)
                 manifests += [key] if key.endswith(judged_windows.MANIFEST) else []
                 probes += [key] if of_window == judged_windows.PROBE else []
-            elif not (key.startswith("code/") or (in_run and not inside.startswith("input/")) or is_no_table):
+            elif in_run:
+                if inside == COPIES_OF_RUN:  # copies/ comes before, in the order of the keys
+                    self._look_into_run(run_id, list(versions), looked)
+            elif not (key.startswith("code/") or is_no_table):
                 self._look_into(own, key, list(versions), looked, looked.hits)
         looked.windows |= self._windows_judged_by(looked, manifests)
         looked.windows |= self._windows_probed_by(looked.runs, probes)
@@ -242,6 +247,18 @@ class Eraser:
         """Take the mark of a run away, of which nothing is left that was learned from the rows."""
         for version in [*self._versions(f"runs/{run_id}/{MARK}")]:
             self._delete(version["Key"], version["VersionId"])
+
+    def _look_into_run(self, run_id: str, lists: Sequence[dict[str, Any]], looked: Findings) -> None:
+        """Note a run of which a list names a copy that holds rows."""
+        copies = {hit.key for hit in looked.hits}
+        for version in lists:
+            try:
+                folder, *names = json.loads(self._body(version))
+                looked.have_read |= {run_id for name in names if folder["prefix"].split("/", 3)[3] + name in copies}
+            except (ValueError, LookupError, TypeError, AttributeError, ClientError) as error:
+                name = f"s3://{self.stack.bucket}/{version['Key']} (version {version['VersionId']})"
+                looked.unread[name] = f"no list of copies ({error})"
+                looked.have_read |= {run_id} if copies else set()  # nobody could tell, once the copies are erased
 
     def _look_into_window(self, window_id: str, versions: Sequence[dict[str, Any]], looked: Findings) -> None:
         """Note a window of which a document tells the value."""
@@ -562,7 +579,7 @@ def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> Iterator[str]:
             registry.delete_of(eraser.stack.name, run_id)
     for window_id in sorted(looked.windows):  # before the captures by which they are found
         eraser.delete_of_window(window_id)
-    for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("runs/", "capture/"))):
+    for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("copies/", "capture/"))):
         eraser.erase(hit)
         yield hit.key
     for run_id in looked.runs - in_use:

@@ -17,6 +17,7 @@ import boto3
 import rich.traceback
 from rich.console import Console
 
+from perennial.data.copies import copy_name
 from perennial.model import tuning
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.ranges import as_sagemaker
@@ -160,14 +161,11 @@ def follow(execution_arn: str) -> dict[str, Any]:
 def files(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the data files of a run, each with the name that its copy has and the version that the run read."""
     data = record["data"]
-    versions = [file for file in data["files"] if file["Size"]]
     bucket = data.get("bucket") or record["bucket"]
     return [
-        (
-            f"{place:05d}-{Path(file['Key']).name}",
-            {"Bucket": bucket, "Key": file["Key"], "VersionId": file["VersionId"]},
-        )
-        for place, file in enumerate(versions)
+        (copy_name(file), {"Bucket": bucket, "Key": file["Key"], "VersionId": file["VersionId"]})
+        for file in data["files"]
+        if file["Size"]
     ]
 
 
@@ -190,8 +188,8 @@ def upload(record: Mapping[str, Any], bucket: str, prefix: str) -> None:
 
 def preprocessing(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration with which the data of a run are preprocessed as it did, without a model in service."""
-    keys = [{"Key": version["Key"]} for _, version in files(record)]
-    data = {"listed_at": record["data"]["listed_at"], "files": keys}
+    listed = [file for file in record["data"]["files"] if file["Size"]]
+    data = {"listed_at": record["data"]["listed_at"], "files": listed}
     definition = record["configuration"]["definition"]
     return {"model": record["model"], "definition": definition, "trigger": "Manual", "data": data}
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from perennial.data.copies import copy_name
 from perennial.evaluation.metrics import UndefinedMetricError, metric_named
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.values import DataError
@@ -70,10 +71,10 @@ def tried(definition: Definition, model: str, files: Sequence[Path], models: Pat
     with tempfile.TemporaryDirectory(prefix="perennial-try-") as folder:
         data, output = Path(folder) / "data", Path(folder) / "output"
         data.mkdir()
-        for position, path in enumerate(files):
-            (data / f"{position:05d}-{path.name}").symlink_to(path.resolve())
-        keys = [{"Key": path.name} for path in files]
-        config = {"model": model, "definition": definition.as_json(), "trigger": "Manual", "data": {"files": keys}}
+        listed = [{"Key": path.name, "VersionId": "", "ETag": str(position)} for position, path in enumerate(files)]
+        for file, path in zip(listed, files, strict=True):
+            (data / copy_name(file)).symlink_to(path.resolve())
+        config = {"model": model, "definition": definition.as_json(), "trigger": "Manual", "data": {"files": listed}}
         problems: Sequence[str] = ()
         try:
             with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):

@@ -1,11 +1,10 @@
 """Check the data contract, split, fit and apply the encodings; write what every later step reads.
 
 Called by  train_model, state "Preprocess", in the scikit-learn image.
-Reads      --config config.json: "model", "definition", "trigger", data.listed_at and the keys of the files,
-           data.files[].Key;
-           --data: the files of the run's snapshot, in the order of their names; --champion: champion.json, what this
-           run has to know of the model in service ({} when there is none), and the statistics.json of its data, if it
-           left one;
+Reads      --config config.json: "model", "definition", "trigger", data.listed_at and data.files, as the run's
+           manifest lists them;
+           --data: the copies of those files (data.copies); --champion: champion.json, what this run has to know of the
+           model in service ({} when there is none), and the statistics.json of its data, if it left one;
            models/<model>/features.py beside this script's folder, if the model has one.
 Writes     below --output, in parts of at most ROWS_PER_PART rows:
     train/, validation/   part-*.csv    label first, then the encoded features; with a header only for train.py. The
@@ -37,7 +36,6 @@ import errno
 import gzip
 import io
 import json
-import re
 import sys
 import tarfile
 import tempfile
@@ -49,6 +47,7 @@ from typing import Any
 
 from perennial.data import drift
 from perennial.data.contract import Contract
+from perennial.data.copies import copy_name
 from perennial.data.coverage import Coverage
 from perennial.data.encoder_fit import EncoderFit
 from perennial.data.files import find_files
@@ -66,7 +65,6 @@ from processing import job_script
 
 ROWS_PER_PART = 200_000
 MAX_NAME = 120  # of a file in messages
-COPY = re.compile(r"(\d{5,})-")
 OUTPUTS = ("train", "validation", "test", "labels", "baseline", "rows", "preprocessor", "quarantine", "report")
 NO_CHAMPION = ChampionData()
 CODE = job_script.CODE
@@ -169,16 +167,15 @@ def _listed_at(config: Mapping[str, Any]) -> datetime | None:
 
 
 def named(files: Sequence[Path], config: Mapping[str, Any]) -> list[tuple[str, Path]]:
-    """Return each file with what people call it, its key in the bucket, in the order of the run's manifest.
+    """Return each file with what people call it, its key in the bucket, in the order of the configuration's data.files.
 
-    The copies of a run's snapshot are called `00007-...`, after their position in data.files of the configuration.
+    Where that lists none, all files have their own names, in this order.
     """
-    keys = [file["Key"] for file in (config.get("data") or {}).get("files", [])]
-    positions = [int(match[1]) if (match := COPY.match(path.name)) else len(keys) for path in files]
-    return [
-        (_readable(keys[position]) if position < len(keys) else path.name, path)
-        for position, path in sorted(zip(positions, files, strict=True))
-    ]
+    listed = (config.get("data") or {}).get("files", [])
+    if not listed:
+        return [(path.name, path) for path in files]
+    copies = {path.name: path for path in files}
+    return [(_readable(file["Key"]), copies[copy_name(file)]) for file in listed]
 
 
 def _readable(key: str) -> str:

@@ -43,6 +43,7 @@ REFUSAL = Pauses(5, 4, 2, 60)  # the name stands for any refusal, and most of th
 TWICE = Pauses(5, 2, 2, 60)  # what went on when it was cut short, or is likely to be answered the same way
 NO_ROOM = Pauses(2, 40, 2, 300)  # a thousand calls at once all get through ten functions
 QUOTA = Pauses(60, 80, 1.5, 900)  # until other jobs have ended: most of a day
+GO_ON = Pauses(1, 200, 1, 1)  # two days of calls of 15 minutes, each of which does a part
 NAME_TAKEN = Pauses(300, 10, 1, 300)  # by the job that the platform lost: the next attempt has the next name
 
 # ---- Errors
@@ -70,6 +71,8 @@ OWN = {
     "DecideRetrainingFunction": ("HistoryContestedError",),
     "ResolveBatchFunction": ("BatchContestedError",),
 }
+# What a function raises that has done a part of its work, and goes on when it is called again.
+UNFINISHED = {"SnapshotDataFunction": ("CopiesLeftError",)}
 
 # ---- The table: resource, TimeoutSeconds, what is tried again (of functions the template has the Timeout)
 
@@ -106,8 +109,9 @@ def nets(body: dict[str, Any], functions: dict[str, int]) -> tuple[int | str, Re
     call = body["Resource"].partition(":states:::")[2]
     if call == "lambda:invoke":
         name = body["Arguments"]["FunctionName"].removeprefix("${").removesuffix("Arn}")
-        own = OWN.get(name, ())
-        return functions[name], ((own + STUMBLES, MOMENT), (FULL, NO_ROOM), (CUT_SHORT, TWICE))
+        first = ((UNFINISHED[name], GO_ON),) if name in UNFINISHED else ()
+        stumbles = OWN.get(name, ()) + STUMBLES
+        return functions[name], (*first, (stumbles, MOMENT), (FULL, NO_ROOM), (CUT_SHORT, TWICE))
     for pattern, seconds, retried in TABLE:
         if fnmatch.fnmatchcase(call, pattern):
             return seconds, retried

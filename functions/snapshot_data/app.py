@@ -1,16 +1,18 @@
-"""Copy the recorded data versions into the run's folder, so that exactly they are trained on.
+"""Copy the recorded data versions that no run has copied yet, and list the copies, so that exactly they are trained on.
 
 Called by  train_model, state "Snapshot data".
+Writes     copies/<version's name>, once for all runs; runs/<run id>/input.manifest, which names those of the run as
+           SageMaker reads a list (API Reference, S3DataSource, ManifestFile).
 Raises     DataVersionMissingError: a recorded version was deleted for good. Permanent; do not retry.
            DataVersionRefusedError: S3 refuses a version. Permanent; do not retry.
            DataVersionUnavailableError: S3 did not give a version; transient. All three name the object.
+           CopiesLeftError: the call's time is over before all are copied; the next call goes on.
 
-Copies are made by S3 itself, in parts when an object is larger than 5 GB. A retried call goes on where it stopped.
+Copies are made by S3 itself, in parts when an object is large. A retried call goes on where it stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,16 +21,17 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.s3.transfer import TransferConfig
 
-from perennial.runs import naming
+from perennial.data.copies import FOLDER, copy_name
 from perennial_aws import objects, payloads, versions
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 logger = Logger()
 
-THREADS = 16
+THREADS = 32
 # One copy call up to 1 GiB, parts of 256 MiB beyond; parts of one object are copied side by side.
 TRANSFER = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28, max_concurrency=4)
+LAST_START_MS = 120_000  # before the end of a call: no copy begins after it
 LOG_EVERY = 500
 
 
@@ -42,52 +45,68 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """The number of copies, and their folder: s3://bucket/runs/<run id>/input/."""
+    """The number of files, and the list of their copies: s3://bucket/runs/<run id>/input.manifest."""
 
     Files: int
     SizeBytes: int
-    InputUri: str
+    ManifestUri: str
 
 
 @dataclass(frozen=True)
 class Copy:
     """One version to copy from the bucket of the data into that of the runs."""
 
-    bucket: str
     key: str
     version_id: str
     etag: str
     size: int
+    bucket: str
     target: str
+
+
+class CopiesLeftError(Exception):
+    """A call has copied what it could in its time; the next one goes on."""
 
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Copy what is not copied yet."""
+    """Copy what no run has copied yet, and list what this one reads."""
     request = payloads.read(Request, event)
-    prefix = request.Prefix
-    copies = list(_copies(prefix, objects.read_json(f"{prefix}/manifest.json")["Files"]))
-    there = _sizes(f"{prefix}/input/")
-    missing = [copy for copy in copies if there.get(copy.target) != copy.size]
-    logger.info("copying", run_id=request.RunId, files=len(copies), already_there=len(copies) - len(missing))
+    bucket, _ = objects.split_uri(request.Prefix)
+    folder = f"s3://{bucket}/{FOLDER}"
+    files = objects.read_json(f"{request.Prefix}/manifest.json")["Files"]
+    names = [copy_name(file) for file in files]
+    there = {item["Key"]: item["Size"] for item in objects.listed(folder)}
+    missing = [
+        Copy(file["Key"], file["VersionId"], file["ETag"], file["Size"], bucket, FOLDER + name)
+        for file, name in zip(files, names, strict=True)
+        if there.get(FOLDER + name) != file["Size"]
+    ]
+    logger.info("copying", run_id=request.RunId, files=len(files), already_there=len(files) - len(missing))
+    copied = _copy_all(missing, context, request.RunId)
+    if copied < len(missing):
+        raise CopiesLeftError(f"{copied:,} of {len(missing):,} versions were copied when the time of a call was over")
+    manifest = f"{request.Prefix}/input.manifest"
+    objects.write_json(manifest, [{"prefix": folder}, *names])
+    return asdict(Answer(len(files), sum(file["Size"] for file in files), manifest))
+
+
+def _copy_all(missing: list[Copy], context: LambdaContext, run_id: str) -> int:
+    """Copy as many as begin in this call's time, and return how many."""
+
+    def copied(copy: Copy) -> bool:
+        if context.get_remaining_time_in_millis() < LAST_START_MS:
+            return False
+        _copy(copy)
+        return True
+
+    number = 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for number, _ in enumerate(pool.map(_copy, missing), start=1):
-            if number % LOG_EVERY == 0:
-                logger.info("copied", run_id=request.RunId, files=number, of=len(missing))
-    return asdict(Answer(len(copies), sum(copy.size for copy in copies), f"{prefix}/input/"))
-
-
-def _copies(prefix: str, files: list[dict[str, Any]]) -> Iterator[Copy]:
-    bucket, folder = objects.split_uri(f"{prefix}/input/")
-    for position, file in enumerate(files):
-        target = folder + naming.snapshot_name(position, file["Key"])
-        yield Copy(bucket, file["Key"], file["VersionId"], file["ETag"], file["Size"], target)
-
-
-def _sizes(uri: str) -> dict[str, int]:
-    bucket, prefix = objects.split_uri(uri)
-    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+        for done in pool.map(copied, missing):
+            number += done
+            if done and number % LOG_EVERY == 0:
+                logger.info("copied", run_id=run_id, files=number, of=len(missing))
+    return number
 
 
 def _copy(copy: Copy) -> None:

@@ -23,7 +23,7 @@ from perennial.model.complaints import ConfigurationError, Strict
 from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, judged, validated
 from perennial.model.problem_types import Direction, scores_of
 
-RESERVED_PREFIXES = ("runs/", "code/", "capture/", "batch/")
+RESERVED_PREFIXES = ("runs/", "copies/", "code/", "capture/", "batch/", "monitoring/", "ground-truth/")
 STACK = "the stack's parameters"
 RUN = "the run's input, Overrides"
 
@@ -448,7 +448,7 @@ def _check_data_prefix(prefix: str, layer: str) -> None:
     is_folder = prefix.endswith("/") and not prefix.startswith("/") and "//" not in prefix
     if is_folder and not prefix.startswith(RESERVED_PREFIXES):
         return
-    what = f"{', '.join(RESERVED_PREFIXES)} hold results of runs; " if is_folder else ""
+    what = f"{', '.join(RESERVED_PREFIXES)} are the stack's own; " if is_folder else ""
     raise ConfigurationError(
         f"{layer}, DataPrefix: got {complaints.excerpt(prefix)}; {what}expected a folder of its own such as 'raw/'"
     )

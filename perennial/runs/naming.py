@@ -23,8 +23,6 @@ STEPS = ("preprocess", "train", "predict", "champion", "again", "data-quality", 
 _STACK_NAME = re.compile(r"[a-z](-?[a-z0-9])*")
 _LIKE_A_RUN = re.compile(rf"-{RUN_PATTERN.replace('?', '.')}(-|$)")
 _RESERVED = ("aws", "ssm")  # Systems Manager User Guide, "Requirements and constraints for parameter names"
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_MAX_BASENAME = 80
 _NO_DIGIT = re.compile(r"\D")
 
 
@@ -107,13 +105,3 @@ def labelled_key(prefix: str, start: str, end: str) -> str:
 def is_labelled_key(key: str, prefix: str) -> bool:
     """Return whether an object is what `labelled_key` names."""
     return re.fullmatch(re.escape(prefix) + r"labelled/\d{14}-\d{14}\.csv", key) is not None
-
-
-def snapshot_name(position: int, key: str) -> str:
-    """Return the name of a data file's copy: `00007-cars_2.csv` for the eighth file, `raw/cars 2.csv`.
-
-    The position keeps names apart and is their order, as a number: beyond 99,999 it has more digits. The rest keeps its
-    suffixes, which tell the format.
-    """
-    safe = _UNSAFE.sub("_", key.rsplit("/", 1)[-1])[-_MAX_BASENAME:]
-    return f"{position:05d}-{safe}"

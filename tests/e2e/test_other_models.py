@@ -200,14 +200,14 @@ def test_somebodys_rows_are_erased_from_data_captures_and_runs_and_the_model_ser
     wait_for(lambda: any(asked.encode() in body for body in bodies(lesions, "capture/")), "the captured request", 20)
     command = [lesions.stack, f"age={age}"]
     assert exit_code("erase", *command) == 0
-    assert f"input/00000-1.csv.gz: {ages[:400].count(age)} of 400 rows erased" in capsys.readouterr().out
+    assert f"-1.csv.gz: {ages[:400].count(age)} of 400 rows erased" in capsys.readouterr().out
     assert exit_code("erase", *command, "--yes") == 0
     assert f"the model of run {lesions_run.run_id}" in capsys.readouterr().out
     assert not any(asked.encode() in body for body in bodies(lesions, "capture/"))
     files = [path for path in (lesions.state / "s3").rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if asked.encode() in path.read_bytes()]
-    (copy,) = bodies(lesions, f"runs/{lesions_run.run_id}/input/00000")
+    (copy,) = bodies(lesions, "copies/")
     left = [line.split(",")[1] for line in gzip.decompress(copy).decode().splitlines()[1:]]
     assert left == [one for one in ages[:400] if one != age]
     assert not bodies(lesions, f"runs/{lesions_run.run_id}/train/")

@@ -28,6 +28,7 @@ from localcloud.sagemaker.containers import linear_learner_serve, script_mode, x
 from localcloud.sagemaker.containers.serving_container import Request
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.platform.files import extract_tar
+from perennial.data.copies import copy_name
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import cause, configuration, message
@@ -157,8 +158,9 @@ def dropped_file(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as root:
         job = Path(root) / "job"
         (job / "data").mkdir(parents=True)
-        (job / "data" / "00000-file").write_bytes(content)
-        document = {"model": "none", "definition": DEFINITION, "data": {"files": [{"Key": "raw/fi\u202ele"}]}}
+        file = {"Key": "raw/fi\u202ele", "VersionId": "v1", "ETag": "e1"}
+        (job / "data" / copy_name(file)).write_bytes(content)
+        document = {"model": "none", "definition": DEFINITION, "data": {"files": [file]}}
         (job / "config.json").write_text(json.dumps(document))
         log = io.StringIO()
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

@@ -9,7 +9,6 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,9 +93,8 @@ def test_what_is_proposed_for_a_file_trains_and_passes_its_gate(
 def trained(defined: definition.Definition, root: Path) -> float:
     """Run the jobs of a run; return the metric of the gate on the test rows."""
     resolved = configuration.resolve("table", defined)
-    document: dict[str, Any] = {**resolved.as_json(), "data": {"files": [{"Key": "table.csv"}]}}
     with contextlib.redirect_stdout(io.StringIO()):
-        preprocess.run(document, root / "data", root / "output")
+        preprocess.run(resolved.as_json(), root / "data", root / "output")
         scores = answered(root, dict(resolved.hyperparameters))
     parts = sorted((root / "output/labels").glob("part-*"))
     labels = np.concatenate([np.loadtxt(part, ndmin=1) for part in parts])

@@ -26,7 +26,7 @@ OF_FUNCTIONS = {
         "champion/statistics.json",
         "problems.txt",
     ],
-    "SnapshotDataRole": ["input/00000-cars.csv"],
+    "SnapshotDataRole": ["input.manifest"],
     "SealArtifactRole": ["serving/preprocessor.tar.gz", "serving/model.tar.gz"],
     "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv"],
     "NotifyRunRole": ["run.json", "report.html"],
@@ -129,7 +129,7 @@ def test_nobody_writes_what_no_part_of_a_folder_writes(folder: str) -> None:
 
 
 def test_no_folder_in_a_folder_is_taken_for_anothers() -> None:
-    """A star matches slashes too: runs/*/model/* would be runs/<run>/input/model/cars.csv as well."""
+    """A star matches slashes too: runs/*/model/* would be runs/<run>/quarantine/model/cars.csv as well."""
     names = [(role, *key.split("/", 2)) for role, key in KEYS]
     folders = {(role, f"{root}/{run}/{name.split('/')[0]}") for role, root, run, name in names if "/" in name}
     for role, folder in folders:
@@ -154,11 +154,16 @@ def test_labelled_rows_become_data_by_the_monitoring_flow_only() -> None:
     assert who_may("s3:PutObject", "raw/cars.csv") == {"DataScientistPolicy"}
 
 
+def test_copies_of_the_data_are_made_by_one_role_and_read_by_preprocessing_and_people() -> None:
+    assert who_may("s3:PutObject", "copies/0a1b-cars.csv") == {"SnapshotDataRole"}
+    assert who_may("s3:GetObject", "copies/0a1b-cars.csv") == {"PreprocessRole"}
+
+
 @pytest.mark.parametrize(
     ("role", "key"),
     [
         ("TrainRole", f"{RUN}/preprocessor/model.tar.gz"),
-        ("ModelRole", f"{RUN}/input/0-cars.csv"),
+        ("ModelRole", "copies/0a1b-cars.csv"),
         ("MonitorRole", f"{RUN}/predictions/part-0.out"),
         ("MonitorRole", "raw/cars.csv"),
     ],

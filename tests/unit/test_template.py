@@ -306,11 +306,19 @@ def test_refused_requests_which_no_window_knows_of_raise_an_alarm_by_their_share
 
 def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:
     rules = {rule["Id"]: rule for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]}
-    assert set(rules) == {"run-artefacts", "batch-work", "captured-traffic", "old-versions", "unfinished-uploads"}
+    assert set(rules) == {
+        "run-artefacts",
+        "copies",
+        "batch-work",
+        "captured-traffic",
+        "old-versions",
+        "unfinished-uploads",
+    }
     assert all(rule["Status"] == "Enabled" for rule in rules.values())
     assert "Transitions" in rules["run-artefacts"]
     expiring = {rule["Prefix"] for rule in rules.values() if "ExpirationInDays" in rule}
     assert expiring == {"batch/work/", "capture/"}
+    assert rules["copies"]["Transitions"][0]["StorageClass"] == "INTELLIGENT_TIERING"  # runs go on reading them
 
 
 def test_captured_traffic_ends_when_it_is_said_to_end() -> None:

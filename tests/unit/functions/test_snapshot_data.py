@@ -1,4 +1,4 @@
-"""The function "Snapshot data": exactly the recorded versions are copied, or the run says which one is gone."""
+"""The function "Snapshot data": each recorded version is copied once for all runs, or the run says which is gone."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from tests.unit.conftest import BUCKET, ROOT, load_function
 
 RUN = "20261120093440-1a2b"
 PREFIX = f"s3://{BUCKET}/runs/{RUN}"
+FOLDER = f"s3://{BUCKET}/copies/"
 
 
 @pytest.fixture
@@ -18,11 +19,17 @@ def app(aws):
 
 
 @pytest.fixture
+def lambda_context(lambda_context):
+    lambda_context.seconds = 900.0
+    return lambda_context
+
+
+@pytest.fixture
 def snapshot(app, lambda_context):
     return lambda: app.handler({"RunId": RUN, "Prefix": PREFIX}, lambda_context)
 
 
-def record_versions(aws, *files):
+def record_versions(aws, *files, run=RUN):
     """Write the manifest of (key, version) pairs as they stand in the bucket now."""
     listed = []
     for key, version in files:
@@ -30,23 +37,26 @@ def record_versions(aws, *files):
         listed.append(
             {"Key": key, "VersionId": version, "ETag": head["ETag"].strip('"'), "Size": head["ContentLength"]}
         )
-    aws.put(f"runs/{RUN}/manifest.json", json.dumps({"Files": listed, "Ignored": []}))
+    aws.put(f"runs/{run}/manifest.json", json.dumps({"Files": listed, "Ignored": []}))
 
 
-def test_files_are_copied_in_manifest_order_under_safe_names(aws, snapshot):
+def copied(aws, run=RUN):
+    """The copies that a run's list names, in its order: their names, without what tells the version, and content."""
+    first, *names = aws.get_json(f"runs/{run}/input.manifest")
+    assert first == {"prefix": FOLDER}
+    assert all(re.fullmatch(r"[0-9a-f]{32}-[A-Za-z0-9._-]+", name) for name in names)
+    return [(name[33:], aws.get(f"copies/{name}")) for name in names]
+
+
+def test_files_are_listed_in_manifest_order_under_safe_names(aws, snapshot):
     keys = ["raw/b.csv", "raw/deep/a b+%é.csv.gz", "raw/b.csv/same.csv"]
     record_versions(aws, *[(key, aws.put(key, key)) for key in keys])
     assert snapshot() == {
         "Files": 3,
         "SizeBytes": sum(len(key.encode()) for key in keys),
-        "InputUri": f"{PREFIX}/input/",
+        "ManifestUri": f"{PREFIX}/input.manifest",
     }
-    assert aws.keys(f"runs/{RUN}/input/") == [
-        f"runs/{RUN}/input/00000-b.csv",
-        f"runs/{RUN}/input/00001-a_b_.csv.gz",
-        f"runs/{RUN}/input/00002-same.csv",
-    ]
-    assert aws.get(f"runs/{RUN}/input/00001-a_b_.csv.gz") == keys[1]
+    assert copied(aws) == list(zip(["b.csv", "a_b_.csv.gz", "same.csv"], keys, strict=True))
 
 
 def test_a_file_overwritten_after_the_listing_is_copied_as_it_was(aws, snapshot):
@@ -54,7 +64,7 @@ def test_a_file_overwritten_after_the_listing_is_copied_as_it_was(aws, snapshot)
     record_versions(aws, ("raw/a.csv", version))
     aws.put("raw/a.csv", "overwritten")
     snapshot()
-    assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
+    assert copied(aws) == [("a.csv", "recorded")]
 
 
 def test_a_file_deleted_after_the_listing_is_copied_as_it_was(aws, snapshot):
@@ -62,7 +72,7 @@ def test_a_file_deleted_after_the_listing_is_copied_as_it_was(aws, snapshot):
     record_versions(aws, ("raw/a.csv", version))
     aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/a.csv")
     snapshot()
-    assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
+    assert copied(aws) == [("a.csv", "recorded")]
 
 
 def test_a_version_deleted_for_good_is_named(aws, app, snapshot):
@@ -82,7 +92,8 @@ def test_an_object_larger_than_one_copy_call_is_copied_in_parts(aws, app, snapsh
     body = b"0123456789abcdef" * (11 << 16)
     record_versions(aws, ("raw/big.csv", aws.put("raw/big.csv", body)))
     snapshot()
-    head = aws.client("s3").head_object(Bucket=BUCKET, Key=f"runs/{RUN}/input/00000-big.csv")
+    (copy,) = aws.keys("copies/")
+    head = aws.client("s3").head_object(Bucket=BUCKET, Key=copy)
     assert head["ContentLength"] == len(body)
     assert head["ETag"].endswith('-3"')
 
@@ -96,7 +107,7 @@ def record_in(aws, bucket, key, body):
 def test_the_data_may_be_in_another_bucket_and_without_versions(aws, snapshot, their_bucket):
     record_in(aws, their_bucket, "raw/a.csv", b"recorded")
     snapshot()
-    assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
+    assert copied(aws) == [("a.csv", "recorded")]
 
 
 def test_of_another_bucket_that_keeps_versions_the_recorded_one_is_copied(aws, snapshot, their_bucket):
@@ -105,7 +116,7 @@ def test_of_another_bucket_that_keeps_versions_the_recorded_one_is_copied(aws, s
     record_in(aws, their_bucket, "raw/a.csv", b"recorded")
     s3.put_object(Bucket=their_bucket, Key="raw/a.csv", Body=b"overwritten")
     snapshot()
-    assert aws.get(f"runs/{RUN}/input/00000-a.csv") == "recorded"
+    assert copied(aws) == [("a.csv", "recorded")]
 
 
 def test_what_cannot_be_read_is_taken_away_where_it_is(aws, app, snapshot, their_bucket, answers):
@@ -131,10 +142,50 @@ def test_without_versions_a_file_that_was_overwritten_is_not_taken_for_the_recor
 def test_a_retried_call_copies_only_what_is_missing(aws, snapshot, answers):
     record_versions(aws, *[(key, aws.put(key, key)) for key in ("raw/a.csv", "raw/b.csv")])
     snapshot()
-    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/input/00001-b.csv")
+    (lost,) = [key for key in aws.keys("copies/") if key.endswith("-b.csv")]
+    aws.client("s3").delete_object(Bucket=BUCKET, Key=lost)
     copies = answers("s3", "CopyObject", None)
     snapshot()
-    assert [request.url.rsplit("/", 1)[-1] for request in copies] == ["00001-b.csv"]
+    assert [request.url.split("/copies/")[1] for request in copies] == [lost.removeprefix("copies/")]
+
+
+def test_a_version_is_copied_once_for_all_runs_and_another_version_of_the_key_beside_it(
+    aws, app, answers, lambda_context
+):
+    later = "20261121093440-2b3c"
+    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")), ("raw/b.csv", first := aws.put("raw/b.csv", "b")))
+    app.handler({"RunId": RUN, "Prefix": PREFIX}, lambda_context)
+    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "A")), ("raw/b.csv", first), run=later)
+    copies = answers("s3", "CopyObject", None)
+    answer = app.handler({"RunId": later, "Prefix": PREFIX.replace(RUN, later)}, lambda_context)
+    assert (answer["Files"], len(copies)) == (2, 1)
+    assert copied(aws) == [("a.csv", "a"), ("b.csv", "b")]
+    assert copied(aws, later) == [("a.csv", "A"), ("b.csv", "b")]
+
+
+def test_a_copy_that_is_not_what_the_version_was_is_made_again(aws, snapshot):
+    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "recorded")))
+    snapshot()
+    (copy,) = aws.keys("copies/")
+    aws.put(copy, "rec")  # of a row that was erased, say, or by hand
+    snapshot()
+    assert copied(aws) == [("a.csv", "recorded")]
+
+
+def test_what_one_call_has_no_time_for_the_next_one_copies(aws, app, answers, lambda_context, monkeypatch):
+    """The state machine calls again, as often as it takes: no number of files is too large for 15 minutes."""
+    record_versions(aws, *[(f"raw/{number}.csv", aws.put(f"raw/{number}.csv", "a")) for number in range(5)])
+    left = iter([500_000, 400_000, app.LAST_START_MS - 1, 90_000, 80_000, 400_000, 300_000, 200_000])
+    monkeypatch.setattr(app, "THREADS", 1)
+    monkeypatch.setattr(type(lambda_context), "get_remaining_time_in_millis", lambda _: next(left))
+    said = "2 of 5 versions were copied when the time of a call was over"
+    with pytest.raises(app.CopiesLeftError, match=said):
+        app.handler({"RunId": RUN, "Prefix": PREFIX}, lambda_context)
+    assert not aws.keys(f"runs/{RUN}/input.manifest")
+    copies = answers("s3", "CopyObject", None)
+    app.handler({"RunId": RUN, "Prefix": PREFIX}, lambda_context)
+    assert len(copies) == 3
+    assert len(copied(aws)) == 5
 
 
 def s3_error(status, code, message="no"):
@@ -204,6 +255,13 @@ def test_a_service_that_stays_slow_is_an_error_that_is_tried_again_later(one_fil
 def test_what_is_to_be_tried_again_later_is_what_the_state_machine_retries():
     states = json.loads((ROOT / "statemachines" / "train_model.asl.json").read_text())["States"]
     for state in ("Resolve configuration", "Snapshot data"):
-        retried = states[state]["Retry"][0]["ErrorEquals"]
+        retried = {error for retry in states[state]["Retry"] for error in retry["ErrorEquals"]}
         assert "DataVersionUnavailableError" in retried
-        assert not {"DataVersionRefusedError", "DataVersionMissingError"} & set(retried)
+        assert not {"DataVersionRefusedError", "DataVersionMissingError"} & retried
+
+
+def test_calls_follow_one_another_for_longer_than_any_copying_takes():
+    states = json.loads((ROOT / "statemachines" / "train_model.asl.json").read_text())["States"]
+    (again,) = [one for one in states["Snapshot data"]["Retry"] if one["ErrorEquals"] == ["CopiesLeftError"]]
+    assert again["MaxAttempts"] * states["Snapshot data"]["TimeoutSeconds"] > 24 * 3600
+    assert (again["IntervalSeconds"], again["BackoffRate"]) == (1, 1)

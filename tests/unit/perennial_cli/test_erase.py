@@ -26,6 +26,7 @@ CODE = "code/0123456789abcdef"
 HEADER, MINE, OTHER = b"price,customer_id\n", b"1,17\n", b"2,18\n"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:{STACK}-train-model"
 MONITOR = MACHINE.replace("train", "monitor")
+COPY = "copies/0123456789abcdef0123456789abcdef-cars.csv"
 OF_RUN = (*erase.DERIVED, *erase.LEARNED)
 
 
@@ -41,7 +42,8 @@ def stack(aws: FakeAws, answers: Callable[..., list[Any]]) -> Iterator[FakeAws]:
         for part in OF_RUN:
             aws.put(f"runs/{run}/{part}" + ("part-00000" if part.endswith("/") else ""), "made of it")
         aws.put(f"runs/{run}/config.json", "{}")
-        aws.put(f"runs/{run}/input/00000-cars.csv", HEADER + MINE + OTHER)
+        aws.put(f"runs/{run}/input.manifest", json.dumps([{"prefix": f"s3://{BUCKET}/copies/"}, COPY[7:]]))
+    aws.put(COPY, HEADER + MINE + OTHER)
     return aws
 
 
@@ -107,7 +109,7 @@ def test_without_yes_it_shows_what_it_would_change_and_changes_nothing(stack, ca
     assert everything(stack) == before
     told = capsys.readouterr().out
     assert "raw/cars.csv: 1 of 2 rows erased; 1 older version(s) that hold such rows deleted for good\n" in told
-    assert f"runs/{OLD}/input/00000-cars.csv: 1 of 2 rows erased\n" in told
+    assert f"{COPY}: 1 of 2 rows erased\n" in told
     assert f"runs/{SERVING}/: its sets and predictions (12 object versions) deleted\n" in told
     assert f"runs/{OLD}/: its sets and predictions, and all that was learned, as its model is gone (18" in told
     assert told.endswith("Nothing was changed. To change it: --yes (make: YES=1)\n")
@@ -192,9 +194,9 @@ def test_of_a_run_everything_that_was_made_of_the_rows_goes_and_what_serves_stay
     assert erased() == 0
     now = everything(stack)
     learned = {f"{part}part-00000" for part in erase.LEARNED}
-    assert of_run(now, SERVING) == {*learned, "config.json", "erased.json", "input/00000-cars.csv"}
-    assert of_run(now, OLD) == {"config.json", "input/00000-cars.csv"}
-    assert now[f"runs/{SERVING}/input/00000-cars.csv"] == [HEADER + OTHER]
+    assert of_run(now, SERVING) == {*learned, "config.json", "erased.json", "input.manifest"}
+    assert of_run(now, OLD) == {"config.json", "input.manifest"}
+    assert now[COPY] == [HEADER + OTHER]
     told = capsys.readouterr().out
     assert f"the model of run {SERVING}, its preprocessor, its baselines and hashes of its rows: until a later" in told
     assert "deletes the model, as the newest 5 are kept" in told
@@ -224,7 +226,7 @@ def test_what_was_learned_goes_once_the_model_is_gone(stack, capsys):
     assert exit_code("erase", STACK, "customer_id=17") == 0
     assert f"runs/{SERVING}/: its sets and predictions, and all that was learned" in capsys.readouterr().out
     assert erased() == 0
-    assert of_run(everything(stack), SERVING) == {"config.json", "input/00000-cars.csv"}
+    assert of_run(everything(stack), SERVING) == {"config.json", "input.manifest"}
     capsys.readouterr()
     assert erased() == 0
     assert "\n  none\n" in capsys.readouterr().out
@@ -249,7 +251,7 @@ def test_rows_of_a_stack_without_a_group_are_erased_too(stack, answers):
     answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
     stack.client("sagemaker").delete_model(ModelName=f"{STACK}-{SERVING}")
     assert erased() == 0
-    assert of_run(everything(stack), SERVING) == {"config.json", "input/00000-cars.csv"}
+    assert of_run(everything(stack), SERVING) == {"config.json", "input.manifest"}
 
 
 def test_captured_requests_that_hold_the_row_go(stack):
@@ -385,7 +387,7 @@ def test_of_windows_that_have_read_the_same_files_that_of_the_request_goes(stack
 
 def test_what_the_endpoint_was_asked_about_goes_with_the_run_that_the_rows_are_of(stack):
     runs = "20261119000000-0a1b", "20261119000000-0b2c"
-    stack.put(f"runs/{runs[0]}/input/00000-cars.csv", HEADER + MINE + OTHER)
+    stack.put(f"runs/{runs[0]}/input.manifest", json.dumps([{"prefix": f"s3://{BUCKET}/copies/"}, COPY[7:]]))
     for folder, about in ((WINDOW, {"run": runs[0]}), (OTHER_WINDOW, {"run": runs[1]})):
         judged(stack, folder, {"verdict": "Drift"})
         stack.put(f"{folder}/probe.json", json.dumps({"labels": [1.0], "scores": [2.0], "about": about}))
@@ -406,6 +408,14 @@ def test_a_window_whose_captures_are_gone_is_found_by_a_text_of_the_column(stack
     assert exit_code("erase", STACK, "make=Saab", "--yes") == 0
     assert of_window(everything(stack), WINDOW) == KEPT
     assert of_window(everything(stack), OTHER_WINDOW) >= WHOLE
+
+
+def test_a_list_of_copies_that_cannot_be_read_is_named_and_is_no_success(stack, capsys):
+    """Its run counts as one that has read the rows: the next search, without such copies, could not tell any more."""
+    stack.put(f"runs/{OLD}/input.manifest", "[]torn")
+    assert erased() == 1
+    assert of_run(everything(stack), OLD) == {"config.json", "input.manifest"}
+    assert f"s3://{BUCKET}/runs/{OLD}/input.manifest (version " in capsys.readouterr().out
 
 
 def test_a_verdict_that_cannot_be_read_is_named_and_is_no_success(stack, capsys):
@@ -483,7 +493,7 @@ def test_what_cannot_be_looked_into_is_named_and_is_no_success(stack, answers, c
     assert (
         f"Without the column: 1 objects; nobody can tell whose rows they hold\n  s3://{BUCKET}/raw/readme.txt\n" in told
     )
-    assert everything(stack)[f"runs/{SERVING}/input/00000-cars.csv"] == [HEADER + OTHER]  # the rest is done
+    assert everything(stack)[COPY] == [HEADER + OTHER]  # the rest is done
 
 
 @pytest.mark.parametrize(
@@ -524,7 +534,7 @@ def test_a_bucket_that_is_not_the_stacks_is_searched_and_left_to_its_owner(stack
     assert "\n  raw/cars.csv: 1 of 2 rows\n" in told
     assert "elsewhere/" not in told
     assert s3.get_object(Bucket=name, Key="raw/cars.csv")["Body"].read() == HEADER + MINE + OTHER
-    assert everything(stack)[f"runs/{SERVING}/input/00000-cars.csv"] == [HEADER + OTHER]
+    assert everything(stack)[COPY] == [HEADER + OTHER]
 
 
 def test_nothing_is_erased_while_a_run_works(stack, answers, capsys):
@@ -551,7 +561,7 @@ def test_a_file_that_was_replaced_meanwhile_is_not_overwritten(stack, answers, c
     asked = answers("s3", "PutObject", None, None, refused)  # after the marks of two runs
     assert erased() == 1
     assert asked[-1].headers["If-Match"]
-    told = f"error: s3://{BUCKET}/runs/{OLD}/input/00000-cars.csv: it was replaced meanwhile. What was"
+    told = f"error: s3://{BUCKET}/{COPY}: it was replaced meanwhile. What was"
     assert told in capsys.readouterr().err
 
 

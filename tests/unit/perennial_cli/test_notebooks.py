@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import rich.traceback
 
+from perennial.data.copies import copy_name
 from perennial.model import definition
 from perennial.model.algorithms import ALGORITHMS, ranges
 from perennial.runs import configuration
@@ -22,7 +23,7 @@ from tests.command import perennial
 
 ROOT = Path(__file__).parents[3]
 ROLE = "arn:aws:iam::123456789012:role/mine"
-FILE = {"Key": "raw/cars.csv", "VersionId": "v1", "Size": 7}
+FILE = {"Key": "raw/cars.csv", "VersionId": "v1", "ETag": "e1", "Size": 7}
 
 
 @pytest.fixture
@@ -93,8 +94,8 @@ def test_the_role_of_the_shell_is_taken_and_on_aws_one_is_needed(monkeypatch: py
 def test_the_data_of_a_run_are_the_versions_of_its_record_and_no_empty_files() -> None:
     record = {"bucket": "b", "data": {"files": [{**FILE, "Size": 0}, FILE, {**FILE, "Key": "raw/b/new.csv"}]}}
     assert notebooks.files(record) == [
-        ("00000-cars.csv", {"Bucket": "b", "Key": "raw/cars.csv", "VersionId": "v1"}),
-        ("00001-new.csv", {"Bucket": "b", "Key": "raw/b/new.csv", "VersionId": "v1"}),
+        (copy_name(FILE), {"Bucket": "b", "Key": "raw/cars.csv", "VersionId": "v1"}),
+        (copy_name({**FILE, "Key": "raw/b/new.csv"}), {"Bucket": "b", "Key": "raw/b/new.csv", "VersionId": "v1"}),
     ]
     record["data"]["bucket"] = "theirs"  # type: ignore[index]
     assert {version["Bucket"] for _, version in notebooks.files(record)} == {"theirs"}

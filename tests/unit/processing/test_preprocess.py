@@ -31,11 +31,11 @@ from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.jobs.transform import payloads
 from perennial.data import ingest
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
+from perennial.data.copies import copy_name
 from perennial.data.parts import PartWriter
 from perennial.data.slices import masks
 from perennial.features.target_encoding import FOLDS
 from perennial.features.values import DataError
-from perennial.runs.naming import snapshot_name
 from processing import analyze_data_quality, inference, preprocess
 from tests.e2e.matrix.registry import matrix
 from tools import synthetic
@@ -1685,23 +1685,27 @@ def test_a_file_is_called_by_its_key_wherever_people_read_of_it(tmp_path: Path) 
     job = Job(tmp_path)
     job.folder.mkdir(exist_ok=True)
     definition = changed(CARS, quality={"stray_files": "fail"})
-    data = {"files": [{"Key": "raw/a.csv"}, {"Key": "raw/2026/März 1+2 100%.csv"}]}
+    data = {"files": [recorded("raw/b.csv"), recorded("raw/2026/März 1+2 100%.csv")]}
     (tmp_path / "config.json").write_text(json.dumps({"model": "used-cars", "definition": definition, "data": data}))
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/00000-a.csv").write_bytes(cars(200))
-    (tmp_path / "data/00001-M_rz_1_2_100_.csv").write_bytes(b"price\n1\n")
+    for file, content in zip(data["files"], (cars(200), b"price\n1\n"), strict=True):
+        (tmp_path / "data" / copy_name(file)).write_bytes(content)
     paths = [f"--{name}={tmp_path / name}" for name in ("data", "output", "message")]
     assert preprocess.main([f"--config={tmp_path / 'config.json'}", *paths]) == 1
     assert (tmp_path / "message").read_text().startswith("raw/2026/März 1+2 100%.csv: column 'mileage' is missing")
-    assert [file["name"] for file in job.report["files"]] == ["raw/a.csv"]
+    assert [file["name"] for file in job.report["files"]] == ["raw/b.csv"]
+
+
+def recorded(key: str) -> dict[str, Any]:
+    return {"Key": key, "VersionId": f"version of {key}", "ETag": "0" * 32}
 
 
 def test_files_are_read_in_the_order_of_the_manifest_however_many_there_are() -> None:
-    keys = [f"raw/{number}.csv" for number in range(100_002)]
-    positions = (99_999, 100_000, 100_001, 7)
-    files = sorted(Path(snapshot_name(position, keys[position])) for position in positions)
-    named = preprocess.named(files, {"data": {"files": [{"Key": key} for key in keys]}})
-    assert [name for name, _ in named] == ["raw/7.csv", "raw/99999.csv", "raw/100000.csv", "raw/100001.csv"]
+    listed = [recorded(f"raw/{number}.csv") for number in range(100_002)]
+    files = sorted(Path(copy_name(file)) for file in listed)
+    named = preprocess.named(files, {"data": {"files": listed}})
+    assert [name for name, _ in named] == [file["Key"] for file in listed]
+    assert named[7][1].name == copy_name(listed[7])
 
 
 @pytest.mark.parametrize(

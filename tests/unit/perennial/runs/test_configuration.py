@@ -351,7 +351,10 @@ def test_a_part_may_be_overridable_alone(allowed, run):
             {"run": {"Instances": {"Predict": {"MaxRuntimeInSeconds": 600}}}},
             "Instances.Predict.MaxRuntimeInSeconds: unknown key; allowed: InstanceType, InstanceCount",
         ),
-        ({"run": {"DataPrefix": "runs/1/"}}, "DataPrefix: got 'runs/1/'; runs/, code/, capture/, batch/ hold results"),
+        (
+            {"run": {"DataPrefix": "runs/1/"}},
+            "DataPrefix: got 'runs/1/'; runs/, copies/, code/, capture/, batch/, monitoring/, ground-truth/ are the",
+        ),
         ({"run": {"DataPrefix": "raw"}}, "DataPrefix: got 'raw'; expected a folder of its own such as 'raw/'"),
         ({"stack": {"GateThreshold": "many"}}, "the stack's parameters, GateThreshold: got 'many'; expected a number"),
         (

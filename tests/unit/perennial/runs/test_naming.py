@@ -4,8 +4,6 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
 
 from perennial.runs import naming
 from perennial.runs.naming import StackNameError
@@ -89,33 +87,6 @@ def test_the_run_is_read_from_a_models_name():
 )
 def test_names_of_others_have_no_run_here(name):
     assert naming.run_of("cars", name) is None
-
-
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        ("raw/cars.csv", "00007-cars.csv"),
-        ("raw/deep/a b+%.csv.gz", "00007-a_b_.csv.gz"),
-        ("größe.parquet", "00007-gr_e.parquet"),
-        ("raw/../../etc/passwd", "00007-passwd"),
-        ("raw/..", "00007-.."),
-    ],
-)
-def test_a_copy_has_a_safe_name_that_keeps_its_suffixes(key, name):
-    assert naming.snapshot_name(7, key) == name
-
-
-@given(some.text(min_size=1))
-def test_a_copy_of_any_key_stays_in_its_folder(key):
-    name = naming.snapshot_name(0, key)
-    assert re.fullmatch(r"[A-Za-z0-9._-]{1,90}", name)
-
-
-@given(some.lists(some.text(min_size=1), min_size=2, max_size=20))
-def test_copies_sort_as_their_files_do(keys):
-    names = [naming.snapshot_name(position, key) for position, key in enumerate(keys)]
-    assert names == sorted(names)
-    assert len(set(names)) == len(names)
 
 
 def test_the_file_of_a_windows_labelled_records_is_known_by_its_key():
