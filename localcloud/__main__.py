@@ -32,6 +32,7 @@ _SAYS = {
     "hang": "the program never ends by itself",
     "overrun": "the program is still at work when its time limit has come (nobody waits)",
     "no-capacity": "SageMaker finds no machine for it (CapacityError)",
+    "interrupt": "its spot instance is taken away while it trains, and it begins anew",
     "lose-output": "what it made is not there when it has ended",
     "lose-metrics": "a training job reports no metrics of the validation set",
 }
@@ -106,7 +107,7 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
     effects.add_argument("--exit-code", type=int, metavar="N", help="job: the program ends with this code")
     effects.add_argument("--answer", metavar="TEXT", help="job: each record of a transform is answered so")
     effects.add_argument("--delay", type=float, metavar="SECONDS", help="take so much longer, and then work")
-    for flag in ("raise", "kill", "hang", "overrun", "no-capacity", "lose-output", "lose-metrics"):
+    for flag in ("raise", "kill", "hang", "overrun", "no-capacity", "interrupt", "lose-output", "lose-metrics"):
         effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help=f"job: {_SAYS[flag]}")
     for flag, what in {"timeout": "function", "throttle": "function or event"}.items():
         effects.add_argument(f"--{flag}", dest="effect", action="store_const", const=flag, help=what)

@@ -36,7 +36,7 @@ EFFECTS = {
     "function": ("error", "timeout", "throttle", "delay"),
     "event": ("error", "throttle"),
     "job": (
-        *("raise", "exit", "kill", "hang", "overrun", "no-capacity"),
+        *("raise", "exit", "kill", "hang", "overrun", "no-capacity", "interrupt"),
         *("lose-output", "lose-metrics", "answer", "delay"),
     ),
     "endpoint": ("creation-fails", "update-rolls-back", "new-model-fails", "answers-wrongly", "delay"),

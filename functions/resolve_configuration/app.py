@@ -18,7 +18,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -90,6 +90,7 @@ class Work:
     Name          the model's, the endpoint configuration's, and how the names of all jobs begin
     Prefix        the run's folder: s3://bucket/runs/<run id>
     Tuning        the tuning job; None for a run that trains once
+    Spot          what the training job's request has besides where its machine may be taken away
     Withheld      why nothing is deployed; None for a run that deploys what passes the gate
     Champion      the model in service, with which the candidate is compared
     ChampionTest  the test records as the model in service reads them
@@ -117,6 +118,7 @@ class Work:
     Champion: run_record.Champion | None
     ChampionTest: str
     Lineage: dict[str, str]
+    Spot: dict[str, Any] = field(default_factory=dict)
     Version: payloads.VersionPayload | None = None
     DeploymentId: str | None = None
 
@@ -465,6 +467,7 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
         },
         Tuning=_tuning(run_id, resolved, opened["warm_start"]),
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),
+        Spot=resolved.spot(),
         NetworkConfig=settings.network(),
         Vpc=settings.vpc(),
         Gate=payloads.gate_out(resolved.gate),

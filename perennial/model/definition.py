@@ -74,6 +74,9 @@ MAX_ONE_HOT = 1_000
 MAX_OVERRIDABLE = 100
 MAX_METRICS = 10  # of the model itself: each may take a minute (evaluation.custom_metrics), and costs in CloudWatch
 LONGEST_INTEGER = 64  # bits
+# Of algorithms without checkpoints (Developer Guide, "Managed Spot Training"). XGBoost's container writes some, under
+# names that it does not look for when it begins again (its callback.py and checkpointing.py).
+MOST_WAITING_SECONDS = 3600
 # What PyYAML raises besides its own errors: for values that do not fit their tag, and for deep nesting.
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
@@ -317,6 +320,16 @@ class JobInstance(Strict):
     max_runtime_seconds: int = Field(default=3600, ge=60, le=432000)
 
 
+class TrainInstance(JobInstance):
+    """The machine that trains. A spot machine costs less, and may be taken away: then training begins anew on another.
+
+    max_wait_seconds  how long waiting for machines and training may take together; None: as long as SageMaker lets it
+    """
+
+    spot: bool = False
+    max_wait_seconds: int | None = Field(default=None, ge=60, le=MOST_WAITING_SECONDS)
+
+
 class PredictInstance(Strict):
     """The machines of the transform jobs; they share out the parts of the test set.
 
@@ -347,7 +360,7 @@ class Instances(Strict):
     """The machines of each step, and what else may be asked for."""
 
     preprocess: JobInstance = JobInstance()
-    train: JobInstance = JobInstance()
+    train: TrainInstance = TrainInstance()
     predict: PredictInstance = PredictInstance()
     baseline: JobInstance = JobInstance()
     endpoint: EndpointInstance = EndpointInstance()
@@ -984,12 +997,26 @@ def _check_instances(instances: Instances) -> Complaints:
         if count != 1:
             text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
             yield f"instances.{step}.count", text
+    yield from _check_spot(instances.train)
     for position, wanted in enumerate(instances.allowed.types):
         if not INSTANCE_TYPES.fullmatch(wanted):
             text = (
                 f"got {wanted!r}; expected a SageMaker instance type or a family, such as 'ml.m5.xlarge' or 'ml.m5.*'"
             )
             yield f"instances.allowed.types[{position}]", text
+
+
+def _check_spot(machine: TrainInstance) -> Complaints:
+    """Yield what SageMaker refuses (Developer Guide, "Managed Spot Training"; API Reference, "StoppingCondition")."""
+    wait, runtime = machine.max_wait_seconds, machine.max_runtime_seconds
+    if wait is not None and not machine.spot:
+        yield (
+            "instances.train.max_wait_seconds",
+            "got a number where spot is not true; nothing waits then, leave it out",
+        )
+    elif machine.spot and runtime > (wait or MOST_WAITING_SECONDS):
+        text = f"got {runtime:,}; expected at most {wait or MOST_WAITING_SECONDS:,}, the time that waiting and training"
+        yield "instances.train.max_runtime_seconds", f"{text} may take together (max_wait_seconds)"
 
 
 def _check_overridable(overridable: tuple[str, ...]) -> Complaints:

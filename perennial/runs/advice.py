@@ -250,7 +250,8 @@ def _of_job(ended: Outcome) -> str:
         return _DEFAULT
     if job.limit_seconds is not None:
         return (
-            "Give the job more time (model.yaml, instances, max_runtime_seconds) or a larger instance, and start a run."
+            "Give the job more time (model.yaml, instances, max_runtime_seconds) or a larger instance, or one that is "
+            "not taken away (spot: false), and start a run."
         )
     if job.reason.startswith("CapacityError"):
         return (

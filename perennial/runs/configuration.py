@@ -20,7 +20,16 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.hyperparameter import as_text
 from perennial.model.algorithms.ranges import as_sagemaker, is_range
 from perennial.model.complaints import ConfigurationError, Strict
-from perennial.model.definition import DEPLOYABLE, STEPS, Definition, Instances, JobInstance, judged, validated
+from perennial.model.definition import (
+    DEPLOYABLE,
+    MOST_WAITING_SECONDS,
+    STEPS,
+    Definition,
+    Instances,
+    JobInstance,
+    judged,
+    validated,
+)
 from perennial.model.problem_types import Direction, scores_of
 
 RESERVED_PREFIXES = ("runs/", "copies/", "code/", "capture/", "batch/", "monitoring/", "ground-truth/")
@@ -47,6 +56,13 @@ class JobOverrides(PredictOverrides):
     MaxRuntimeInSeconds: int | None = None
 
 
+class TrainOverrides(JobOverrides):
+    """The machine that trains."""
+
+    EnableManagedSpotTraining: bool | None = None
+    MaxWaitTimeInSeconds: int | None = None
+
+
 class EndpointOverrides(Strict):
     """The machines that serve."""
 
@@ -58,7 +74,7 @@ class InstancesOverrides(Strict):
     """The machines of each step."""
 
     Preprocess: JobOverrides | None = None
-    Train: JobOverrides | None = None
+    Train: TrainOverrides | None = None
     Predict: PredictOverrides | None = None
     Baseline: JobOverrides | None = None
     Endpoint: EndpointOverrides | None = None
@@ -171,6 +187,17 @@ class Configuration:
                 **_volume_key(steps.endpoint.type, KmsKeyId=key),
             },
         }
+
+    def spot(self) -> dict[str, Any]:
+        """Return what the request for a training job has besides where its machine may be taken away; else nothing."""
+        machine = self.definition.instances.train
+        if not machine.spot:
+            return {}
+        limits = {
+            "MaxRuntimeInSeconds": machine.max_runtime_seconds,
+            "MaxWaitTimeInSeconds": machine.max_wait_seconds or MOST_WAITING_SECONDS,
+        }
+        return {"EnableManagedSpotTraining": True, "StoppingCondition": limits}
 
     def as_json(self) -> dict[str, Any]:
         """Return the configuration as plain JSON."""
@@ -389,6 +416,8 @@ _PATHS = {
         for step in ("Preprocess", "Train", "Predict", "Baseline")
         for key, name in _JOB.items()
     },
+    "Instances.Train.EnableManagedSpotTraining": "instances.train.spot",
+    "Instances.Train.MaxWaitTimeInSeconds": "instances.train.max_wait_seconds",
     "Instances.Endpoint.InstanceType": "instances.endpoint.type",
     "Instances.Endpoint.InitialInstanceCount": "instances.endpoint.count",
 }

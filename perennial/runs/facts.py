@@ -41,6 +41,9 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "Tuned", tried
     if cost := costs.line(record):
         yield "Cost", cost
+    if spot := record.get("spot"):
+        took, billed = spot["training_seconds"], spot["billable_seconds"]
+        yield "Spot", f"{billed:,} of {took:,} s of training are billed: {1 - billed / max(took, 1):.0%} saved"
     if version := record.get("version"):
         yield "Version", f"{version['number']} in the model registry ({version['arn']}), {version['status']}"
     if taking_over := record.get("rollout"):

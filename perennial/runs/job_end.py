@@ -67,9 +67,12 @@ def of(description: Mapping[str, Any]) -> JobEnd | None:
 
 
 def _limit_met(kind: str, description: Mapping[str, Any]) -> int | None:
-    limit = (description.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds")
+    limits = description.get("StoppingCondition") or {}
+    limit = limits.get("MaxRuntimeInSeconds")
     if limit is None or description.get(f"{kind}JobStatus") != "Stopped":
         return None
+    if description.get("SecondaryStatus") == "MaxWaitTimeExceeded":
+        return int(limits.get("MaxWaitTimeInSeconds", limit))
     if description.get("SecondaryStatus") == "MaxRuntimeExceeded":
         return int(limit)
     started, ended = (description.get(f"{kind}{moment}Time") for moment in ("Start", "End"))

@@ -344,6 +344,14 @@ class Deployed(TypedDict, total=False):
     model: str
 
 
+class Spot(TypedDict):
+    """What a training job on a machine that may be taken away took, and what of it is billed (DescribeTrainingJob)."""
+
+    job: str
+    training_seconds: int
+    billable_seconds: int
+
+
 class RunRecord(TypedDict, total=False):
     """A run: what it was made of, what it decided, and what it left.
 
@@ -354,6 +362,7 @@ class RunRecord(TypedDict, total=False):
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
     tuning         what was tried, of a run that has tuned
     warm_start     with what the search began, where the definition wants it to begin with an earlier one
+    spot           what training took and what of it is billed, where its machine may be taken away
     deployment     what is deployed, of a run that only deploys a version
     no_work        why it has trained nothing, where there was nothing to train
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
@@ -388,6 +397,7 @@ class RunRecord(TypedDict, total=False):
     serving_images: list[ServingImage]
     tuning: Tuned
     warm_start: WarmStart | None
+    spot: Spot
     metrics: Metrics
     gate: Judged
     failure: Failure | None

@@ -23,13 +23,13 @@ from tests.e2e.matrix.situation import has_entered
 from tests.e2e.matrix.trips import Fault, fault
 from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
-from tools import demo_data, synthetic
+from tools import batch_files, demo_batch, demo_data, synthetic
 
 pytestmark = pytest.mark.xdist_group("e2e-monitor")
 
 STACK, MACHINE = "perennial-batch", "BatchStateMachineArn"
 FUNCTIONS = ("resolve_batch", "decide_retraining", "finish_batch")
-SOUND = demo_data.new_listings(300, seed=5)
+SOUND, ROWS = batch_files.cars(), 804
 OLDER = b"".join(synthetic.batches(300, seed=5, years=demo_data.YEARS_LATER + 8))
 _numbers = count(1)
 
@@ -110,7 +110,7 @@ def scoring(deploy: Callable[..., App]) -> Scoring:
         STACK, ModelName="used-cars", QuietPeriodSeconds="0", PollSeconds="0", CaptureDelaySeconds="0",
         BatchSchedule="rate(30 days)",
     )  # fmt: skip
-    run = app.drop("raw/cars.csv", demo_data.new_listings(3000, seed=1))
+    run = app.drop("raw/cars.csv", demo_data.used_cars())
     assert (run.status, run.cause) == ("SUCCEEDED", None)
     return Scoring(app)
 
@@ -123,20 +123,20 @@ def test_a_file_that_is_dropped_is_scored_row_by_row_and_put_aside(scoring: Scor
     packed = gzip.compress(SOUND)
     run = scoring.drop(packed, "eu/cars of today ü.csv.gz")
     assert (run.status, run.cause) == ("SUCCEEDED", None)
-    assert (run.output["Verdict"], run.output["Rows"], run.output["Version"]) == ("Healthy", 300, 1)
+    assert (run.output["Verdict"], run.output["Rows"], run.output["Version"]) == ("Healthy", ROWS, 1)
     scored = f"s3://{scoring.app.bucket}/batch/scored/{run.run_id}/eu/cars of today ü.csv.gz"
     assert run.output["Scored"] == scored
     rows, before = rows_of(gzip.decompress(scoring.read(scored))), rows_of(SOUND)
     assert [{name: row[name] for name in before[0]} for row in rows] == before
     assert all(2_000 < float(row["prediction"]) < 120_000 for row in rows)
-    fields = [text for name, text in before[0].items() if name != "price"]
+    fields = [text for name, text in before[0].items() if name != "id"]
     answer = json.loads(scoring.app.invoke(",".join(fields)))
     assert float(rows[0]["prediction"]) == pytest.approx(answer["score"], rel=1e-6)
-    assert json.loads(scoring.read(run.output["Report"]))["captured"] == 300
+    assert json.loads(scoring.read(run.output["Report"]))["captured"] == ROWS
     assert scoring.read(run.output["Done"]) == packed
     assert scoring.keys(INCOMING) == []
     (mail,) = scoring.mails(run)
-    assert mail.subject.startswith("File scored: 300 of the 300 rows of eu/cars of today")
+    assert mail.subject.startswith(f"File scored: {ROWS} of the {ROWS} rows of eu/cars of today")
 
 
 def test_the_monitor_reads_scored_rows_as_requests(scoring: Scoring) -> None:
@@ -146,7 +146,7 @@ def test_the_monitor_reads_scored_rows_as_requests(scoring: Scoring) -> None:
     window = scoring.ended(arn["executionArn"])
     key = f"monitoring/{window.output['WindowId']}/verdict.json"
     verdict = json.loads(scoring.read(f"s3://{scoring.app.bucket}/{key}"))
-    assert (verdict["verdict"], verdict["records"]) == ("Healthy", 301)  # one was asked of the endpoint
+    assert (verdict["verdict"], verdict["records"]) == ("Healthy", ROWS + 1)  # one was asked of the endpoint
 
 
 @matrix("Batch", "the file has drifted", ends="Failed")
@@ -325,6 +325,11 @@ def test_a_training_run_that_has_begun_already_is_the_same(scoring: Scoring) -> 
     for one in (stumble, done):
         with scoring.app.injected(one):
             assert scoring.resumable.go_on("May it be scored?", answers=answers).error == "InputDrifted"
+
+
+def test_the_demo_scores_a_file_and_refuses_one_with_outliers(scoring: Scoring) -> None:
+    assert demo_batch.main(["--stack", STACK, "--state", str(scoring.app.state)]) == 0
+    scoring.clear()
 
 
 @matrix("Batch", "no version is approved", ends="Failed")

@@ -51,6 +51,10 @@ MANUAL = asl.parse(asl.substituted(TEXT, {**VALUES, "Approval": "manual"}))
 VPC = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
 MACHINE = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeKmsKeyId": KEY}
 JOB = {**MACHINE, "VolumeSizeInGB": 20, "MaxRuntimeInSeconds": 3600}
+SPOT = {
+    "EnableManagedSpotTraining": True,
+    "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 3600},
+}
 WORK: dict[str, Any] = {
     "Decision": "Train",
     "Reason": "1 file",
@@ -469,7 +473,7 @@ def requests() -> list[Any]:
     creating = walk({"Check endpoint": functions(seen("Recreate"), seen("Create"))}, work={"Champion": None})
     restoring = walk({"Verify endpoint": failing("EndpointVerificationError")(function({}))})
     again = walk({"Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION))})
-    tuned = walk(work={"Tuning": {**TUNING, "WarmStart": PARENT}})
+    tuned = walk(work={"Tuning": {**TUNING, "WarmStart": PARENT}, "Spot": SPOT})
     calls = [*creating.calls, *walk().calls, *restoring.calls, *again.calls, *tuned.calls]
     of_each_state = {call.state: call for call in calls if not call.resource.endswith("lambda:invoke")}
     return [pytest.param(call, id=state) for state, call in of_each_state.items()]
@@ -629,6 +633,16 @@ def test_a_search_that_does_not_say_what_it_has_tuned_goes_on() -> None:
         return answered
 
     assert walk({"Tune": silent}, work={"Tuning": TUNING}).error is None
+
+
+def test_training_and_each_trial_may_be_on_machines_that_may_be_taken_away() -> None:
+    (trained,) = walk(work={"Spot": SPOT}).called("Train")
+    (tuned,) = walk(work={"Spot": SPOT, "Tuning": TUNING}).called("Tune")
+    for job in (trained, tuned["TrainingJobDefinition"]):
+        assert {name: job[name] for name in SPOT} == SPOT
+    (usual,) = walk().called("Train")
+    assert "EnableManagedSpotTraining" not in usual
+    assert usual["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
 
 
 def test_a_trial_is_asked_for_as_a_training_job_is() -> None:

@@ -102,8 +102,12 @@ class JobRun:
 
     def kill(self) -> None:
         """End the job's processes at once, because the whole service ends."""
+        self._stop.set()
+        self.take_away()
+
+    def take_away(self) -> None:
+        """End the job's program at once, as a spot instance ends that is taken away; the job itself goes on."""
         with self._lock:
-            self._stop.set()
             actions = list(self._on_kill)
         for action in actions:
             action()

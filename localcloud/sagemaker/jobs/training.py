@@ -6,6 +6,9 @@ Files as in the Developer Guide, "How Amazon SageMaker Provides Training Informa
 from __future__ import annotations
 
 import json
+import math
+import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
@@ -58,7 +61,13 @@ _MESSAGES = {
     "Stopping": "Stopping the training job",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "Interrupted": "Training job was interrupted because its spot instance was taken away; it starts again",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
 }
+_LIMITS_MET = ("MaxRuntimeExceeded", "MaxWaitTimeExceeded")
+# Of the seconds of a job on spot instances. What is billed on AWS follows from the price of the day.
+_BILLED_OF_SPOT = 0.3
+_MOST_WAITING_SECONDS = 3600  # Developer Guide, "Managed Spot Training"
 
 
 class TrainingJobs(Jobs):
@@ -96,6 +105,7 @@ class TrainingJobs(Jobs):
         if len(set(names)) < len(names):
             raise invalid(f"Channel names must be unique, got: {', '.join(names)}.")
         self._check_sources(channels, request["RoleArn"], request["TrainingJobName"])
+        _check_spot(request, image)
         _check_checkpoints(request.get("CheckpointConfig", {}))
         return request | {
             "AlgorithmSpecification": _with_metrics(request["AlgorithmSpecification"], image),
@@ -118,27 +128,53 @@ class TrainingJobs(Jobs):
     def on_status(self, document: Document, status: str) -> None:
         """Set the secondary status as well, unless the time limit has already said why the job stopped."""
         secondary = "Starting" if status == "InProgress" else status
-        if not (status == "Stopped" and document.get("SecondaryStatus") == "MaxRuntimeExceeded"):
+        if not (status == "Stopped" and document.get("SecondaryStatus") in _LIMITS_MET):
             _transition(document, secondary)
         if status in ("Completed", "Failed", "Stopped"):
             document["SecondaryStatusTransitions"][-1]["EndTime"] = now()
             seconds = max(1, round(now() - document.get("TrainingStartTime", now())))
-            document.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
+            billed = max(1, round(seconds * (_BILLED_OF_SPOT if document["EnableManagedSpotTraining"] else 1)))
+            document.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=billed)
 
     def execute(self, run: JobRun) -> None:
-        self._enter(run, "Downloading")
         if _is_observed(run.description):
             run.write_log(_UNOBSERVED)
-        _write_configuration(run)
-        _fetch_channels(run)
-        run.raise_if_stopped()
-        with _checkpoints(run):
-            self._enter(run, "Training")
-            exit_ = self._train(run)
+        self._check_wait(run)
+        exit_ = self._attempt(run, is_interrupted=bool(_is_spot(run.description) and run.has_fault("interrupt")))
+        if exit_ is None:
+            shutil.rmtree(run.root)  # the next instance has a disk of its own
+            self._enter(run, "Interrupted")
+            self._check_wait(run)
+            self._enter(run, "Starting")
+            exit_ = self._attempt(run)
         self._publish(run, exit_)
         if exit_.timed_out:
             self._enter(run, "MaxRuntimeExceeded")
         _conclude(run, exit_)
+
+    def _attempt(self, run: JobRun, *, is_interrupted: bool = False) -> Exit | None:
+        """Do the work on one instance; None when that is taken away, which is as soon as the program says something."""
+        self._enter(run, "Downloading")
+        _write_configuration(run)
+        _fetch_channels(run)
+        run.raise_if_stopped()
+        taken = threading.Event()
+
+        def take() -> None:
+            taken.set()
+            run.take_away()
+
+        with _checkpoints(run):
+            self._enter(run, "Training")
+            exit_ = self._train(run, take if is_interrupted else None)
+        return None if taken.is_set() and not (exit_.stopped or exit_.timed_out) else exit_
+
+    def _check_wait(self, run: JobRun) -> None:
+        """Stop a job on spot instances that has waited too long."""
+        limit = run.description["StoppingCondition"].get("MaxWaitTimeInSeconds", math.inf)
+        if now() - run.description["CreationTime"] > limit:
+            self._enter(run, "MaxWaitTimeExceeded")
+            raise JobStoppedError
 
     def _check_sources(self, channels: list[Document], role_arn: str, name: str) -> None:
         """Refuse an empty prefix when the job is created."""
@@ -147,7 +183,7 @@ class TrainingJobs(Jobs):
             source = channel["DataSource"]["S3DataSource"]
             require_objects(aws, source["S3Uri"], source["S3DataType"], role_arn)
 
-    def _train(self, run: JobRun) -> Exit:
+    def _train(self, run: JobRun, on_words: Callable[[], None] | None = None) -> Exit:
         algorithm = run.description["AlgorithmSpecification"]
         definitions = metric_definitions(algorithm, self.image(algorithm))
         observer = next((see for start, see in list(self._observers.items()) if run.name.startswith(start)), None)
@@ -155,6 +191,8 @@ class TrainingJobs(Jobs):
 
         def on_line(line: str) -> None:
             run.write_log(line)
+            if on_words:
+                on_words()
             metrics.read(line.replace("\t", "#011"))
 
         exit_ = _run_program(run, on_line)
@@ -301,6 +339,28 @@ def _check_resources(resources: Document) -> None:
     )
     if resources["InstanceCount"] != 1:
         raise unsupported(f"InstanceCount {resources['InstanceCount']}", "Jobs run on one instance here; use 1.")
+
+
+def _is_spot(job: Document) -> bool:
+    return bool(job["EnableManagedSpotTraining"])
+
+
+def _check_spot(request: Document, image: StandIn) -> None:
+    """Refuse a time of waiting without spot instances, and spot instances without one."""
+    limits = request["StoppingCondition"]
+    wait = limits.get("MaxWaitTimeInSeconds")
+    if not request.get("EnableManagedSpotTraining"):
+        if wait is not None:
+            raise invalid(
+                "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true"
+            )
+    elif wait is None or wait < limits.get("MaxRuntimeInSeconds", 86_400):
+        raise invalid(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
+        )
+    elif wait > _MOST_WAITING_SECONDS and not (_has_program(request, image) or "CheckpointConfig" in request):
+        limited = f"It is limited to {_MOST_WAITING_SECONDS} seconds for algorithms that do not checkpoint"
+        raise invalid(f"Invalid MaxWaitTimeInSeconds. {limited}")
 
 
 def _check_checkpoints(config: Document) -> None:

@@ -185,10 +185,12 @@ CASES = [
                 times=2),
           fault("task:ssm:putParameter", "error", error="Ssm.TooManyUpdatesException", times=2)),
          status="SUCCEEDED", says=("Model in service",)),
-    Case("Jobs", "the platform has no machine for it, then has", "every state",
-         tuple(fault(f"job:{step}", "no-capacity", times=1)
-               for step in ("preprocess", "train", "predict", "champion", "data-quality", "model-quality")),
-         status="SUCCEEDED", says=("Model in service",)),
+    Case("Jobs", "the platform has no machine for it, then has, and takes away the one that trains", "every state",
+         (*(fault(f"job:{step}", "no-capacity", times=1)
+            for step in ("preprocess", "train", "predict", "champion", "data-quality", "model-quality")),
+          fault("job:train", "interrupt")),
+         status="SUCCEEDED", overrides={"Instances": {"Train": {"EnableManagedSpotTraining": True}}},
+         says=("Model in service", "s of training are billed: ")),
     Case("Jobs", "out of quota for a while, then recovers", "every state",
          (*(refused(operation, step, error="ResourceLimitExceeded", times=3)
             for operation, step in [

@@ -101,6 +101,17 @@ def predicted(aws, *scores, model="candidate", part=0):
     aws.put(f"runs/{RUN}/predictions/{model}/part-{part:05}.jsonl.out", body)
 
 
+def test_what_was_saved_where_the_machine_might_have_been_taken_away_is_recorded(app, aws, answers, query):
+    body = {"TrainingJobName": "t", "EnableManagedSpotTraining": True}
+    seconds = {"TrainingTimeInSeconds": 500, "BillableTimeInSeconds": 100}
+    listed = [{"MetricName": "validation:rmse", "Value": 2.5}]
+    runs.put({"run_id": RUN, "status": "Running"})
+    answers("sagemaker", "DescribeTrainingJob", (200, {**body, **seconds, "FinalMetricDataList": listed}))
+    query()
+    spot = runs.get(RUN)["spot"]
+    assert (spot["training_seconds"], spot["billable_seconds"]) == (500, 100)
+
+
 def test_the_first_candidate_needs_only_the_threshold(aws, query):
     labels(aws, *LABELS)
     predicted(aws, *[label + 3 for label in LABELS])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud import faults
 from localcloud.sagemaker.service import SageMakerService
 from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import (
@@ -187,6 +188,58 @@ def test_a_job_whose_time_is_up_says_so_in_its_secondary_status(cloud: Cloud, bu
     job = train(cloud, training(unique("late"), bucket, FOREVER, StoppingCondition=limit))
     assert job["TrainingJobStatus"] == "Stopped"
     assert job["SecondaryStatus"] == "MaxRuntimeExceeded"
+
+
+SPOT = {
+    "EnableManagedSpotTraining": True,
+    "StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600},
+}
+
+
+def test_a_spot_instance_that_is_taken_away_makes_the_same_model_on_another(
+    cloud: Cloud, bucket: str, trained: Document
+) -> None:
+    name = unique("spot")
+    with faults.Client(cloud.environment(), name=name).injected("job:spot", "interrupt"):
+        job = train(cloud, training(name, bucket, PARAMETERS, **SPOT))
+    assert job["TrainingJobStatus"] == "Completed"
+    attempt = ["Starting", "Downloading", "Training"]
+    statuses = [item["Status"] for item in job["SecondaryStatusTransitions"]]
+    assert statuses == [*attempt, "Interrupted", *attempt, "Uploading", "Completed"]
+    assert job["BillableTimeInSeconds"] <= job["TrainingTimeInSeconds"]
+    values = [{each["MetricName"]: each["Value"] for each in one["FinalMetricDataList"]} for one in (job, trained)]
+    assert values[0] == values[1]
+
+
+def test_a_spot_job_ends_when_it_has_waited_too_long(cloud: Cloud, bucket: str) -> None:
+    name = unique("waits")
+    limits = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
+    with faults.Client(cloud.environment(), name=name).injected("job:waits", "delay", seconds=1.1):
+        job = train(cloud, training(name, bucket, PARAMETERS, **{**SPOT, "StoppingCondition": limits}))
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"EnableManagedSpotTraining": False}, "It is only supported when EnableManagedSpotTraining is set to true"),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": 600}}, "It must be present and be greater than or equal to"),
+        (
+            {"StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 599}},
+            "It must be present and be greater than or equal to",
+        ),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 3601}}, "do not checkpoint"),
+    ],
+    ids=["on demand", "absent", "too short", "too long"],
+)
+def test_a_time_of_waiting_is_asked_for_with_spot_instances_alone(
+    cloud: Cloud, bucket: str, changes: Document, text: str
+) -> None:
+    request = training(unique("spot"), bucket, PARAMETERS, **{**SPOT, **changes})
+    error = refused(cloud.client("sagemaker").create_training_job, request)
+    assert error["Code"] == "ValidationException"
+    assert error["Message"].startswith("Invalid MaxWaitTimeInSeconds. ")
+    assert text in error["Message"]
 
 
 def test_an_empty_channel_is_refused_when_the_job_is_made(cloud: Cloud, bucket: str) -> None:

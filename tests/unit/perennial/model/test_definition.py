@@ -309,6 +309,26 @@ def test_a_definition_cannot_be_changed():
         # the rest
         (
             "gate:",
+            "instances: {train: {max_wait_seconds: 3600}}\ngate:",
+            "instances.train.max_wait_seconds: got a number where spot is not true",
+        ),
+        (
+            "gate:",
+            "instances: {train: {spot: true, max_wait_seconds: 1800}}\ngate:",
+            "instances.train.max_runtime_seconds: got 3,600; expected at most 1,800, the time that waiting and training",
+        ),
+        (
+            "gate:",
+            "instances: {train: {spot: true, max_runtime_seconds: 7200}}\ngate:",
+            "instances.train.max_runtime_seconds: got 7,200; expected at most 3,600, the time that waiting and training",
+        ),
+        (
+            "gate:",
+            "instances: {train: {spot: true, max_wait_seconds: 7200}}\ngate:",
+            "instances.train.max_wait_seconds: got 7200; expected at most 3600",
+        ),
+        (
+            "gate:",
             "instances: {train: {type: m5.large}}\ngate:",
             "instances.train.type: got 'm5.large'; expected a SageMaker",
         ),

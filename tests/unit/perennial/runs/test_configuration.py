@@ -117,6 +117,16 @@ def test_machines_are_overridden_field_by_field():
     assert machines["Endpoint"] == {"InstanceType": "ml.m5.large", "InitialInstanceCount": 2, "KmsKeyId": "key"}
 
 
+def test_a_run_may_train_on_a_machine_that_may_be_taken_away():
+    assert resolve().spot() == {}
+    limits = {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 3600}
+    spot = {"EnableManagedSpotTraining": True}
+    assert resolve(run={"Instances": {"Train": spot}}).spot() == {**spot, "StoppingCondition": limits}
+    shorter = {**spot, "MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
+    limits = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
+    assert resolve(run={"Instances": {"Train": shorter}}).spot()["StoppingCondition"] == limits
+
+
 def test_transform_jobs_and_the_endpoint_may_have_several_machines():
     given = {"Predict": {"InstanceCount": 3}, "Endpoint": {"InitialInstanceCount": 2}}
     machines = resolve(run={"Instances": given}).instances("key")

@@ -60,6 +60,16 @@ def test_a_job_that_met_its_time_limit_says_which(description: dict[str, Any]) -
     assert "max_runtime_seconds" in advised(description)
 
 
+def test_a_job_that_waited_too_long_for_a_spot_instance_says_how_long_and_what_helps() -> None:
+    limits = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
+    description = {
+        "TrainingJobName": "t", "TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxWaitTimeExceeded",
+        "StoppingCondition": limits,
+    }  # fmt: skip
+    assert "time limit of 900 seconds" in said(description)
+    assert "spot: false" in advised(description)
+
+
 @pytest.mark.parametrize(("code", "killed"), [(137, True), (1, False), (1370, False)])
 def test_exit_code_137_is_a_kill(code: int, killed: bool) -> None:
     ended = job_end.of(processing(FailureReason=f"AlgorithmError: , exit code: {code}"))

@@ -108,6 +108,11 @@ def test_a_mail_says_what_the_run_has_cost(monkeypatch):
     assert "\nCost          at most 1 USD for 20261120093440-1a2b\n" in compose().body
 
 
+def test_what_spot_instances_save_is_told():
+    spot = {"job": "cars-train-0", "training_seconds": 500, "billable_seconds": 100}
+    assert "\nSpot          100 of 500 s of training are billed: 80% saved\n" in compose(spot=spot).body
+
+
 def test_where_the_api_is_stands_among_the_links_of_a_deployment():
     url = "https://a1b2.execute-api.eu-west-1.amazonaws.com/v1"
     assert f"\nAPI        {url}/predictions\nExecution  " in compose(api=url).body
