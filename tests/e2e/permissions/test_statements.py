@@ -129,6 +129,13 @@ def a_run(deployed: Deployed) -> str:
     return _why(deployed.app.start())
 
 
+def a_run_on_new_data(deployed: Deployed) -> str:
+    """A run on a file that no run before has copied."""
+    folder = f"new/{next(_numbers)}/"
+    deployed.app.client("s3").put_object(Bucket=deployed.app.bucket, Key=f"{folder}cars.csv", Body=b"price\n1\n")
+    return _why(deployed.app.start(DataPrefix=folder))
+
+
 def _why(run: Run) -> str:
     assert run.status == "FAILED", run
     return str(run.cause)
@@ -605,7 +612,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("ResolveConfigurationRole", "Versions"): deploying_a_version,
     ("ResolveConfigurationRole", "Lists"): deploying_a_version,
     ("ResolveConfigurationRole", "OtherRuns"): meeting_another_run(a_run),
-    "SnapshotDataRole": a_run,
+    "SnapshotDataRole": a_run_on_new_data,
     "PreprocessRole": going_on_from("Preprocess"),
     ("PreprocessRole", "LogGroup"): a_job_that_is_stopped("Preprocess", "logs:CreateLogGroup"),
     ("PreprocessRole", "Logs"): a_job_that_is_stopped("Preprocess", "logs:CreateLogStream"),
