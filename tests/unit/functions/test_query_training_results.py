@@ -105,6 +105,8 @@ def test_what_was_saved_where_the_machine_might_have_been_taken_away_is_recorded
     body = {"TrainingJobName": "t", "EnableManagedSpotTraining": True}
     seconds = {"TrainingTimeInSeconds": 500, "BillableTimeInSeconds": 100}
     listed = [{"MetricName": "validation:rmse", "Value": 2.5}]
+    labels(aws, *LABELS)
+    predicted(aws, *LABELS)
     runs.put({"run_id": RUN, "status": "Running"})
     answers("sagemaker", "DescribeTrainingJob", (200, {**body, **seconds, "FinalMetricDataList": listed}))
     query()
