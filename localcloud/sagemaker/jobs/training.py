@@ -140,13 +140,13 @@ class TrainingJobs(Jobs):
         if _is_observed(run.description):
             run.write_log(_UNOBSERVED)
         self._check_wait(run)
-        exit_ = self._attempt(run, is_interrupted=bool(_is_spot(run.description) and run.has_fault("interrupt")))
-        if exit_ is None:
+        goes = run.description["EnableManagedSpotTraining"] and run.has_fault("interrupt") is not None
+        while (exit_ := self._attempt(run, is_interrupted=goes)) is None:
+            goes = False
             shutil.rmtree(run.root)  # the next instance has a disk of its own
             self._enter(run, "Interrupted")
             self._check_wait(run)
             self._enter(run, "Starting")
-            exit_ = self._attempt(run)
         self._publish(run, exit_)
         if exit_.timed_out:
             self._enter(run, "MaxRuntimeExceeded")
@@ -339,10 +339,6 @@ def _check_resources(resources: Document) -> None:
     )
     if resources["InstanceCount"] != 1:
         raise unsupported(f"InstanceCount {resources['InstanceCount']}", "Jobs run on one instance here; use 1.")
-
-
-def _is_spot(job: Document) -> bool:
-    return bool(job["EnableManagedSpotTraining"])
 
 
 def _check_spot(request: Document, image: StandIn) -> None:
