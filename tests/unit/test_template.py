@@ -439,6 +439,17 @@ def test_every_target_is_tried_again_and_then_keeps_the_event(rule: str) -> None
         assert target["DeadLetterConfig"] == {"Arn": arn_of("UndeliveredEvents")}
 
 
+def test_a_rule_starts_one_flow_so_that_taking_it_away_stops_no_other() -> None:
+    flows = set(of_type("AWS::Serverless::StateMachine"))
+    started = {
+        name: flows & set(re.findall(r"\w+", json.dumps(rule["Targets"]))) for name, rule in RULES.items()
+    }
+    assert all(len(of_rule) <= 1 for of_rule in started.values())
+    assert len(flows) == 3
+    for flow in flows:
+        assert len([name for name, of_rule in started.items() if flow in of_rule]) >= 2, flow
+
+
 def test_the_queue_of_undelivered_events_takes_them_from_these_rules_only_and_is_encrypted() -> None:
     statement = properties("UndeliveredEventsPolicy")["PolicyDocument"]["Statement"][0]
     allowed_rules = statement["Condition"]["ArnEquals"]["aws:SourceArn"]
