@@ -441,9 +441,7 @@ def test_every_target_is_tried_again_and_then_keeps_the_event(rule: str) -> None
 
 def test_a_rule_starts_one_flow_so_that_taking_it_away_stops_no_other() -> None:
     flows = set(of_type("AWS::StepFunctions::StateMachine"))
-    started = {
-        name: flows & set(re.findall(r"\w+", json.dumps(rule["Targets"]))) for name, rule in RULES.items()
-    }
+    started = {name: flows & set(re.findall(r"\w+", json.dumps(rule["Targets"]))) for name, rule in RULES.items()}
     assert all(len(of_rule) <= 1 for of_rule in started.values())
     assert len(flows) == 3
     for flow in flows:
