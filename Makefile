@@ -128,13 +128,19 @@ copy-data: install ## Copy data files, in the order of their drops, to a stack: 
 export FROM
 
 .PHONY: deploy
-deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod) MODEL=name (YES=1 does not ask)
-	@$(PERENNIAL) deploy --env $(ENV) $(if $(filter-out file,$(origin MODEL)),$(MODEL)) $(if $(filter-out file,$(origin STACK)),--stack $(STACK)) $(if $(filter 1,$(YES)),--yes)
+deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod) MODEL=name (SIZE=small, medium, large; YES=1 does not ask)
+	@$(PERENNIAL) deploy --env $(ENV) $(if $(filter-out file,$(origin MODEL)),$(MODEL)) $(if $(filter-out file,$(origin STACK)),--stack $(STACK)) $(if $(SIZE),--size $(SIZE)) $(if $(filter 1,$(YES)),--yes)
 ENV ?= default
 
 .PHONY: smoke
-smoke: install ## Try a deployed stack: a run that ends well, an endpoint that answers: make smoke ENV=staging
-	@$(PERENNIAL) smoke --env $(ENV)
+smoke: install ## Try a deployed stack: a run that ends well, an endpoint that answers: make smoke ENV=staging (RUN=0: the endpoint alone)
+	@$(PERENNIAL) smoke --env $(ENV) $(if $(filter 0,$(RUN)),--no-run)
+
+.PHONY: promote
+promote: install ## Bring an approved version to the next environment: make promote FROM_ENV=default ENV=staging (VERSION=3, or a run)
+	@$(PERENNIAL) promote $(if $(VERSION),"$$VERSION") --from "$$FROM_ENV" --to $(ENV)
+FROM_ENV ?= default
+export FROM_ENV VERSION
 
 .PHONY: stack-drift
 stack-drift: install ## Mail what somebody has changed beside deployments: make stack-drift ENV=prod

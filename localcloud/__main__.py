@@ -6,6 +6,7 @@ From any folder: `<python> <project>/localcloud <command>`.
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 import time
@@ -73,6 +74,9 @@ def command_line() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argum
 
     up = add("up", _up, "start the local cloud in the background, if it is not up")
     up.add_argument("--region", default="us-east-1", help="default region (default: %(default)s)")
+    up.add_argument(
+        "--account", type=_account, default=Settings.account_id, help="number of the account (default: %(default)s)"
+    )
     up.add_argument("--foreground", action="store_true", help="stay in this terminal; Ctrl-C stops it")
     add("down", _down, "stop it; what it holds stays in the state folder")
     add("status", _status, "say whether it is up (exit code 0) or down (1), and what it runs")
@@ -134,6 +138,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _account(text: str) -> str:
+    if not re.fullmatch(r"[0-9]{12}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of an account; expected twelve digits")
+    return text
+
+
 def _show_progress(text: str) -> None:
     """Dots for a person; nothing in a log."""
     if text != "." or sys.stderr.isatty():
@@ -141,7 +151,7 @@ def _show_progress(text: str) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    settings = replace(_settings(arguments), region=arguments.region)
+    settings = replace(_settings(arguments), region=arguments.region, account_id=arguments.account)
     if arguments.foreground:
         return _serve(settings)
     started = process.start(settings, _show_progress)

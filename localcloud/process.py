@@ -161,6 +161,7 @@ def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
     _put_aside(log_path)
     command = [sys.executable, "-m", "localcloud", "up", "--foreground"]
     command += ["--port", str(settings.port), "--state", str(settings.state), "--region", settings.region]
+    command += ["--account", settings.account_id]
     project = str(Path(__file__).resolve().parents[1])
     with log_path.open("ab") as log:
         return subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from perennial.model.complaints import ConfigurationError
@@ -34,8 +35,10 @@ def why_not(number: int) -> str | None:
     return f"only the newest approved version is deployed, not version {number}; it is version {newest['number']}"
 
 
-def work_of(number: int) -> dict[str, Any]:
+def work_of(number: int, promoted: Callable[[RunRecord], dict[str, Any]]) -> dict[str, Any]:
     """Return what the run of the newest approved version was answered, with its version.
+
+    promoted  returns what a run of another environment would be answered here, whose version was brought along
 
     Raises VersionNotDeployableError, ArtifactChangedError: something of it is gone. Nothing has changed by then.
     """
@@ -45,7 +48,8 @@ def work_of(number: int) -> dict[str, Any]:
         raise VersionNotDeployableError(f"version {number} was deleted from the model registry meanwhile")
     run_id = description.run_of(described.get("ModelPackageDescription"))
     made = runs.get(run_id) if run_id else None
-    answer = runs.answer(made["execution"]["arn"]) if made else None
+    steps = made.get("promotions") if made else None
+    answer = promoted(made) if made and steps else runs.answer(made["execution"]["arn"]) if made else None
     if run_id is None or made is None or answer is None:
         whose = f"run {run_id}, of which the run table has no record and answer any more" if run_id else "no run"
         raise VersionNotDeployableError(f"version {number} was made by {whose}; expected one of a run that is known")
@@ -56,7 +60,8 @@ def work_of(number: int) -> dict[str, Any]:
     ]
     _require_recorded(number, made, containers)
     rejected = _rejected()
-    reason = f"version {number}, of run {run_id}, is the newest approved one{_instead_of(rejected)}"
+    origin = f"; it was {steps[-1]['version']}, which {steps[-1]['by']} has promoted" if steps else ""
+    reason = f"version {number}, of run {run_id}, is the newest approved one{_instead_of(rejected)}{origin}"
     gate = made.get("gate") or {}
     version: payloads.VersionPayload = {
         "Arn": described["ModelPackageArn"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -36,6 +38,30 @@ class Account:
 def is_local() -> bool:
     """Return whether the configuration names an address on this machine; nothing is asked."""
     return urlsplit(boto3.client("sts").meta.endpoint_url).hostname in LOOPBACK
+
+
+def session(profile: str | None, role_arn: str | None = None) -> boto3.Session:
+    """Return a session of a profile, or of the usual configuration; with a role, one of that role, which it takes."""
+    own = boto3.Session(profile_name=profile)
+    if not role_arn:
+        return own
+    taken = own.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="perennial-promote")["Credentials"]
+    return boto3.Session(
+        aws_access_key_id=taken["AccessKeyId"],
+        aws_secret_access_key=taken["SecretAccessKey"],
+        aws_session_token=taken["SessionToken"],
+        region_name=own.region_name,
+    )
+
+
+@contextmanager
+def speaking_as(own: boto3.Session) -> Iterator[None]:
+    """Let `boto3.client` speak with a session meanwhile."""
+    before, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, own
+    try:
+        yield
+    finally:
+        boto3.DEFAULT_SESSION = before
 
 
 def account() -> Account:

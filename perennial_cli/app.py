@@ -85,6 +85,10 @@ COMMANDS = {
             "perennial_cli.commands.approving.rollback",
             "Go back to an earlier version: reject the one in service, so that the newest approved one is deployed.",
         ),
+        "promote": Entry(
+            "perennial_cli.commands.promoting.promote",
+            "Bring an approved version of the model to another environment, which deploys it.",
+        ),
         "show": Entry(
             "perennial_cli.commands.running.show_run",
             "Show one run whole: what it was made of, what it measured and decided, how long it took.",

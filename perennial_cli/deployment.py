@@ -18,8 +18,10 @@ from perennial_cli.console import CommandError, working
 
 LOG = ".local/deploy.log"
 CONFIG = "samconfig.toml"
+SIZES = "sizes.toml"
 WIDTH = "4000"  # the SAM CLI breaks the reasons of failures into columns
 _MODEL_NAME = re.compile(r"(?<!\S)(?:ParameterKey=)?ModelName(?:,ParameterValue)?=[\"']?([\w-]+)[\"']?\s*")
+_NAME = re.compile(r"(?<!\S)(?:ParameterKey=)?(\w+)(?:,ParameterValue)?=")
 _CHANGE_SET = re.compile(r"arn:[a-z-]+:cloudformation:[a-z0-9-]+:[0-9]{12}:changeSet/\S+")
 _FAILURE = re.compile(r"_FAILED |^Error")
 
@@ -31,12 +33,14 @@ class Environment:
     stack       its name; None where the section has none
     parameters  texts as the SAM CLI takes them, quotes and all
     confirms    whether somebody looks at change sets before they are executed
+    profile     of AWS; None where the section leaves it to the usual configuration
     """
 
     section: str
     stack: str | None
     parameters: tuple[str, ...]
     confirms: bool
+    profile: str | None = None
 
     @property
     def model(self) -> str | None:
@@ -50,6 +54,7 @@ class Deployment:
     """What is deployed where.
 
     confirms  whether somebody looks at the change set first, in this terminal
+    size      a section of sizes.toml, whose parameters count where the environment has none of that name
     """
 
     model: str
@@ -57,6 +62,7 @@ class Deployment:
     environment: Environment
     is_local: bool
     confirms: bool = False
+    size: str | None = None
 
 
 def stack_name(model: str) -> str:
@@ -75,6 +81,7 @@ def deploy(wanted: Deployment) -> str | None:
     Raises:
         CommandError: it failed, with the reasons
     """
+    of_size = _of_size(wanted.size, wanted.environment) if wanted.size else []
     folder, sam = project.required(), str(project.program("sam", "bin", "sam"))
     (folder / LOG).parent.mkdir(exist_ok=True)
     variables = {
@@ -90,7 +97,7 @@ def deploy(wanted: Deployment) -> str | None:
     section = wanted.environment.section
     confirm = "--confirm-changeset" if wanted.confirms else "--no-confirm-changeset"
     command = [sam, "deploy", "--config-env", section, "--stack-name", wanted.stack, confirm]
-    command += ["--parameter-overrides", f"ModelName={wanted.model}", *filter(None, others)]
+    command += ["--parameter-overrides", f"ModelName={wanted.model}", *filter(None, others), *of_size]
     try:
         if wanted.confirms:
             output = _talk(command, folder, variables)
@@ -102,6 +109,15 @@ def deploy(wanted: Deployment) -> str | None:
         raise
     created = _CHANGE_SET.search(output)
     return created[0] if created else None
+
+
+def _of_size(size: str, environment: Environment) -> list[str]:
+    """Return the parameters of a size that an environment does not set. Raises CommandError: there is no such size."""
+    sizes: dict[str, Any] = tomllib.loads((project.required() / SIZES).read_text(encoding="utf-8"))
+    if size not in sizes:
+        raise CommandError(f"{SIZES} has no size {size!r}; there are: {', '.join(sizes)}")
+    own = {name for text in environment.parameters for name in _NAME.findall(text)}
+    return _texts({name: value for name, value in sizes[size].items() if name not in own})
 
 
 def environment(section: str) -> Environment:
@@ -122,6 +138,7 @@ def environment(section: str) -> Environment:
         parameters.get("stack_name"),
         tuple(_texts(parameters.get("parameter_overrides", ""))),
         bool(parameters.get("confirm_changeset")),
+        parameters.get("profile"),
     )
 
 

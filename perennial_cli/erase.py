@@ -433,6 +433,17 @@ def require_rest(stack: Stack) -> None:
             )
 
 
+def require_unprotected(stack: Stack, looked: Findings, in_use: set[str]) -> None:
+    """Raise ErasureError when the bucket's policy keeps what was learned from rows: before anything is erased."""
+    held = sorted(looked.runs - in_use)
+    if held and stack.parameters.get("ProtectArtefacts") == "yes":
+        raise ErasureError(
+            f"nothing was erased: {stack.name} is deployed with ProtectArtefacts=yes, by which nobody deletes what has "
+            f"served, and the models of {', '.join(held)} have learned from such rows. Deploy with "
+            "ProtectArtefacts=no, erase, and deploy with yes again"
+        )
+
+
 def runs_with_model(stack: str) -> set[str]:
     """Return the ids of the stack's runs whose model exists."""
     pages = boto3.client("sagemaker").get_paginator("list_models").paginate(NameContains=stack)
@@ -501,6 +512,8 @@ def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
     yield "    report.json of runs/*/, run table (its backups: 35 days) and mails until somebody deletes them; in"
     yield f"    histories of executions 90 days; in logs {days['LogRetentionDays']} days, in those of jobs"
     yield "    (/aws/sagemaker/*) as the account has set"
+    yield "  what versions took along to other environments, or brought here from one (perennial show: promoted): test"
+    yield "    records and hashes of rows in runs/*/, until that folder is deleted there; docs/environments.md says how"
     yield "  what is not in this bucket: copies that people have, and where the files came from"
 
 
@@ -511,6 +524,8 @@ def erase(stack: Stack, column: str, value: str, *, yes: bool, as_json: bool = F
     eraser, in_use = Eraser(stack, stack.wanted(column, value)), runs_with_model(stack.name)
     with working("looking") as step:
         looked = eraser.look(step)
+    if yes:
+        require_unprotected(stack, looked, in_use)
     unknown = unknown_column(stack, column, looked)
     code = 1 if looked.unread or looked.elsewhere or unknown else 0
     if as_json:

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from perennial.registry import promotion
 from perennial.runs import trials
 from perennial.runs.cause import safe
 from perennial.runs.facts import counted_rows, data_bucket, doubtful_rows, trigger_text
@@ -101,6 +102,7 @@ def tree(chain: Mapping[str, Any]) -> Iterator[str]:
 def _branches(run: RunRecord) -> Iterator[str]:
     gate, algorithm = run.get("gate") or {}, run["configuration"]["algorithm"]
     yield f"├ started  {run['execution']['started_at']}; its input says: {safe(trigger_text(run), 120)}"
+    yield from (f"├ promoted {safe(step, 500)}" for step in promotion.steps(run.get("promotions")))
     for path, source in sorted(run["configuration"].get("sources", {}).items()):
         yield f"├ set      {safe(path, 80)} by {safe(source, 80)}"
     if run.get("withheld"):

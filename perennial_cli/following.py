@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 import boto3
@@ -48,6 +48,23 @@ def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None
     raise CommandError(
         f"nothing began within {limit} s of the drop; see the queue of undelivered events, "
         f"{stack.outputs.get('UndeliveredEventsUrl')}"
+    )
+
+
+def wait_for_version(stack: Stack, number: int, before: Container[str]) -> str:
+    """Return the execution that deploys a version, which is none of those before. Raises CommandError: none begins."""
+    deadline = time.monotonic() + START_LIMIT_SECONDS
+    with working(f"waiting for what the approval of version {number} starts"):
+        while time.monotonic() < deadline:
+            for one in runs.executions(stack):
+                if one.arn in before:
+                    break
+                if one.arn.rpartition(":")[2].startswith(f"version-{number}-"):
+                    return one.arn
+            time.sleep(POLL_SECONDS)
+    raise CommandError(
+        f"version {number} of {stack.name} is approved, and nothing that deploys it began within "
+        f"{START_LIMIT_SECONDS} s; see the queue of undelivered events, {stack.outputs.get('UndeliveredEventsUrl')}"
     )
 
 

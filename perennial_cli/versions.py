@@ -13,6 +13,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from perennial.registry import approval, description
+from perennial.runs.run_record import ModelVersion
 from perennial_cli.console import CommandError
 
 AT_ONCE = 8
@@ -41,7 +42,43 @@ class Version:
 def newest(group: str, most: int) -> list[Version]:
     """Return the newest versions, the newest first."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(_described, islice(_summaries(group), most)))
+        return list(pool.map(_described, islice(summaries(group), most)))
+
+
+def find(group: str, wanted: str | None) -> Mapping[str, Any]:
+    """Return a version by its number or its run, as lists show it; None: the newest approved one.
+
+    Raises CommandError: there is none.
+    """
+    if wanted is None:
+        numbers = approved(group)
+        if not numbers:
+            raise CommandError(f"{group} has no approved version; see perennial versions")
+        return numbers[max(numbers)]
+    if (made := of_run(group, wanted)) is not None:
+        return made
+    return _summary(group, wanted)
+
+
+def of_run(group: str, run: str) -> Mapping[str, Any] | None:
+    """Return the version that a run has made, as lists show it; None: there is none."""
+    mine = description.of_run(run)
+    return next((one for one in summaries(group) if one.get("ModelPackageDescription") == mine), None)
+
+
+def as_version(summary: Mapping[str, Any]) -> ModelVersion:
+    """Return a version as records have it."""
+    return {
+        "arn": summary["ModelPackageArn"],
+        "number": summary["ModelPackageVersion"],
+        "status": summary["ModelApprovalStatus"],
+    }
+
+
+def approved(group: str) -> dict[int, Mapping[str, Any]]:
+    """Return the approved versions by their numbers."""
+    listed = (one for one in summaries(group) if one["ModelApprovalStatus"] == approval.APPROVED)
+    return {one["ModelPackageVersion"]: one for one in listed}
 
 
 def run_of(group: str, number: str) -> str:
@@ -65,20 +102,15 @@ def roll_back(group: str, wanted: int | None, reason: str | None) -> tuple[list[
 
     Return (the numbers that were rejected, the number that comes into service). Raises CommandError: there is none.
     """
-    serving = _serving(group)
-    approved = {
-        summary["ModelPackageVersion"]: summary
-        for summary in _summaries(group)
-        if summary["ModelApprovalStatus"] == approval.APPROVED
-    }
-    target = max((number for number in approved if number < serving), default=None) if wanted is None else wanted
-    if target is None or target not in approved:
+    serving, listed = _serving(group), approved(group)
+    target = max((number for number in listed if number < serving), default=None) if wanted is None else wanted
+    if target is None or target not in listed:
         which = "no approved version before it" if target is None else f"version {target} is not approved"
         raise CommandError(f"version {serving} of {group} is in service, and {which}; see perennial versions")
     if target >= serving:
         raise CommandError(f"version {serving} of {group} is in service: expected the number of an earlier version")
     why = f"rolled back to version {target}: {reason or approval.NO_REASON}"
-    above = sorted((number for number in approved if number > target), key=lambda number: (number == serving, number))
+    above = sorted((number for number in listed if number > target), key=lambda number: (number == serving, number))
     if serving not in above:
         raise CommandError(f"version {serving} of {group} is in service, and rejected already; see its last mail")
     for number in above:  # the one in service last: its rejection brings the newest approved one into service
@@ -87,18 +119,25 @@ def roll_back(group: str, wanted: int | None, reason: str | None) -> tuple[list[
 
 
 def _serving(group: str) -> int:
-    ssm = boto3.client("ssm")
-    try:
-        name = str(ssm.get_parameter(Name=f"/{group}/model-package")["Parameter"]["Value"])
-    except ssm.exceptions.ParameterNotFound as error:
-        raise CommandError(f"{group} has no version in service") from error
+    name = serving_arn(group)
+    if name is None:
+        raise CommandError(f"{group} has no version in service")
     if not name.rpartition("/")[2].isdecimal():
         raise CommandError(f"what {group} serves is no version of the model registry: /{group}/model-package is {name}")
     return int(name.rpartition("/")[2])
 
 
+def serving_arn(group: str) -> str | None:
+    """Return what Parameter Store names as the version in service; None: nothing is."""
+    ssm = boto3.client("ssm")
+    try:
+        return str(ssm.get_parameter(Name=f"/{group}/model-package")["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        return None
+
+
 def _summary(group: str, number: str) -> Mapping[str, Any]:
-    for summary in _summaries(group):
+    for summary in summaries(group):
         if str(summary["ModelPackageVersion"]) == number:
             return summary
     raise CommandError(f"{group} has no version {number}; see perennial versions")
@@ -107,12 +146,12 @@ def _summary(group: str, number: str) -> Mapping[str, Any]:
 def delete_of(group: str, run: str) -> None:
     """Delete the version that a run has made, if there is one."""
     with suppress(NoGroupError):
-        for summary in list(_summaries(group)):
-            if description.run_of(summary.get("ModelPackageDescription")) == run:
-                boto3.client("sagemaker").delete_model_package(ModelPackageName=summary["ModelPackageArn"])
+        if summary := of_run(group, run):
+            boto3.client("sagemaker").delete_model_package(ModelPackageName=summary["ModelPackageArn"])
 
 
-def _summaries(group: str) -> Iterator[Mapping[str, Any]]:
+def summaries(group: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the versions of a group as lists show them, the newest first. Raises NoGroupError."""
     pages = boto3.client("sagemaker").get_paginator("list_model_packages")
     try:
         for page in pages.paginate(ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"):

@@ -61,6 +61,8 @@ ARNS = {
     "AWS::Serverless::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}",
     "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}",
 }
+# What parameters are the ARN of, by the end of their names.
+PARAMETERS = {"RoleArn": "AWS::IAM::Role", "KeyArn": "AWS::KMS::Key"}
 # An ARN that names a kind of resource and then anything: endpoint/*, table/*, log-group:*.
 ANY_OF_A_KIND = re.compile(r"arn:[^:]*:[^:]*:[^:]*:[^:]*:(?:[\w-]+[/:])?\*")
 # Findings of parliament that a rule here reports with more to say.
@@ -131,10 +133,14 @@ class Statement:
     def _part(self, name: str, values: dict[str, Any]) -> str:
         if name in values:
             return self._text(values[name])
+        if name in self.texts and not name.endswith(tuple(PARAMETERS)):
+            return self.texts[name] or STACK  # a name
         return self.texts.get(name) or self._arn(name.partition(".")[0])
 
     def _arn(self, logical_id: str) -> str:
         kind = self.kinds.get(logical_id, "")
+        if logical_id in self.texts:  # a parameter
+            kind = next((ends for end, ends in PARAMETERS.items() if logical_id.endswith(end)), kind)
         if kind not in ARNS:
             raise ValueError(f"{self.where}: no sample ARN for {logical_id} ({kind or 'no resource'}); add one to ARNS")
         return ARNS[kind]

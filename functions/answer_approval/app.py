@@ -113,10 +113,12 @@ def _follow(described: dict[str, Any], event_id: str) -> str:
 
 
 def _works(described: dict[str, Any]) -> bool:
-    """Return whether the run that has registered a version still works."""
+    """Return whether the run that has registered a version still works; that of one from elsewhere has ended there."""
     run_id = description.run_of(described.get("ModelPackageDescription"))
     known = runs.get(run_id) if run_id else None
-    return bool(known) and runs.status_of_execution(known["execution"]["arn"]) == work.RUNNING  # type: ignore[index]
+    if known is None or known.get("promotions"):
+        return False
+    return runs.status_of_execution(known["execution"]["arn"]) == work.RUNNING
 
 
 def _deploy(number: int, answered_at: datetime, event_id: str) -> None:

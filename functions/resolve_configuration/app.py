@@ -211,7 +211,8 @@ def _deployment(run_id: str, number: int) -> Answer:
     reason = deployments.why_not(number)
     if reason:
         return _nothing(run_id, "Superseded", reason)
-    return payloads.read(Work, {**deployments.work_of(number), "Decision": "Deploy", "DeploymentId": run_id})
+    answer = deployments.work_of(number, lambda made: asdict(_work(made, shipped.configured({}), "test")))
+    return payloads.read(Work, {**answer, "Decision": "Deploy", "DeploymentId": run_id})
 
 
 def _is_of_monitor(dropped: dict[str, Any]) -> bool:
@@ -465,7 +466,7 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
             "HyperParameters": dict(resolved.hyperparameters),
             **own_code.of_run(resolved, settings.code_uri, prefix),
         },
-        Tuning=_tuning(run_id, resolved, opened["warm_start"]),
+        Tuning=_tuning(run_id, resolved, opened.get("warm_start")),
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),
         Spot=resolved.spot(),
         NetworkConfig=settings.network(),

@@ -18,6 +18,7 @@ MEASURED = 4  # entries that the flow adds: metric, candidate, champion, compare
 MAX_KEY, MAX_VALUE = 128, 256
 HYPERPARAMETER = "hyperparameter:"
 LEFT_OUT = "hyperparameters-left-out"
+PROMOTED_FROM = "promoted-from"
 _REFUSED = re.compile(r"[^\w.:/=+\-@]+")
 
 
@@ -34,6 +35,19 @@ def of_run(record: RunRecord) -> dict[str, str]:
         return origin | learned
     some = dict(list(learned.items())[: room - 1])
     return origin | some | {LEFT_OUT: str(len(learned) - len(some))}
+
+
+def promoted(properties: Mapping[str, str], version_arn: str) -> dict[str, str]:
+    """Return the metadata of a version that comes from another environment, and which it was there.
+
+    Where there is no room, hyperparameters are left out.
+    """
+    origin = {**properties, PROMOTED_FROM: _text(version_arn, MAX_VALUE)}
+    learned = sorted(name for name in origin if name.startswith(HYPERPARAMETER))
+    while len(origin) > MAX_ENTRIES and learned:
+        del origin[learned.pop()]
+        origin[LEFT_OUT] = str(int(origin.get(LEFT_OUT, "0")) + 1)
+    return origin
 
 
 def _tuned(configuration: Mapping[str, Any]) -> int:

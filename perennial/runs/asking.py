@@ -5,9 +5,12 @@ from __future__ import annotations
 from perennial.runs.run_record import ModelVersion
 
 
-def ways(version: ModelVersion, stack: str, days: int, console: str) -> str:
-    """Return how to approve or reject a version: in the console, with the AWS CLI, or with the command."""
-    number, arn, limit = version["number"], version["arn"], "1 day" if days == 1 else f"{days} days"
+def ways(version: ModelVersion, stack: str, days: int | None, console: str) -> str:
+    """Return how to approve or reject a version: in the console, with the AWS CLI, or with the command.
+
+    days  how long a run waits for the answer; None: none does, the version comes from another environment
+    """
+    number, arn = version["number"], version["arn"]
     answer = f"aws sagemaker update-model-package --model-package-arn {arn}"
     return "\n".join(
         [
@@ -17,8 +20,20 @@ def ways(version: ModelVersion, stack: str, days: int, console: str) -> str:
             f"     {answer} --model-approval-status Rejected --approval-description 'why'",
             f"  3. perennial approve {number} --stack {stack}",
             f"     perennial reject {number} --stack {stack} --reason 'why'",
-            "If it is approved, it is deployed at once; if another model has come into service by then, it is compared "
-            "with that first, or is superseded, if that one has learned from newer data.",
-            f"If it is rejected, or nobody answers within {limit}, the run ends, and what serves stays.",
+            *_consequences(days),
         ]
+    )
+
+
+def _consequences(days: int | None) -> tuple[str, str]:
+    if days is None:
+        return (
+            "If it is approved, it is deployed at once; nothing is compared again, as it was judged before.",
+            "If it is rejected, what serves stays.",
+        )
+    limit = "1 day" if days == 1 else f"{days} days"
+    return (
+        "If it is approved, it is deployed at once; if another model has come into service by then, it is compared "
+        "with that first, or is superseded, if that one has learned from newer data.",
+        f"If it is rejected, or nobody answers within {limit}, the run ends, and what serves stays.",
     )

@@ -67,8 +67,8 @@ def compose(record: RunRecord, *, region: str, partition: str = "aws") -> Messag
     return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
 
 
-def ask(record: RunRecord, version: ModelVersion, days: int) -> Message:
-    """Return the message that asks people whether the version of a run may serve; the run waits so many days.
+def ask(record: RunRecord, version: ModelVersion, days: int | None) -> Message:
+    """Return the message that asks people whether the version of a run may serve; the run waits so many days, or ended.
 
     record  of a run that is not closed, with `AwaitsApproval` for its status
     """

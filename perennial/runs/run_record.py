@@ -106,6 +106,18 @@ class Deployment(TypedDict):
     instead_of: str | None
 
 
+class Promotion(TypedDict):
+    """A step of a version from one environment to the next: which version it was there, who took it along, and when.
+
+    by  the ARN by which AWS knows who did it
+    """
+
+    version: str
+    stack: str
+    by: str
+    at: str
+
+
 class Failure(TypedDict, total=False):
     """Why the run has not succeeded. `problems` are those of the data, of which the cause holds only the first.
 
@@ -364,6 +376,7 @@ class RunRecord(TypedDict, total=False):
     warm_start     with what the search began, where the definition wants it to begin with an earlier one
     spot           what training took and what of it is billed, where its machine may be taken away
     deployment     what is deployed, of a run that only deploys a version
+    promotions     how its version has come here from other environments, the first step first
     no_work        why it has trained nothing, where there was nothing to train
     withheld       why it deploys nothing; None for a run that deploys what passes the gate
     images         of the containers: preprocessor, algorithm
@@ -388,6 +401,7 @@ class RunRecord(TypedDict, total=False):
     data: Data
     configuration: dict[str, Any]
     deployment: Deployment
+    promotions: list[Promotion]
     no_work: str
     withheld: str | None
     images: dict[str, str]

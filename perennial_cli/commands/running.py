@@ -11,6 +11,7 @@ import boto3
 import typer
 
 from perennial.model import definition
+from perennial.registry import promotion
 from perennial.runs import comparison, configuration, costs, run_input, trials
 from perennial.runs.cause import problems
 from perennial.serving import hours
@@ -336,6 +337,7 @@ def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
     settings = trials.spoken(dict(sorted(trials.hyperparameters(record).items())))
     size = f"{data.get('file_count', 0):,} files, {data.get('size_bytes', 0):,} bytes"
     return {
+        **{f"promoted {number}": step for number, step in enumerate(promotion.steps(record.get("promotions")), 1)},
         "started": record["execution"]["started_at"],
         "took": f"{record['execution'].get('duration_seconds', 0):,.1f} s",
         "data": f"{size}, fingerprint {data.get('fingerprint', '')[:16]}",

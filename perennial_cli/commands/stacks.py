@@ -61,6 +61,12 @@ def deploy(
             help="Section of samconfig.toml with the parameters. Default: local or, on AWS, default.",
         ),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="small, medium or large: a section of sizes.toml; SECTION's own parameters win."
+        ),
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +89,7 @@ def deploy(
     confirms = asks and environment.confirms
     if asks and not confirms:
         typer.confirm(f"Deploy {name} to {whom}?", abort=True, err=True)
-    change_set = deployment.deploy(deployment.Deployment(model_name, name, environment, whom.is_local, confirms))
+    change_set = deployment.deploy(deployment.Deployment(model_name, name, environment, whom.is_local, confirms, size))
     chosen = known.chosen(name)
     record = deployments.keep(chosen, environment.section, change_set)
     if as_json:
@@ -142,26 +148,40 @@ def stack_drift(
         raise typer.Exit(FAILED)
 
 
-def smoke(stack: StackName = None, section: EnvironmentName = None, as_json: AsJson = False) -> None:
+def smoke(
+    stack: StackName = None,
+    section: EnvironmentName = None,
+    starts_run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Start a run first; or ask the endpoint alone, as after a promotion.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
     """Try a deployed stack: start a run on the data that are there, and ask its endpoint about an example.
 
     Exit code 1: there are no data, the run failed, its model was rejected, or the endpoint does not answer.
     """
     say_whom()
     chosen = _of(stack, section)
-    record = following.outcome(chosen, following.follow(history.start(chosen, {"Trigger": {"Type": "Manual"}})))
-    if record["status"] == NO_DATA:
-        raise CommandError(f"{chosen.name} has no data to be tried on: perennial copy-data, or perennial drop")
-    is_well = record["status"] in history.SUCCESSES
+    record = _tried(chosen) if starts_run else None
+    is_well = record is None or record["status"] in history.SUCCESSES
     example, answer = _answered_example(chosen) if is_well else (None, None)
     if as_json:
         show_json({"run": record, "asked": example, "answered": answer})
     else:
-        exchange = {"asked": json.dumps(example), "answered": json.dumps(answer)}
-        more = exchange if is_well else {"because": history.reason(record)}
-        pairs({"run": f"{record['run_id']}: {record['status']}", **more})
+        run = {"run": f"{record['run_id']}: {record['status']}"} if record else {}
+        why = {"because": history.reason(record)} if record and not is_well else {}
+        exchange = {"asked": json.dumps(example), "answered": json.dumps(answer)} if is_well else {}
+        pairs({**run, **why, **exchange})
     if not is_well:
         raise typer.Exit(FAILED)
+
+
+def _tried(stack: Stack) -> dict[str, Any]:
+    """Start a run and return its record. Raises CommandError: there are no data."""
+    record = following.outcome(stack, following.follow(history.start(stack, {"Trigger": {"Type": "Manual"}})))
+    if record["status"] == NO_DATA:
+        raise CommandError(f"{stack.name} has no data to be tried on: perennial copy-data, or perennial drop")
+    return record
 
 
 def _answered_example(stack: Stack) -> tuple[Any, Any]:

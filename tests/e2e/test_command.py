@@ -2,15 +2,25 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 
+from localcloud import mailbox
+from localcloud.settings import Settings, variables
 from tests import sam_cli
 from tests.command import perennial
+from tests.e2e.conftest import pointed_at
+from tests.integration import servers
+from tests.ports import free_port
 from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
@@ -45,12 +55,69 @@ def steps(workflow: str) -> list[str]:
     return [step["run"] for job in jobs for step in job["steps"] if "run" in step]
 
 
-def deliver(project: Path, step: str) -> str:
-    """Run a step of a pipeline in the environment `local`; return what it prints."""
-    command = [*step.split(), "ENV=local", "--assume-old=install"]  # the environments are those of this repository
-    ended = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+def deliver(project: Path, step: str, env: str = "local", **others: str) -> str:
+    """Run a step of a pipeline in an environment; return what it prints."""
+    command = [*step.split(), f"ENV={env}", "--assume-old=install"]  # the environments are those of this repository
+    aws = {name: value for name, value in os.environ.items() if not others or not name.startswith("AWS_")}
+    ended = subprocess.run(command, cwd=project, env={**aws, **others}, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+@pytest.fixture
+def prod(tmp_path: Path) -> Iterator[Settings]:
+    """A local cloud of another account than the session's."""
+    own = Settings(free_port(), tmp_path / "prod", account_id="222222222222")
+    place = ["--port", str(own.port), "--state", str(own.state)]
+    started = servers.command(*place, "up", "--account", own.account_id, env=dict(os.environ))
+    assert started.returncode == 0, started.stderr
+    yield own
+    servers.command(*place, "down", env=dict(os.environ))
+
+
+Keys = dict[str, str]
+"""How boto3 speaks to an account: with the account's own keys, or those of a role's session."""
+
+
+def taken(keys: Keys, role: str) -> Keys:
+    """Take a role; return how its session speaks."""
+    session = boto3.client("sts", **keys).assume_role(RoleArn=role, RoleSessionName="pipeline")["Credentials"]
+    secrets = {"aws_access_key_id": "AccessKeyId", "aws_secret_access_key": "SecretAccessKey"}
+    secrets["aws_session_token"] = "SessionToken"
+    return {**keys, **{name: session[member] for name, member in secrets.items()}}
+
+
+def agent(known: Mapping[str, str]) -> tuple[str, Keys]:
+    """Make the role of an agent in an account, where it may do everything; return its ARN, and the account's keys."""
+    keys = {
+        "region_name": known["AWS_REGION"],
+        "endpoint_url": known["AWS_ENDPOINT_URL"],
+        "aws_access_key_id": known["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": known["AWS_SECRET_ACCESS_KEY"],
+    }
+    iam, whoever = boto3.client("iam", **keys), boto3.client("sts", **keys).get_caller_identity()["Account"]
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{whoever}:root"}, "Action": "sts:AssumeRole"}
+    takes = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    documents = [json.dumps({"Version": "2012-10-17", "Statement": [one]}) for one in (trust, takes)]
+    arn = iam.create_role(RoleName="agent", AssumeRolePolicyDocument=documents[0])["Role"]["Arn"]
+    iam.put_role_policy(RoleName="agent", PolicyName="takes", PolicyDocument=documents[1])
+    return arn, keys
+
+
+def pipeline(keys: Keys, stack: str, **parameters: str) -> dict[str, str]:
+    """Deploy delivery/deployer.yaml for a stack; return its outputs."""
+    cloudformation, name = boto3.client("cloudformation", **keys), f"{stack}-pipeline"
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(ROOT / "delivery/deployer.yaml").read_text(),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value} for key, value in {"StackName": stack, **parameters}.items()
+        ],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+    return {one["OutputKey"]: one["OutputValue"] for one in outputs}
 
 
 def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,3 +161,65 @@ def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypat
     (record,) = json.loads(perennial("deployments", *stack, "--json").stdout)
     assert (record["environment"], record["commit"], record["parameters"]["ModelName"]) == ("local", None, STACK)
     assert {change["action"] for change in record["changes"]} == {"Add"}
+
+
+def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_more_than_that(
+    project: Path, prod: Settings, tmp_path: Path
+) -> None:
+    """After the first test: what it has trained goes to an account of its own, by the roles of the pipelines."""
+    samconfig = (project / "samconfig.toml").read_text()
+    section = samconfig[samconfig.index("[local.deploy.parameters]") : samconfig.index("[default.deploy.parameters]")]
+    other = (
+        section.replace("local.", "other.")
+        .replace(STACK, f"{STACK}-prod", 1)
+        .replace("CostCenter", "Approval=auto CostCenter")
+    )
+    (project / "samconfig.toml").write_text(f"{samconfig}\n{other}")
+    here, there = dict(os.environ), variables(prod)
+    deploy, _ = steps("deploy")
+    local = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    deliver(project, f"{deploy} SIZE=large", "other", **{**local, **there})
+    with pointed_at(prod):
+        (stack,) = boto3.client("cloudformation").describe_stacks(StackName=f"{STACK}-prod")["Stacks"]
+    size = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+    assert (size["Approval"], size["ProtectArtefacts"], size["Api"]) == ("auto", "yes", "iam")
+
+    promoted, step = steps("promote-to")
+    (mine_arn, mine), (their_arn, theirs) = agent(here), agent(there)
+    source = pipeline(mine, STACK, AgentRoleArn=mine_arn, PromoterRoleArn=mine_arn)
+    target = pipeline(theirs, f"{STACK}-prod", AgentRoleArn=their_arn, FromRoleArn=source["PromotedRoleArn"])
+    reader = taken(taken(mine, mine_arn), source["PromotedRoleArn"])
+    deployer = taken(taken(theirs, their_arn), target["RoleArn"])
+    profiles = {name: {"region": "us-east-1", **one} for name, one in (("dev", reader), ("prod", deployer))}
+    texts = [
+        "\n".join([f"[profile {name}]", *(f"{key} = {one[key]}" for key in one)]) for name, one in profiles.items()
+    ]
+    config = tmp_path / "config"
+    config.write_text("\n".join(texts) + "\n")
+    files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    by = {**files, "AWS_PROFILE": "prod", "PERENNIAL_FROM_PROFILE": "dev", "FROM_ENV": "local"}
+    lines = deliver(project, promoted, "other", **by)
+    assert re.search(rf"from    version \d of {STACK}, ", lines)
+    assert f"to      version 1 of {STACK}-prod" in lines
+    assert "status  Serves" in lines
+    assert '"score": ' in deliver(project, step, "other", **by)
+    assert "status  Serves" in deliver(project, promoted, "other", **by)
+
+    sagemaker, dev = boto3.client("sagemaker", **theirs), boto3.client("sagemaker", **mine)
+    (version,) = sagemaker.list_model_packages(ModelPackageGroupName=f"{STACK}-prod")["ModelPackageSummaryList"]
+    assert version["ModelPackageArn"].split(":")[4] == "222222222222"
+    described = sagemaker.describe_model_package(ModelPackageName=version["ModelPackageArn"])
+    origin = described["CustomerMetadataProperties"]["promoted-from"]
+    assert dev.describe_model_package(ModelPackageName=origin)["ModelApprovalStatus"] == "Approved"
+    (mail,) = mailbox.messages(prod.state)
+    assert f"it was {origin}, which arn:aws:sts::222222222222:assumed-role/deploys-{STACK}-prod/" in mail.body
+    with pointed_at(prod):
+        chain = perennial("explain", "--stack", f"{STACK}-prod").stdout
+    assert f"promoted {origin}, by arn:aws:sts::222222222222:assumed-role/deploys-{STACK}-prod/" in chain
+
+    bucket = next(one["OutputValue"] for one in stack["Outputs"] if one["OutputKey"] == "BucketName")
+    model = f"runs/{described['CustomerMetadataProperties']['run']}/serving/model.tar.gz"
+    s3 = boto3.client("s3", **taken(theirs, their_arn))
+    for change in (s3.delete_object, partial(s3.put_object, Body=b"mine")):
+        with pytest.raises(ClientError, match="with an explicit deny in a resource-based policy"):
+            change(Bucket=bucket, Key=model)

@@ -15,7 +15,10 @@ from tools.check_deployer import missing, types
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
-PIPELINE = Parser(Language(tree_sitter_groovy.language())).parse((ROOT / "Jenkinsfile").read_bytes()).root_node
+GROOVY = Parser(Language(tree_sitter_groovy.language()))
+PIPELINE, PROMOTION = (
+    GROOVY.parse((ROOT / name).read_bytes()).root_node for name in ("Jenkinsfile", "Jenkinsfile.promote")
+)
 ENVIRONMENTS = ("dev", "staging", "prod")
 CHECK, WATCH = "Check", "Stack drift"
 
@@ -66,8 +69,9 @@ def delivered() -> dict[str, list[str]]:
     return {name: commands("deploy", "deploy", jobs("deliver")[name]["with"]) for name in ENVIRONMENTS}
 
 
-def test_the_jenkinsfile_is_groovy() -> None:
+def test_the_jenkinsfiles_are_groovy() -> None:
     assert not PIPELINE.has_error
+    assert not PROMOTION.has_error
 
 
 def test_both_run_the_same_steps() -> None:
@@ -82,6 +86,17 @@ def test_both_run_the_same_steps() -> None:
     }
 
 
+def test_both_promote_by_the_same_steps_and_try_each_environment_before_the_next() -> None:
+    steps = {name: commands("promote-to", "promote", job["with"]) for name, job in jobs("promote").items()}
+    assert steps == {"staging": ["make promote", "make smoke RUN=0"], "prod": ["make promote"]}
+    assert {name.removeprefix("Promote to "): run for name, run in stages(PROMOTION)} == steps
+    assert {name: job.get("needs") for name, job in jobs("promote").items()} == {"staging": None, "prod": "staging"}
+    from_where = {name: (job["with"]["from"], job["with"]["section"]) for name, job in jobs("promote").items()}
+    assert from_where == {"staging": ("default", "staging"), "prod": ("staging", "prod")}
+    jenkins = (ROOT / "Jenkinsfile.promote").read_text()
+    assert all(f"ENV = '{to}'; FROM_ENV = '{source}'" in jenkins for source, to in from_where.values())
+
+
 def test_each_step_is_a_target_of_make() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     run = [
@@ -91,7 +106,7 @@ def test_each_step_is_a_target_of_make() -> None:
         for step in job.get("steps", [])
         if "run" in step
     ]
-    matches = [re.fullmatch(r"make ([a-z-]+)( YES=1)?", one) for one in run]
+    matches = [re.fullmatch(r"make ([a-z-]+)( YES=1| RUN=0)?", one) for one in run]
     assert {match[1] for match in matches if match} <= targets
     assert all(matches)
 
@@ -114,7 +129,7 @@ def test_sections_are_those_of_samconfig() -> None:
 
 
 def test_no_key_of_aws_is_stored() -> None:
-    texts = [path.read_text() for path in (*(ROOT / ".github/workflows").iterdir(), ROOT / "Jenkinsfile")]
+    texts = [path.read_text() for path in (*(ROOT / ".github/workflows").iterdir(), *ROOT.glob("Jenkinsfile*"))]
     assert not [text for text in texts if re.search(r"secrets\.|aws-access-key|AWS_SECRET|credentials\(", text)]
 
 
@@ -123,7 +138,8 @@ def test_only_what_signs_in_may_and_what_others_wrote_is_pinned(workflow: str) -
     assert WORKFLOWS[workflow]["permissions"] == {}
     for job in jobs(workflow).values():
         uses = [step["uses"] for step in job.get("steps", []) if "uses" in step]
-        signs_in = any(one.startswith("aws-actions/") for one in uses) or "deploy.yml" in job.get("uses", "")
+        signs_in = any(one.startswith("aws-actions/") for one in uses) or "/deploy.yml" in job.get("uses", "")
+        signs_in |= "promote-to.yml" in job.get("uses", "")
         assert job["permissions"] == {"contents": "read", **({"id-token": "write"} if signs_in else {})}
         assert all(re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", one) for one in uses)
 
@@ -153,3 +169,5 @@ def test_one_environment_of_one_repository_may_deploy() -> None:
             }
         }
         assert jenkins["Fn::If"][1]["Principal"] == {"AWS": {"Ref": "AgentRoleArn"}}
+    (promoter,) = roles["PromotedRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert promoter["Principal"] == {"AWS": {"Ref": "PromoterRoleArn"}}

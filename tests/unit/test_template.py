@@ -112,10 +112,23 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
 
 
 def condition(name: str, given: Mapping[str, str]) -> bool:
-    said = TEMPLATE["Conditions"][name]
-    equals = said["Fn::Not"][0] if "Fn::Not" in said else said
-    left, right = (rendered(side, given) for side in equals["Fn::Equals"])
-    return bool((left == right) == (equals is said))
+    return holds(TEMPLATE["Conditions"][name], given)
+
+
+def holds(said: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Evaluate what a condition or an assertion of the section Rules says, as CloudFormation would."""
+    ((name, argument),) = said.items()
+    if name == "Condition":
+        return condition(argument, given)
+    if name == "Fn::Not":
+        return not holds(argument[0], given)
+    if name in ("Fn::And", "Fn::Or"):
+        return (all if name == "Fn::And" else any)(holds(one, given) for one in argument)
+    if name == "Fn::EachMemberEquals":
+        return all(member == argument[1] for member in given[argument[0]["Ref"]])
+    assert name == "Fn::Equals", f"this test cannot evaluate {name}"
+    left, right = (rendered(side, given) for side in argument)
+    return bool(left == right)
 
 
 def parameter_values(**overrides: str) -> dict[str, str]:
@@ -123,6 +136,12 @@ def parameter_values(**overrides: str) -> dict[str, str]:
 
 
 # ---- Storage
+
+
+def by_sid(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The statements of a policy, those among them that a parameter adds."""
+    every = [statement.get("Fn::If", [None, statement])[1] for statement in document["Statement"]]
+    return {statement["Sid"]: statement for statement in every}
 
 
 def test_what_cannot_be_made_again_outlives_the_stack() -> None:
@@ -165,7 +184,7 @@ def test_the_bucket_is_versioned_private_and_tells_eventbridge() -> None:
 
 @pytest.mark.parametrize("policy", ["BucketPolicy", "AlertTopicPolicy", "UndeliveredEventsPolicy"])
 def test_only_tls_is_accepted(policy: str) -> None:
-    statements = {statement["Sid"]: statement for statement in properties(policy)["PolicyDocument"]["Statement"]}
+    statements = by_sid(properties(policy)["PolicyDocument"])
     denied = statements["OnlyTls"]
     assert denied["Effect"] == "Deny"
     assert denied["Principal"] == "*"
@@ -173,7 +192,7 @@ def test_only_tls_is_accepted(policy: str) -> None:
 
 
 def test_an_upload_that_names_another_key_is_refused() -> None:
-    statements = {each["Sid"]: each for each in properties("BucketPolicy")["PolicyDocument"]["Statement"]}
+    statements = by_sid(properties("BucketPolicy")["PolicyDocument"])
     encryption = "s3:x-amz-server-side-encryption"
     assert statements["OnlyOwnKey"]["Condition"] == {
         "Null": {encryption: False},
@@ -190,6 +209,38 @@ def test_accesses_to_the_bucket_are_logged_where_there_is_a_bucket_for_it() -> N
     assert (condition, otherwise) == ("HasAccessLogBucket", {"Ref": "AWS::NoValue"})
     assert logging["DestinationBucketName"] == {"Ref": "AccessLogBucket"}
     assert logging["LogFilePrefix"] == {"Fn::Sub": "${AWS::StackName}/"}
+
+
+COPIES = {
+    "CaptureReplicaBucket": "ops-captures",
+    "CaptureReplicaAccount": "444444444444",
+    "CaptureReplicaKeyArn": "arn:aws:kms:eu-west-1:444444444444:key/1",
+}
+
+
+def test_captured_traffic_is_copied_to_another_account_where_there_is_a_place_for_it_and_nothing_else_is() -> None:
+    assert {PARAMETERS[name]["Default"] for name in COPIES} == {""}
+    condition_name, copied, otherwise = properties("Bucket")["ReplicationConfiguration"]["Fn::If"]
+    assert (condition_name, otherwise) == ("Replicates", {"Ref": "AWS::NoValue"})
+    assert not condition(condition_name, parameter_values())
+    assert condition(condition_name, parameter_values(**COPIES))
+    (rule,) = copied["Rules"]
+    assert (rule["Status"], rule["Filter"]) == ("Enabled", {"Prefix": "capture/"})
+    place = with_examples(rule["Destination"], {**COPIES, "AWS::Partition": "aws"})
+    assert place == {
+        "Bucket": "arn:aws:s3:::ops-captures",
+        "Account": "444444444444",
+        "AccessControlTranslation": {"Owner": "Destination"},
+        "EncryptionConfiguration": {"ReplicaKmsKeyID": COPIES["CaptureReplicaKeyArn"]},
+    }
+    written = [s for s in properties("ReplicationPolicy")["PolicyDocument"]["Statement"] if s["Sid"] == "WriteCopies"]
+    resources = [with_examples(one["Resource"], {**COPIES, "AWS::Partition": "aws"}) for one in written]
+    assert resources == ["arn:aws:s3:::ops-captures/capture/*"]
+    (together,) = TEMPLATE["Rules"]["CopiesOfCapturesHaveAPlace"]["Assertions"]
+    assert holds(together["Assert"], parameter_values())
+    assert holds(together["Assert"], parameter_values(**COPIES))
+    for name in COPIES:
+        assert not holds(together["Assert"], parameter_values(**{**COPIES, name: ""}))
 
 
 ALARMS = cfn.resources(TEMPLATE, "AWS::CloudWatch::Alarm")
@@ -348,7 +399,7 @@ def test_logs_are_encrypted_with_the_key_of_the_stack_which_lets_cloudwatch_use_
     """CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs using AWS Key Management Service"."""
     groups = of_type("AWS::Logs::LogGroup").values()
     assert all(group["KmsKeyId"] == KEY for group in groups)
-    (logs,) = (body for body in properties("Key")["KeyPolicy"]["Statement"] if body["Sid"] == "LogsEncrypt")
+    logs = by_sid(properties("Key")["KeyPolicy"])["LogsEncrypt"]
     assert logs["Principal"] == {"Service": {"Fn::Sub": "logs.${AWS::Region}.amazonaws.com"}}
     place = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
     named = [{"Fn::Sub": place + group["LogGroupName"]["Fn::Sub"]} for group in groups]
@@ -365,8 +416,9 @@ def test_the_statements_to_paste_into_a_key_of_ones_own_are_those_of_the_stacks_
         "AWS::AccountId": "123456789012",
         "AWS::StackName": "used-cars-prod",
     }
-    own = properties("Key")["KeyPolicy"]["Statement"]
-    wanted = [with_examples(statement, example) for statement in own if statement["Sid"] != "AccountAdministers"]
+    own = by_sid(properties("Key")["KeyPolicy"])
+    not_pasted = ("AccountAdministers", "OtherAccountsRead")
+    wanted = [with_examples(statement, example) for sid, statement in own.items() if sid not in not_pasted]
     assert json.loads(pasted) == wanted
 
 
@@ -424,7 +476,7 @@ def test_a_deployment_says_who_is_told() -> None:
 def test_the_topic_is_encrypted_with_the_key_of_the_stack_and_alarms_may_use_both() -> None:
     assert properties("AlertTopic")["KmsMasterKeyId"] == KEY
     for document in (properties("AlertTopicPolicy")["PolicyDocument"], properties("Key")["KeyPolicy"]):
-        alarms = next(statement for statement in document["Statement"] if statement["Sid"] == "AlarmsPublish")
+        alarms = by_sid(document)["AlarmsPublish"]
         assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
         assert alarms["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
 
@@ -626,7 +678,7 @@ def test_the_state_machine_logs_its_steps_without_their_data_and_is_traced() -> 
 def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> None:
     """Step Functions Developer Guide, "Data at rest encryption in Step Functions"."""
     here = "${AWS::Region}:${AWS::AccountId}"
-    (delivery,) = (s for s in properties("Key")["KeyPolicy"]["Statement"] if s["Sid"] == "LogsDeliver")
+    delivery = by_sid(properties("Key")["KeyPolicy"])["LogsDeliver"]
     assert (delivery["Principal"], delivery["Action"]) == ({"Service": "delivery.logs.amazonaws.com"}, "kms:Decrypt")
     logs = {"Fn::Sub": f"arn:${{AWS::Partition}}:logs:{here}:*"}
     of_log = {"StringEquals": {"kms:EncryptionContext:SourceArn": logs}}
@@ -819,6 +871,7 @@ def test_every_role_is_for_one_service() -> None:
     )  # fmt: skip
     rules = dict.fromkeys(of_rules, "events")
     wanted = {**rules, **{f"{name}Role": "states" for name in MACHINES}, **dict.fromkeys(JOB_ROLES, "sagemaker")}
+    wanted["ReplicationRole"] = "s3"
     for name, role in ROLES.items():
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": f"{wanted.get(name, 'lambda')}.amazonaws.com"}
@@ -877,7 +930,7 @@ LISTS_ITS_PART_ONLY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("role", sorted(set(ROLES) - LISTS_ITS_PART_ONLY))
+@pytest.mark.parametrize("role", sorted({name for name in ROLES if "Policies" in ROLES[name]} - LISTS_ITS_PART_ONLY))
 def test_who_reads_objects_is_told_when_one_is_missing(role: str) -> None:
     """S3 API Reference, GetObject: 404 with s3:ListBucket on the bucket, else 403. The request has no prefix."""
     statements = statements_of(role)
@@ -968,6 +1021,44 @@ def test_a_policy_for_people_is_attached_to_nobody_and_its_arn_is_told(policy: s
     assert TEMPLATE["Outputs"][f"{policy}Arn"]["Value"] == {"Ref": policy}
 
 
+# ---- Sizes
+
+SIZES = tomllib.loads((ROOT / "sizes.toml").read_text())
+PARTS = {
+    "small": set[str](),
+    "medium": {"RetrainScheduleRule", "MonitorScheduleRule", "BatchScheduleRule"},
+    "large": {"RetrainScheduleRule", "MonitorScheduleRule", "BatchScheduleRule", "RestApi"},
+}
+
+
+def resources_of(size: str) -> set[str]:
+    """What a stack of a size has."""
+    given = {**parameter_values(**{name: str(value) for name, value in SIZES[size].items()}), "AlertEmails": ""}
+    return {name for name, body in RESOURCES.items() if "Condition" not in body or condition(body["Condition"], given)}
+
+
+@pytest.mark.parametrize("size", PARTS)
+def test_a_size_sets_parameters_that_there_are_to_values_that_they_take(size: str) -> None:
+    assert list(SIZES) == list(PARTS)
+    assert list(SIZES[size]) == list(SIZES["small"])
+    for name, value in SIZES[size].items():
+        body = PARAMETERS[name]
+        assert str(value) in map(str, body.get("AllowedValues", [str(value)]))
+        assert re.fullmatch(body.get("AllowedPattern", ".*"), str(value))
+        assert body.get("MinValue", 0) <= (value if isinstance(value, int) else 0) <= body.get("MaxValue", 0 or 10**9)
+
+
+def test_small_is_what_the_template_says_and_each_size_has_all_of_the_smaller_one() -> None:
+    assert {name: str(value) for name, value in SIZES["small"].items()} == {
+        name: str(PARAMETERS[name]["Default"]) for name in SIZES["small"]
+    }
+    small, medium, large = (resources_of(size) for size in SIZES)
+    assert small < medium < large
+    assert {name for name in PARTS["medium"] if name not in medium} == set()
+    assert PARTS["large"] - large == set()
+    assert not PARTS["large"] & small
+
+
 # ---- Names, tags, places
 
 
@@ -1051,15 +1142,6 @@ def test_an_image_is_the_one_that_is_asked_for_or_else_the_one_that_this_version
     ]
     assert rendered(images[0], given).startswith("141502667606.dkr.ecr.eu-west-1.amazonaws.com/")
     assert properties("TrainModel")["DefinitionSubstitutions"]["SklearnImage"] == images[2]
-
-
-def holds(assertion: Any, given: Mapping[str, list[str]]) -> bool:
-    """Evaluate a condition of the section Rules over lists, as CloudFormation would."""
-    ((name, argument),) = assertion.items()
-    if name == "Fn::Not":
-        return not holds(argument[0], given)
-    assert name == "Fn::EachMemberEquals", f"this test cannot evaluate {name}"
-    return all(member == argument[1] for member in given[argument[0]["Ref"]])
 
 
 @pytest.mark.parametrize("nothing", [[], [""]], ids=["an empty list", "a list of nothing"])

@@ -1,7 +1,7 @@
 """CloudFormation: properties of a bucket that MiniStack's provisioner leaves out.
 
-Encryption, lifecycle rules, ownership and tags of `AWS::S3::Bucket` are applied through MiniStack's own S3 operations;
-botocore writes their documents. Source: CloudFormation template reference, "AWS::S3::Bucket".
+Encryption, lifecycle rules, replication, ownership and tags of `AWS::S3::Bucket` are applied through MiniStack's own S3
+operations; botocore writes their documents. Source: CloudFormation template reference, "AWS::S3::Bucket".
 """
 
 from functools import lru_cache
@@ -16,10 +16,12 @@ s3 = Seams(
     _delete_bucket_encryption="68288cd9",
     _delete_bucket_lifecycle="798694c2",
     _delete_bucket_ownership_controls="9b1a3f5a",
+    _delete_bucket_replication="1d3fbbf2",
     _delete_bucket_tagging="503f1e27",
     _put_bucket_encryption="f8f6ba25",
     _put_bucket_lifecycle="a914576a",
     _put_bucket_ownership_controls="bbe5329d",
+    _put_bucket_replication="f1d6d546",
     _put_bucket_tagging="14214bbc",
 )
 
@@ -32,6 +34,7 @@ def register() -> None:
         ("BucketEncryption", encryption_xml, s3._put_bucket_encryption, s3._delete_bucket_encryption),
         ("LifecycleConfiguration", lifecycle_xml, s3._put_bucket_lifecycle, s3._delete_bucket_lifecycle),
         ("OwnershipControls", ownership_xml, s3._put_bucket_ownership_controls, s3._delete_bucket_ownership_controls),
+        ("ReplicationConfiguration", replication_xml, s3._put_bucket_replication, s3._delete_bucket_replication),
         ("Tags", tags_xml, s3._put_bucket_tagging, s3._delete_bucket_tagging),
     )
     provisioners.replace("_S3_BUCKET_CONFIGURATIONS", lambda known: (*known, *added))
@@ -73,6 +76,15 @@ def _lifecycle_rule(rule: JsonObject) -> JsonObject:
         "AbortIncompleteMultipartUpload": _integers(rule.get("AbortIncompleteMultipartUpload")),
     }
     return {name: item for name, item in converted.items() if item}
+
+
+def replication_xml(value: JsonObject) -> bytes:
+    """Keep what is replicated where; nothing is, as there is one account."""
+    rules = [
+        {("ID" if name == "Id" else name): int(item) if name == "Priority" else item for name, item in rule.items()}
+        for rule in value["Rules"]
+    ]
+    return _xml("PutBucketReplication", ReplicationConfiguration={"Role": value["Role"], "Rules": rules})
 
 
 def ownership_xml(value: JsonObject) -> bytes:

@@ -1,9 +1,10 @@
 """CloudFormation: `AWS::SageMaker::ModelPackageGroup`, a type that MiniStack does not have.
 
 Source: CloudFormation template reference, "AWS::SageMaker::ModelPackageGroup": Ref gives the ARN, name and description
-cannot be changed in place. The policy of a group is refused: the local SageMaker has none.
+cannot be changed in place. The policy of a group is kept; it has nothing to decide, as there is one account.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -48,25 +49,35 @@ def _calling(handle: Handle, act: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _create(handle: Handle, logical_id: str, props: JsonObject, stack_name: str) -> tuple[str, JsonObject]:
-    _refuse_policy(props)
     handle("CreateModelPackageGroup", {key: props[key] for key in (*_FIXED, "Tags") if key in props})
     group = handle("DescribeModelPackageGroup", {"ModelPackageGroupName": props["ModelPackageGroupName"]})
     arn: str = group["ModelPackageGroupArn"]
+    _set_policy(handle, {}, props)
     return arn, {"ModelPackageGroupArn": arn, "ModelPackageGroupStatus": group["ModelPackageGroupStatus"]}
 
 
 def _update(
     handle: Handle, arn: str, old: JsonObject, new: JsonObject, stack_name: str, *_: Any, **__: Any
 ) -> tuple[str, JsonObject]:
-    _refuse_policy(new)
     if changed := [name for name in _FIXED if old.get(name) != new.get(name)]:
         raise ValueError(f"{TYPE}: the local cloud does not replace a group; changed: {', '.join(changed)}")
+    _set_policy(handle, old, new)
     removed = {tag["Key"] for tag in old.get("Tags", [])} - {tag["Key"] for tag in new.get("Tags", [])}
     if removed:
         handle("DeleteTags", {"ResourceArn": arn, "TagKeys": sorted(removed)})
     if new.get("Tags"):
         handle("AddTags", {"ResourceArn": arn, "Tags": new["Tags"]})
     return arn, {"ModelPackageGroupArn": arn, "ModelPackageGroupStatus": "Completed"}
+
+
+def _set_policy(handle: Handle, old: JsonObject, new: JsonObject) -> None:
+    """Give the group the policy of the template, which CloudFormation takes as JSON or as its text."""
+    policy, group = new.get("ModelPackageGroupPolicy"), {"ModelPackageGroupName": new["ModelPackageGroupName"]}
+    if policy:
+        text = policy if isinstance(policy, str) else json.dumps(policy)
+        handle("PutModelPackageGroupPolicy", {**group, "ResourcePolicy": text})
+    elif old.get("ModelPackageGroupPolicy"):
+        handle("DeleteModelPackageGroupPolicy", group)
 
 
 def _delete(handle: Handle, arn: str, props: JsonObject) -> None:
@@ -78,8 +89,3 @@ def _delete(handle: Handle, arn: str, props: JsonObject) -> None:
     except AwsError as error:
         if not error.message.endswith("does not exist."):
             raise
-
-
-def _refuse_policy(props: JsonObject) -> None:
-    if "ModelPackageGroupPolicy" in props:
-        raise ValueError(f"{TYPE}: ModelPackageGroupPolicy is not supported by the local cloud")

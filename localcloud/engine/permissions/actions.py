@@ -85,7 +85,7 @@ _OWN = {
     "Endpoint": ("endpoint", "EndpointName"),
 }
 """The noun of an operation -> the ARN's word for it, and the member that names it."""
-_VERBS = ("Create", "Describe", "Update", "Delete", "Stop", "Invoke")
+_VERBS = ("Create", "Describe", "Update", "Delete", "Stop", "Invoke", "Put", "Get")
 _TAGGING = ("AddTags", "ListTags", "DeleteTags")
 _ROLES = {"CreateProcessingJob": "RoleArn", "CreateTrainingJob": "RoleArn", "CreateModel": "ExecutionRoleArn"}
 _LIST_TRIALS = "ListTrainingJobsForHyperParameterTuningJob"
@@ -116,6 +116,7 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
         return [Needs(f"sagemaker:{operation}", arn) for arn in parameters.get("ModelPackageArnList") or ["*"]]
     if operation == _LIST_TRIALS:
         verb, noun = "List", "HyperParameterTuningJob"
+    noun = noun.removesuffix("Policy")  # of a group
     if not verb or noun not in _OWN:
         raise NotMappedError(f"sagemaker:{operation}")
     if noun == "ModelPackage":
@@ -335,8 +336,10 @@ def _key_needs(key: str | None, service: str, *actions: str) -> list[Needs]:
     """Permissions for a customer managed key; the keys that AWS manages (`alias/aws/...`) allow their whole account."""
     if not key or key.rpartition(":")[2].startswith("alias/aws/"):
         return []
-    place = here()
-    context = {"kms:ViaService": f"{service}.{place.region}.amazonaws.com"}
+    place, record = here(), kms._resolve_key(key) or {}
+    # IAM User Guide, "Controlling access to AWS resources using tags"; KMS Developer Guide, "ABAC for AWS KMS"
+    tags = {f"aws:ResourceTag/{tag['TagKey']}": tag["TagValue"] for tag in record.get("Tags", ())}
+    context = {"kms:ViaService": f"{service}.{place.region}.amazonaws.com", **tags}
     return [Needs(action, key_arn(key, place), context) for action in actions]
 
 

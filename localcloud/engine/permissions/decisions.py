@@ -94,9 +94,14 @@ def session_arn(role_arn: str, session: str) -> str:
 
 
 def decide(
-    question: Request, identity: Iterable[Statements], resource_policy: JsonObject | str | None
+    question: Request,
+    identity: Iterable[Statements],
+    resource_policy: JsonObject | str | None,
+    owner: str | None = None,
 ) -> Denial | None:
     """Answer a request from the policies of the caller's role and the resource's own policy.
+
+    owner  the account of the resource, where it is another than the caller's: then both have to allow it
 
     A service has no policies of its own: the resource's policy (a role's trust policy included) must allow it. A KMS
     key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies.
@@ -118,13 +123,15 @@ def decide(
             None if verdict.decision == "Allow" else Denial(question, _because(question, verdict.decision, "resource"))
         )
     own = iam_evaluator.evaluate(context, list(identity))
-    if resource_policy is None:
+    if resource_policy is None and owner in (None, question.account):
         return None if own.decision == "Allow" else Denial(question, _because(question, own.decision, "identity"))
     is_key = question.service == "kms"
-    both = iam_evaluator.combine_resource_policy(own, context, resource_policy, question.account, required=is_key)
+    both = iam_evaluator.combine_resource_policy(
+        own, context, resource_policy, owner or question.account, required=is_key
+    )
     if both.decision == "Allow":
         return None
-    by_resource = both.resource_policy_arn or (is_key and own.decision == "Allow")
+    by_resource = both.resource_policy_arn or own.decision == "Allow"
     return Denial(question, _because(question, both.decision, "resource" if by_resource else "identity"))
 
 
@@ -144,7 +151,8 @@ def statements(document: str) -> Statements:
 def check(caller: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Denial | None:
     """Answer a request from the policies that are in force now, and keep it in the ledger."""
     question = request(caller, action, resource, context)
-    denial = decide(question, _identity(question), _resource_policy(question))
+    policy, owner = _resource_policy(question)
+    denial = decide(question, _identity(question), policy, owner)
     ledger.note(question, denial)
     return denial
 
@@ -156,13 +164,12 @@ def _identity(question: Request) -> list[Statements]:
     return policies
 
 
-def _resource_policy(question: Request) -> JsonObject | str | None:
-    """Return the resource's own policy; None if it has none, or its service keeps none."""
+def _resource_policy(question: Request) -> tuple[JsonObject | str | None, str | None]:
+    """Return the resource's own policy, and whose it is; None if it has none, or its service keeps none."""
     if question.action == "sts:AssumeRole":
-        return trust_policy(question.resource)
-    policies = iam_evaluator._resource_policy(question.service, question.resource)
-    policy: JsonObject | str | None = policies[0] if policies else None
-    return policy or None
+        return trust_policy(question.resource), None
+    policy, owner = iam_evaluator._resource_policy(question.service, question.resource) or (None, None)
+    return policy or None, owner
 
 
 def trust_policy(role_arn: str) -> JsonObject | str | None:

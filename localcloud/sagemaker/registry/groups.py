@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 from localcloud.sagemaker.api import listing, requests, tags
@@ -10,11 +11,12 @@ from localcloud.sagemaker.errors import AwsError, invalid
 from localcloud.sagemaker.platform.store import Document
 
 GROUP = "model-package-group"
+POLICY = "ResourcePolicy"  # as well, of a group that has one
 LAST_VERSION = "LastVersion"  # no member of the API: a number is given once, also when its version is deleted
 
 
 class ModelPackageGroups:
-    """CreateModelPackageGroup, DescribeModelPackageGroup, ListModelPackageGroups, DeleteModelPackageGroup."""
+    """Create-, Describe-, List- and DeleteModelPackageGroup(s), and Put-, Get- and DeleteModelPackageGroupPolicy."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -59,6 +61,32 @@ class ModelPackageGroups:
                 raise AwsError("ConflictException", f"{arn} still has model packages; delete them first.")
             store.delete(GROUP, name)
             tags.drop(store, arn)
+        return {}
+
+    def put_policy(self, request: Document) -> Document:
+        """Keep who of other accounts may do what with a group. AWS does not document the text where it is no JSON."""
+        name, text = self.find(request["ModelPackageGroupName"])["ModelPackageGroupName"], request["ResourcePolicy"]
+        try:
+            is_policy = isinstance(json.loads(text), dict)
+        except ValueError:
+            is_policy = False
+        if not is_policy:
+            raise invalid(f"The resource policy of {name} is not valid.")
+        with self.changing:
+            group = self._context.store.update(GROUP, name, lambda document: document.update({POLICY: text}))
+        return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
+
+    def get_policy(self, request: Document) -> Document:
+        """Return it. AWS does not document the text where there is none."""
+        group = self.find(request["ModelPackageGroupName"])
+        if POLICY not in group:
+            raise invalid(f"Cannot find resource policy for: {group['ModelPackageGroupArn']}")
+        return {"ResourcePolicy": group[POLICY]}
+
+    def delete_policy(self, request: Document) -> Document:
+        name = self.find(request["ModelPackageGroupName"])["ModelPackageGroupName"]
+        with self.changing:
+            self._context.store.update(GROUP, name, lambda document: document.pop(POLICY, None))
         return {}
 
     def find(self, name_or_arn: str) -> Document:

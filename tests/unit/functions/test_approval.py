@@ -240,6 +240,19 @@ def test_an_answer_of_which_there_are_several_events_starts_one_deployment(aws, 
     assert [one["name"] for one in bodies(again)] == [first]
 
 
+def test_a_version_of_another_environment_is_deployed_without_a_look_at_its_run_there(
+    aws, answer, registry, started, answers
+):
+    from perennial_aws import runs
+
+    step = {"version": VERSION, "stack": "cars-dev", "by": "arn:aws:iam::1:role/ada", "at": "2026-11-20"}
+    runs.put({"run_id": RUN, "execution": {"arn": "arn:of-another-account"}, "promotions": [step]})
+    answers("stepfunctions", "DescribeExecution", refusal("AccessDeniedException"))
+    registry("Approved", newest=3)
+    assert answer()["Done"] == "Deploy"
+    assert json.loads(bodies(started)[0]["input"])["ModelVersion"] == 3
+
+
 def test_an_answer_that_came_as_the_time_of_its_run_ended_is_followed_at_the_end(aws, answer, registry, started, run):
     from perennial_aws import runs
 

@@ -248,6 +248,7 @@ def test_a_push_changes_nothing_for_another_algorithm(resolve, pushed, monkeypat
         ("RepositoryNotFoundException", "", "there is no repository images/trees in this account and region"),
         ("ImageNotFoundException", OLDER, f"the repository images/trees has no image {OLDER}, to which image_digest"),
     ],
+    ids=["repository", "image"],
 )
 @matrix("Configuration", "the image or its repository is not there", ends="Failed")
 def test_an_image_that_is_not_there_is_told(resolve, pushed, answers, monkeypatch, code, pinned, why):
@@ -1241,6 +1242,24 @@ def test_a_version_is_deployed_with_what_its_run_knew(aws, resolve, version):
     assert run["Reason"] == (
         f"version 2, of run {made['RunId']}, is the newest approved one; version 3, which served then, was rejected: "
         "biased"
+    )
+
+
+def test_a_version_of_another_environment_is_deployed_as_this_stack_says(aws, resolve, version, monkeypatch):
+    from perennial_aws import runs
+
+    made = version()
+    step = {"version": f"{GROUP}-dev/7", "stack": f"{STACK}-dev", "by": "arn:aws:iam::1:role/ada", "at": "2026-11-20"}
+    theirs = {"arn": "arn:of-another-account", "started_at": "2026-11-20T09:34:40.000Z"}
+    runs.update(made["RunId"], promotions=[step], execution=theirs, stack=f"{STACK}-dev")
+    monkeypatch.setenv("STACK_OVERRIDES", '{"Instances": {"Endpoint": {"InstanceType": "ml.m5.xlarge"}}}')
+    run = resolve(OTHER_ARN, ModelVersion=2)
+    assert (run["Decision"], run["RunId"], run["DeploymentId"]) == ("Deploy", made["RunId"], run_of(OTHER_ARN))
+    assert (run["Name"], run["Prefix"]) == (f"{STACK}-{made['RunId']}", f"s3://{BUCKET}/runs/{made['RunId']}")
+    assert run["Instances"]["Endpoint"]["InstanceType"] == "ml.m5.xlarge"
+    assert run["Reason"] == (
+        f"version 2, of run {made['RunId']}, is the newest approved one; it was {GROUP}-dev/7, which "
+        "arn:aws:iam::1:role/ada has promoted"
     )
 
 

@@ -231,3 +231,25 @@ def test_a_name_that_is_too_long_for_a_stack_needs_another(project: Path) -> Non
     ended = perennial("deploy", "rents-of-all-the-flats-of-a-town")
     assert ended.exit_code == 1
     assert "a stack's name has at most 26 characters" in ended.stderr
+
+
+def test_a_size_sets_what_the_section_does_not(project: Path) -> None:
+    (project / "sizes.toml").symlink_to(ROOT / "sizes.toml")
+    (project / "samconfig.toml").unlink()
+    section = (
+        "[local.deploy.parameters]\nparameter_overrides = \"ModelName=rents Api=key MonitorSchedule='rate(2 hours)'\"\n"
+    )
+    (project / "samconfig.toml").write_text(section)
+    assert perennial("deploy", "rents", "--size", "large").exit_code == 0
+    words = (project / "words").read_text().splitlines()
+    parameters = words[words.index("--parameter-overrides") + 1 :]
+    own = ["ModelName=rents", "Api=key MonitorSchedule='rate(2 hours)'"]
+    rest = ['RetrainSchedule="rate(1 day)"', 'BatchSchedule="rate(1 hour)"', 'Approval="manual"', 'BakingSeconds="300"']
+    assert parameters == [*own, *rest, 'ProtectArtefacts="yes"']
+
+
+def test_a_size_that_is_not_there_is_told_with_those_that_are(project: Path) -> None:
+    (project / "sizes.toml").symlink_to(ROOT / "sizes.toml")
+    ended = perennial("deploy", "rents", "--size", "huge")
+    assert (ended.exit_code, "has no size 'huge'; there are: small, medium, large" in ended.stderr) == (1, True)
+    assert not (project / "asked").exists()

@@ -232,6 +232,19 @@ def test_what_was_learned_goes_once_the_model_is_gone(stack, capsys):
     assert "\n  none\n" in capsys.readouterr().out
 
 
+def test_what_is_protected_is_not_erased_and_nothing_else_is_either(stack, answers, capsys):
+    status, text = described()
+    member = "<member><ParameterKey>ProtectArtefacts</ParameterKey><ParameterValue>yes</ParameterValue></member>"
+    answers("cloudformation", "DescribeStacks", (status, text.replace("<Parameters>", f"<Parameters>{member}")))
+    stack.put("raw/cars.csv", HEADER + MINE + OTHER)
+    assert exit_code("erase", STACK, "customer_id=17", "--yes") == 1
+    told = capsys.readouterr().err
+    assert (
+        f"deployed with ProtectArtefacts=yes, by which nobody deletes what has served, and the models of {OLD}" in told
+    )
+    assert stack.client("s3").get_object(Bucket=BUCKET, Key="raw/cars.csv")["Body"].read() == HEADER + MINE + OTHER
+
+
 def test_a_version_goes_with_what_it_names(stack, answers):
     versions = [
         {"ModelPackageArn": f"arn/{number}", "ModelPackageVersion": number, "ModelPackageDescription": text,

@@ -248,7 +248,9 @@ def test_free_documents_have_any_names() -> None:
 
 def test_a_model_package_group_comes_with_a_stack_and_goes_with_it_when_it_is_empty(cloud: Cloud) -> None:
     sagemaker, cloudformation, name = cloud.client("sagemaker"), cloud.client("cloudformation"), unique("group")
-    group = {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {"ModelPackageGroupName": name}}
+    policy = {"Version": "2012-10-17", "Statement": []}
+    properties = {"ModelPackageGroupName": name, "ModelPackageGroupPolicy": policy}
+    group = {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": properties}
     output = {"Arn": {"Value": {"Ref": "Group"}}}
     template = json.dumps({"Resources": {"Group": group}, "Outputs": output})
     stack = cloudformation.create_stack(StackName=name, TemplateBody=template, Tags=[{"Key": "a", "Value": "1"}])[
@@ -256,6 +258,8 @@ def test_a_model_package_group_comes_with_a_stack_and_goes_with_it_when_it_is_em
     ]
     assert status_after(cloud, stack) == "CREATE_COMPLETE"
     arn = sagemaker.describe_model_package_group(ModelPackageGroupName=name)["ModelPackageGroupArn"]
+    in_force = sagemaker.get_model_package_group_policy(ModelPackageGroupName=name)["ResourcePolicy"]
+    assert json.loads(in_force) == policy
     assert cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"][0]["OutputValue"] == arn
     tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
     assert (tags["a"], tags["aws:cloudformation:stack-name"]) == ("1", name)

@@ -329,3 +329,17 @@ def test_a_variable_of_a_container_replaces_that_of_the_version(registry: Regist
     stored = registry.service.store.get("model", "m")
     assert stored is not None
     assert containers(stored)[0]["Environment"] == {"A": "1", "B": "2"}
+
+
+def test_a_group_has_the_policy_that_it_was_given_last_and_shows_it_nowhere_else(registry: Registry) -> None:
+    group = {"ModelPackageGroupName": "Cars"}
+    missing = registry.refusal("GetModelPackageGroupPolicy", **group)
+    assert missing.message.startswith("Cannot find resource policy for: arn:aws:sagemaker:")
+    for text in ('{"Statement": []}', '{"Version": "2012-10-17"}'):
+        registry("PutModelPackageGroupPolicy", **group, ResourcePolicy=text)
+        assert registry("GetModelPackageGroupPolicy", **group) == {"ResourcePolicy": text}
+    assert "ResourcePolicy" not in registry("DescribeModelPackageGroup", **group)
+    refused = registry.refusal("PutModelPackageGroupPolicy", **group, ResourcePolicy="nothing")
+    assert "is not valid" in refused.message
+    registry("DeleteModelPackageGroupPolicy", **group)
+    assert registry.refusal("GetModelPackageGroupPolicy", **group).message == missing.message

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,16 @@ def test_as_many_as_there_is_room_for_are_all_there() -> None:
     entries = of_run({f"h{number:02}": "1" for number in range(46 - len(ORIGIN))})
     assert len(entries) == metadata.MAX_ENTRIES - metadata.MEASURED
     assert metadata.LEFT_OUT not in entries
+
+
+@pytest.mark.parametrize("learned", [10, 60])
+def test_a_version_that_was_promoted_says_from_where_and_finds_room_for_it(learned: int) -> None:
+    measured = dict.fromkeys(("metric", "candidate", "champion", "compared-with"), "1")
+    entries = metadata.promoted(of_run({f"h{number:02}": "1" for number in range(learned)}) | measured, "arn:aws:1")
+    assert entries["promoted-from"] == "arn:aws:1"
+    assert len(entries) <= metadata.MAX_ENTRIES
+    named = [name for name in entries if name.startswith("hyperparameter:")]
+    assert len(named) + int(entries.get(metadata.LEFT_OUT, "0")) == learned
 
 
 @given(st.dictionaries(texts, texts, max_size=60), texts, texts)

@@ -1,0 +1,135 @@
+"""From one environment to the next: promote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import boto3
+import typer
+
+from perennial.registry import approval
+from perennial.runs.run_record import ModelVersion
+from perennial_cli import account, deployment, promotion, stacks, versions
+from perennial_cli.commands.options import AsJson
+from perennial_cli.console import FAILED, CommandError, notice, pairs, show_json
+from perennial_cli.stacks import Stack
+
+SERVES = "Serves"
+
+
+@dataclass(frozen=True)
+class Place:
+    """An environment: its stack, and who speaks there."""
+
+    stack: Stack
+    account: account.Account
+    session: boto3.Session
+
+
+def promote(
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VERSION", help="The number of a version, or the id of its run. Default: the newest approved one."
+        ),
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--from", metavar="SECTION", help="Section of samconfig.toml where the version is approved.")
+    ] = "default",
+    target: Annotated[
+        str, typer.Option("--to", metavar="SECTION", help="Section of the environment that it comes to.")
+    ] = "staging",
+    from_stack: Annotated[str | None, typer.Option(help="Name of the stack, in place of the section's.")] = None,
+    to_stack: Annotated[str | None, typer.Option(help="Name of the stack, in place of the section's.")] = None,
+    from_profile: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PERENNIAL_FROM_PROFILE",
+            help="Profile of AWS. Default: the section's, else the usual configuration.",
+        ),
+    ] = None,
+    to_profile: Annotated[
+        str | None, typer.Option(help="Profile of AWS. Default: the section's, else the usual configuration.")
+    ] = None,
+    from_role: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARN",
+            envvar="PERENNIAL_FROM_ROLE",
+            help="Role of the account where the version is, which who speaks to the other one takes.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring an approved version of the model to another environment, which deploys it.
+
+    What serves is copied, checked by its SHA-256, and registered there. With Approval=manual its approvers are asked;
+    else it is approved, and the run that deploys it is followed. Once it is there, nothing is done twice. Exit code 1:
+    it is refused, or does not come into service.
+    """
+    there = _place(target, to_stack, account.session(to_profile or _profile(target)))
+    own = from_profile or _profile(source) or (to_profile or _profile(target) if from_role else None)
+    here = _place(source, from_stack, account.session(own, from_role))
+    _require_alike(here, there)
+    with account.speaking_as(here.session):
+        one = promotion.candidate(here.stack, version)
+    with account.speaking_as(there.session):
+        summary = versions.of_run(there.stack.name, one.run_id)
+        registered = versions.as_version(summary) if summary else _brought(one, here, there)
+        status = _status(registered, one, there.stack)
+    steps = {
+        "from": f"version {one.number} of {here.stack.name}, {here.account}",
+        "to": f"version {registered['number']} of {there.stack.name}, {there.account}",
+        "run": one.run_id,
+        "status": status,
+    }
+    show_json(steps) if as_json else pairs(steps)
+    if status == approval.PENDING:
+        notice(f"Next: `perennial approve {registered['number']} --stack {there.stack.name}` there")
+    elif status != SERVES:
+        raise typer.Exit(FAILED)
+
+
+def _profile(section: str) -> str | None:
+    return deployment.environment(section).profile
+
+
+def _place(section: str, stack: str | None, session: boto3.Session) -> Place:
+    """Return an environment by its section. Raises CommandError: there is no such section or stack."""
+    with account.speaking_as(session):
+        whom = account.say_whom()
+        return Place(stacks.chosen(stack or deployment.environment(section).stack), whom, session)
+
+
+def _require_alike(here: Place, there: Place) -> None:
+    """Raise CommandError when a version of the one can be none of the other."""
+    names = f"{here.stack.name} and {there.stack.name}"
+    if here.stack.bucket == there.stack.bucket:
+        raise CommandError(f"{here.stack.name} is where the version is already; expected two stacks: --from and --to")
+    if here.stack.model != there.stack.model:
+        raise CommandError(
+            f"{names} have models of their own, {here.stack.model} and {there.stack.model}; expected one"
+        )
+    if here.account.region != there.account.region:
+        raise CommandError(
+            f"{names} are in {here.account.region} and {there.account.region}; expected one region, because a version "
+            "names the images of its own"
+        )
+
+
+def _brought(one: promotion.Candidate, here: Place, there: Place) -> ModelVersion:
+    """Copy and register the version. Raises CommandError: it is not there whole, or older than what serves."""
+    promotion.require_newer(one, there.stack)
+    sealed = promotion.bring(here.session.client("s3"), one, there.session.client("s3"), there.stack)
+    return promotion.register(one, sealed, there.stack)
+
+
+def _status(version: ModelVersion, one: promotion.Candidate, to: Stack) -> str:
+    """Return what has become of a version where it has come to; one that nobody has to approve is deployed first."""
+    if versions.serving_arn(to.name) == version["arn"]:
+        return SERVES
+    if version["status"] == approval.REJECTED or promotion.waits_for_people(to):
+        return version["status"]
+    ended = promotion.deploy(version, to, f"promoted from {one.stack.name}, version {one.number}")
+    return SERVES if ended["status"] == "Succeeded" else str(ended["status"])

@@ -1,0 +1,176 @@
+"""Who of other accounts may do what, and who may touch what serves: the template's policies, decided as IAM decides."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from localcloud.engine.permissions import requests
+from localcloud.engine.permissions.decisions import decide, request, session_arn, statements
+from tests.unit.test_template import parameter_values, properties, rendered
+
+OWNER, DEV, PROD, OTHER = "999999999999", "111111111111", "222222222222", "333333333333"
+STACK, BUCKET = "cars-prod", "arn:aws:s3:::cars-prod-bucket"
+SAGEMAKER = f"arn:aws:sagemaker:eu-west-1:{OWNER}"
+KEY = f"arn:aws:kms:eu-west-1:{OWNER}:key/1"
+RUN = f"{BUCKET}/runs/20261101000000-aaaa"
+EVERYTHING = statements('{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}')
+POLICIES = {
+    "s3": ("BucketPolicy", "PolicyDocument"),
+    "kms": ("Key", "KeyPolicy"),
+    "sagemaker": ("ModelVersions", "ModelPackageGroupPolicy"),
+}
+THROUGH_S3 = {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
+
+
+def whole(value: Any, given: dict[str, Any]) -> Any:
+    """A part of the template, as CloudFormation makes it."""
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::")):
+        made = rendered(value, given)
+        return whole(made, given) if isinstance(made, dict) else made
+    if isinstance(value, dict):
+        return {name: whole(item, given) for name, item in value.items()}
+    if isinstance(value, list):
+        return [item for item in (whole(each, given) for each in value) if item is not None]
+    return value
+
+
+def policy(service: str, **parameters: Any) -> Any:
+    """The policy of the bucket, the key or the group of a stack with these parameters."""
+    pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": OWNER, "AWS::StackName": STACK}
+    arns = {"Bucket.Arn": BUCKET, "SealArtifactRole.Arn": f"arn:aws:iam::{OWNER}:role/seal", "Key.Arn": KEY}
+    given = {**parameter_values(), **pseudo, **arns, "AWS::URLSuffix": "amazonaws.com", **parameters}
+    texts = {name: value.replace("${Bucket.Arn}", BUCKET) for name, value in given.items() if isinstance(value, str)}
+    resource, member = POLICIES[service]
+    subbed = _with_arns(properties(resource)[member])
+    return whole(subbed, {**given, **texts})
+
+
+def _with_arns(value: Any) -> Any:
+    """Sub may name an attribute, which `rendered` does not know."""
+    if isinstance(value, dict):
+        return {name: _with_arns(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_arns(item) for item in value]
+    return value.replace("${Bucket.Arn}", BUCKET) if isinstance(value, str) else value
+
+
+def refusal(
+    who: tuple[str, str], action: str, resource: str, identity: Any = EVERYTHING, *, shared: Any = (DEV, PROD),
+    protects: str = "no", **context: str,
+) -> str:  # fmt: skip
+    """Why a role of an account may not do something; empty where it may."""
+    account, role = who
+    asked = request(session_arn(f"arn:aws:iam::{account}:role/{role}", "s"), action, resource, context)
+    parameters = {"SharedWith": list(shared) or "", "ProtectArtefacts": protects}
+    document = policy(asked.service, **parameters)
+    denial = decide(asked, [identity], document, OWNER)
+    return denial.reason if denial else ""
+
+
+ALLOWED = [
+    ("sagemaker:CreateModelPackage", f"{SAGEMAKER}:model-package-group/{STACK}", {}),
+    (
+        "sagemaker:CreateModelPackage",
+        f"{SAGEMAKER}:model-package/{STACK}/3",
+        {"sagemaker:ModelApprovalStatus": "PendingManualApproval"},
+    ),
+    ("sagemaker:DescribeModelPackage", f"{SAGEMAKER}:model-package/{STACK}/3", {}),
+    ("sagemaker:ListModelPackages", f"{SAGEMAKER}:model-package-group/{STACK}", {}),
+    ("s3:GetObject", f"{RUN}/serving/model.tar.gz", {}),
+    ("s3:GetObjectVersion", f"{RUN}/run.json", {}),
+    ("s3:ListBucketVersions", BUCKET, {"s3:prefix": "runs/20261101000000-aaaa/"}),
+    ("kms:Decrypt", KEY, THROUGH_S3),
+]
+REFUSED = [
+    ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/{STACK}/3", {}),
+    ("sagemaker:DeleteModelPackage", f"{SAGEMAKER}:model-package/{STACK}/3", {}),
+    ("sagemaker:CreateModelPackage", f"{SAGEMAKER}:model-package-group/{STACK}-2", {}),
+    (
+        "sagemaker:CreateModelPackage",
+        f"{SAGEMAKER}:model-package-group/{STACK}",
+        {"sagemaker:ModelApprovalStatus": "Approved"},
+    ),
+    ("s3:GetObject", f"{BUCKET}/raw/cars.csv", {}),
+    ("s3:PutObject", f"{RUN}/serving/model.tar.gz", {}),
+    ("s3:DeleteObject", f"{RUN}/run.json", {}),
+    ("s3:ListBucket", BUCKET, {"s3:prefix": "raw/"}),
+    ("kms:Decrypt", KEY, {}),
+    ("kms:GenerateDataKey", KEY, THROUGH_S3),
+]
+
+
+def ids(cases: list[tuple[str, str, dict[str, str]]]) -> list[str]:
+    return [f"{action} {resource.rpartition(':')[2]} {'via' if context else ''}" for action, resource, context in cases]
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), ALLOWED, ids=ids(ALLOWED))
+def test_the_accounts_of_the_parameter_read_and_register_and_no_other(
+    action: str, resource: str, context: dict[str, str]
+) -> None:
+    for account in (DEV, PROD):
+        assert refusal((account, "pipeline"), action, resource, **context) == ""
+        why = refusal((account, "pipeline"), action, resource, [], **context)
+        assert why == f"because no identity-based policy allows the {action} action"
+    nobody = f"because no resource-based policy allows the {action} action"
+    assert refusal((OTHER, "pipeline"), action, resource, **context) == nobody
+    assert refusal((DEV, "pipeline"), action, resource, shared=(), **context) == nobody
+    assert refusal((OWNER, "pipeline"), action, resource, shared=(), **context) == ""
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), REFUSED, ids=ids(REFUSED))
+def test_nothing_else_is_open_to_them(action: str, resource: str, context: dict[str, str]) -> None:
+    assert refusal((DEV, "pipeline"), action, resource, **context) == (
+        f"because no resource-based policy allows the {action} action"
+    )
+
+
+@pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject"])
+def test_what_serves_is_nobodys_to_change_where_it_is_protected(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = requests.iam_evaluator._resolve_condition_key
+    replaced = requests._make_resolve_condition_key(original)
+    monkeypatch.setattr("ministack.core.iam_evaluator._resolve_condition_key", replaced)
+    model = f"{RUN}/serving/model.tar.gz"
+    denied = "with an explicit deny in a resource-based policy"
+    for role in ("admin", "seal", f"deploys-{STACK}"):
+        assert refusal((OWNER, role), action, model) == ""
+        writes = action == "s3:PutObject" and role != "admin"
+        assert refusal((OWNER, role), action, model, protects="yes") == ("" if writes else denied)
+        assert refusal((OWNER, role), action, f"{RUN}/train/part-0", protects="yes") == ""
+
+
+DATA_SCIENTISTS = [
+    ("s3:PutObject", "arn:aws:s3:::{stack}-bucket/raw/cars.csv"),
+    ("s3:GetObject", "arn:aws:s3:::{stack}-bucket/runs/20261101000000-aaaa/run.json"),
+    ("states:StartExecution", "arn:aws:states:eu-west-1:{account}:stateMachine:{stack}-train-model"),
+    ("sagemaker:DescribeModelPackage", "arn:aws:sagemaker:eu-west-1:{account}:model-package/{stack}/3"),
+    ("sagemaker:InvokeEndpoint", "arn:aws:sagemaker:eu-west-1:{account}:endpoint/{stack}"),
+    ("ssm:GetParameter", "arn:aws:ssm:eu-west-1:{account}:parameter/{stack}/model"),
+]
+
+
+@pytest.mark.parametrize(("action", "resource"), DATA_SCIENTISTS, ids=[action for action, _ in DATA_SCIENTISTS])
+def test_data_scientists_of_dev_reach_nothing_of_production_in_its_account_or_in_theirs(
+    action: str, resource: str
+) -> None:
+    machines = ("TrainModel", "MonitorModel", "ScoreBatch")
+    given = {
+        **parameter_values(), "AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": DEV,
+        "AWS::StackName": "cars-dev", "AWS::URLSuffix": "amazonaws.com", "AWS::StackId": f"arn:{DEV}/cars-dev/0a1b2c3d",
+        "Bucket.Arn": "arn:aws:s3:::cars-dev-bucket", "Key.Arn": KEY,
+        **dict.fromkeys(machines, f"arn:aws:states:eu-west-1:{DEV}:stateMachine:cars-dev-train-model"),
+    }  # fmt: skip
+    text = json.dumps(properties("DataScientistPolicy")["PolicyDocument"]).replace("${Bucket.Arn}", given["Bucket.Arn"])
+    theirs = statements(json.dumps(whole(json.loads(text), given)))
+
+    def may(account: str, stack: str) -> bool:
+        session = session_arn(f"arn:aws:iam::{DEV}:role/ada", "s")
+        asked = request(session, action, resource.format(account=account, stack=stack))
+        return decide(asked, [theirs], None, account) is None
+
+    assert may(DEV, "cars-dev")
+    assert not may(DEV, "cars-prod")
+    assert not may(PROD, "cars-dev")
+    assert not may(PROD, "cars-prod")
