@@ -439,6 +439,7 @@ def test_what_cannot_be_predicted_is_refused_in_words(name: str, problem: str) -
         ("a\n" + "1\n2\n" * 20, "expected a column to predict and at least one to predict it from; it has 'a'"),
         (",a\n" + "1,2\n" * 20, "expected a column to predict and at least one to predict it from; it has 'a'"),
     ],
+    ids=["nothing", "no row", "one row", "one column", "a column and numbers"],
 )
 def test_a_file_that_nothing_can_be_learned_from_is_refused_by_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
