@@ -998,7 +998,7 @@ def test_data_scientists_may_write_data_and_labels_only_and_read_results_only() 
     read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
     reports = {"approval.html", "report.html", "run.json"}
-    assert read == {"config.json", "manifest.json", "problems.txt", *reports, *folders}
+    assert read == {"config.json", "input.manifest", "manifest.json", "problems.txt", *reports, *folders}
     assert statements["ReadCode"]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/code/*"}
     through = statements["Key"]["Condition"]["StringEquals"]["kms:ViaService"]
     assert through == {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
