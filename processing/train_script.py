@@ -27,7 +27,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,18 @@ def train(root: Path) -> None:
             "os.environ['SM_MODEL_DIR'] names, such as model.joblib"
         )
     _pack(source, model / "code")
-    check_answers(model, _rows(root / "input/data/validation", RECORDS), known)
+    with _no_byte_code():  # it would become a part of the model
+        check_answers(model, _rows(root / "input/data/validation", RECORDS), known)
+
+
+@contextmanager
+def _no_byte_code() -> Iterator[None]:
+    """Let Python leave nothing beside the modules that it imports."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _source(root: Path, config: Mapping[str, Any]) -> Path:

@@ -193,6 +193,9 @@ def test_replay_trains_on_the_recorded_versions_and_gets_the_same_metric(lesions
 def test_somebodys_rows_are_erased_from_data_captures_and_runs_and_the_model_serves_on(
     lesions: App, lesions_run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    states, machine = lesions.client("stepfunctions"), lesions.outputs["StateMachineArn"]
+    running = {"stateMachineArn": machine, "statusFilter": "RUNNING"}
+    wait_for(lambda: not states.list_executions(**running)["executions"], "the end of the run on the other 1.csv.gz")
     ages = [line.split(",")[1] for line in demo_data.mammography().decode().splitlines()[1:]]
     age = next(age for age in ages[:400] if age not in ages[400:])  # of the first file, which was replaced meanwhile
     lesions.invoke(f"4,{age},1,1,3")

@@ -74,7 +74,7 @@ RUNS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "a data prefix that holds results": (
         {"Overrides": {"DataPrefix": "runs/"}},
-        ("DataPrefix", "'runs/'", "hold results of runs", "such as 'raw/'"),
+        ("DataPrefix", "'runs/'", "are the stack's own", "such as 'raw/'"),
     ),
     "a metric, which is the model's": ({"Overrides": {"GateMetric": "auc"}}, ("GateMetric: unknown key", "allowed: ")),
     "a trigger that does not exist": ({"Trigger": {"Type": "Moon"}}, ("Trigger.Type", "'Moon'", "DataDrop")),
@@ -102,7 +102,7 @@ PARAMETERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "a data prefix that holds results": (
         {"DataPrefix": "runs/x/"},
-        ("the stack's parameters, DataPrefix", "'runs/x/'", "hold results"),
+        ("the stack's parameters, DataPrefix", "'runs/x/'", "are the stack's own"),
     ),
 }
 # A model.yaml with a mistake in each of several sections, and what is said about them; all at once.

@@ -188,7 +188,8 @@ CASES = [
     Case("Jobs", "the platform has no machine for it, then has, and takes away the one that trains", "every state",
          (*(fault(f"job:{step}", "no-capacity", times=1)
             for step in ("preprocess", "train", "predict", "champion", "data-quality", "model-quality")),
-          fault("job:train", "interrupt")),
+          fault("job:train", "interrupt"),
+          fault("function:snapshot_data", "error", error="CopiesLeftError", message="1 of 2 versions", times=1)),
          status="SUCCEEDED", overrides={"Instances": {"Train": {"EnableManagedSpotTraining": True}}},
          says=("Model in service", "s of training are billed: ")),
     Case("Jobs", "out of quota for a while, then recovers", "every state",

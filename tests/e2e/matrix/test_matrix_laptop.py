@@ -262,13 +262,14 @@ def test_a_drop_that_no_run_knows_yet_is_trained_after_a_kill(laptop: Laptop, ap
 @matrix("The laptop", "its disk is full", ends="Failed")
 def test_a_full_disk_is_said_and_nothing_is_half_written(laptop: Laptop, app: App, first: End) -> None:
     serving, before = app.in_service(), situation.versions(app, "raw/")
+    situation.put(app, "cases/uncopied/cars.csv", demo_data.used_cars())
     laptop.down()
     laptop.up(**{RESERVE_VARIABLE: ALL_OF_IT, "LOCALCLOUD_RETRY_SCALE": "0.01"})
     wait_for(lambda: app.in_service()["Status"] == "InService", "the endpoint")
     with pytest.raises(ClientError, match="the disk of the local cloud is full"):
         situation.put(app, "raw/large.csv", demo_data.new_listings(5000, seed=3))
     assert "the disk of the local cloud is full" in laptop.command("status").stdout
-    end = situation.end(app, situation.start(app))
+    end = situation.end(app, situation.start(app, DataPrefix="cases/uncopied/"))
     assert end.run.status == "FAILED"
     assert_told(end, "in state 'Snapshot data'", "the disk of the local cloud is full", "Free some space")
     assert json.loads(app.invoke(CAR))["score"] > 0

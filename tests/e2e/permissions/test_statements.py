@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,6 +252,12 @@ def an_untold_end_of_many_files(deployed: Deployed) -> str:
     return an_untold_end(deployed, DataPrefix=deployed.many)
 
 
+def _logged_since(log: Path, before: int) -> bytes:
+    """What stands in a server's log behind a place. One that has grown large is put aside, and a new one begun."""
+    content = log.read_bytes()
+    return content[before if len(content) >= before else 0 :]
+
+
 def seen_by_the_operator(act: Callable[[Deployed], Any]) -> Act:
     """What nobody is told: AWS refuses it, and goes on. Here the server's log says so."""
 
@@ -260,9 +267,7 @@ def seen_by_the_operator(act: Callable[[Deployed], Any]) -> Act:
         act(deployed)
 
         def denied() -> str:
-            content = log.read_bytes()
-            # One that has grown large is put aside, and a new one begun.
-            lines = content[before if len(content) >= before else 0 :].decode().splitlines()
+            lines = _logged_since(log, before).decode().splitlines()
             return "\n".join(line for line in lines if "denied: " in line)
 
         return wait_for(denied, "a refusal in the server's log")
@@ -277,15 +282,18 @@ def a_job_that_is_stopped(state: str, action: str) -> Act:
         log = deployed.app.state / "server.log"
         before = log.stat().st_size
         arn = deployed.whose(state).start(state)
-        wait_for(lambda: action.encode() in log.read_bytes()[before:], f"a refusal of {action}")
+        wait_for(lambda: action.encode() in _logged_since(log, before), f"a refusal of {action}")
         deployed.app.client("stepfunctions").stop_execution(executionArn=arn)
 
     return seen_by_the_operator(work)
 
 
 def an_undelivered_drop(deployed: Deployed) -> None:
+    log = deployed.app.state / "server.log"
+    before = log.stat().st_size
     with deployed.without("DataDropRole", "StartTraining"):
         situation.put(deployed.app, "raw/more.csv", demo_data.new_listings(10, seed=next(_numbers)))
+        wait_for(lambda: b"sqs:SendMessage" in _logged_since(log, before), "what becomes of the event")
 
 
 def an_unkept_end(deployed: Deployed) -> None:

@@ -158,6 +158,9 @@ def registry(checked: CheckedService, bucket: str) -> None:
     checked("CreateModelPackageGroup", ModelPackageGroupName="g")
     checked("DescribeModelPackageGroup", ModelPackageGroupName="g")
     checked("ListModelPackageGroups")
+    checked("PutModelPackageGroupPolicy", ModelPackageGroupName="g", ResourcePolicy='{"Statement": []}')
+    checked("GetModelPackageGroupPolicy", ModelPackageGroupName="g")
+    checked("DeleteModelPackageGroupPolicy", ModelPackageGroupName="g")
     arn = checked("CreateModelPackage", ModelPackageGroupName="g", InferenceSpecification={"Containers": [container]})[
         "ModelPackageArn"
     ]
