@@ -10,10 +10,14 @@ import secrets
 import string
 import urllib.request
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+caller: ContextVar[dict[str, Any]] = ContextVar("caller", default={})  # noqa: B039  (never changed)
+"""UserContext of whoever asks SageMaker, as its API has it: {"IamIdentity": {"Arn", "PrincipalId"}}; else empty."""
 
 STATUS_PATH = "/_localcloud/status"
 _FILE = "keys.json"

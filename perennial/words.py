@@ -60,3 +60,8 @@ def apart(*values: float | None) -> list[str]:
 def between(bounds: Sequence[float] | None) -> str:
     """Return an interval as people read it."""
     return f"{number(bounds[0])} to {number(bounds[1])}" if bounds else "not known"
+
+
+def caller(who: str) -> str:
+    """Return who has asked AWS for something as people read it: of an ARN what comes after the account."""
+    return who.split(":", 5)[5] if who.startswith("arn:") else who

@@ -24,21 +24,17 @@ ANSWERED = ("InvalidToken", "TaskDoesNotExist", "TaskTimedOut")
 
 
 def wait_for(version_arn: str, run_id: str, execution_arn: str, token: str) -> bool:
-    """Keep the token of the task that waits for a version; return whether people have been asked about it before."""
-    known = runs.item(_id(version_arn)) or {}
-    runs.keep({
-        "id": _id(version_arn),
-        "run_id": run_id,
-        "execution_arn": execution_arn,
-        "token": token,
-        "asked": known.get("asked", False),
-    })  # fmt: skip
-    return bool(known.get("asked"))
+    """Keep the token of the task that waits for a version; return whether people have been asked about it before.
+
+    Whoever calls last waits: each call changes what is its own of the item, in one step.
+    """
+    before = runs.change(_id(version_arn), run_id=run_id, execution_arn=execution_arn, token=token)
+    return bool(before.get("asked"))
 
 
 def were_asked(version_arn: str) -> None:
-    """Note that people have been asked about a version."""
-    runs.keep({**(runs.item(_id(version_arn)) or {}), "asked": True})
+    """Note that people have been asked about a version, whoever waits for it by now."""
+    runs.change(_id(version_arn), asked=True)
 
 
 def resume(described: dict[str, Any]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from perennial.model.complaints import ConfigurationError
@@ -79,10 +81,18 @@ def work_of(number: int, promoted: Callable[[RunRecord], dict[str, Any]]) -> dic
 
 
 def _require_recorded(number: int, made: RunRecord, containers: list[dict[str, Any]]) -> None:
-    """Raise VersionNotDeployableError when a version names other files or images than its run has recorded.
+    """Raise VersionNotDeployableError when a version has other containers than its run has recorded.
 
-    Who may approve a version may change what it names, too.
+    Who may approve a version may change its containers, too: what they name, their environment and their order. Of runs
+    of earlier versions of the project only files and images are recorded.
     """
+    if recorded_containers := made.get("containers"):
+        for position, (now, then) in enumerate(zip_longest(containers, recorded_containers), 1):
+            if _whole(now) != _whole(then):
+                raise VersionNotDeployableError(
+                    f"version {number} has {_as_text(now)} for container {position}; run {made['run_id']} has recorded "
+                    f"{_as_text(then)}. Somebody has changed the version: approve another, or start a run"
+                )
     artefacts = (made.get("artifacts") or {}).values()
     recorded = {*made["images"].values(), *(one["sealed"]["uri"] for one in artefacts if isinstance(one, dict))}
     others = {str(one.get(name)) for one in containers for name in ("Image", "ModelDataUrl")} - recorded
@@ -91,6 +101,15 @@ def _require_recorded(number: int, made: RunRecord, containers: list[dict[str, A
             f"version {number} names {', '.join(sorted(others))}; run {made['run_id']} has recorded "
             f"{', '.join(sorted(recorded))}"
         )
+
+
+def _whole(container: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the members of a container that decide what it does; no environment is an empty one."""
+    return {name: container.get(name) or {} for name in _MEMBERS} if container else None
+
+
+def _as_text(container: Mapping[str, Any] | None) -> str:
+    return json.dumps(_whole(container), sort_keys=True) if container else "nothing"
 
 
 def _rejected() -> dict[str, Any] | None:

@@ -65,6 +65,12 @@ def described(version_arn: str) -> dict[str, Any] | None:
     return if_there(client("sagemaker").describe_model_package, ModelPackageName=version_arn)
 
 
+def with_answerer(version: ModelVersion) -> ModelVersion:
+    """Return a version as it is now, with who has answered it; as it was, where it is gone."""
+    now = described(version["arn"])
+    return {**version, "status": now["ModelApprovalStatus"], "by": approval.answered_by(now)} if now else version
+
+
 def reject(version_arn: str, why: str) -> None:
     """Reject a version, in words that its ApprovalDescription takes."""
     client("sagemaker").update_model_package(

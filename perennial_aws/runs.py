@@ -83,11 +83,6 @@ def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: deserializer.deserialize(value) for name, value in item.items()}
 
 
-def keep(item: Mapping[str, Any]) -> None:
-    """Write an item of the table."""
-    _put(record.to_dynamodb(item))
-
-
 def claimed(work_key: str) -> dict[str, Any] | None:
     """Return the claim of some work, {"run_id", "execution_arn"}, or None when nobody has it."""
     return item(f"work#{work_key}")
@@ -227,12 +222,19 @@ def put(document: RunRecord) -> None:
 
 def update(run_id: str, **fields: Any) -> None:
     """Set fields of a run's record and leave the rest as it is."""
+    change(f"run#{run_id}", **fields)
+
+
+def change(item_id: str, **fields: Any) -> dict[str, Any]:
+    """Set fields of an item, which is made if it is not there, and leave the rest as it is; return it as it was."""
     names = {f"#{name}": name for name in fields}
     values = _typed({f":{name}": record.to_dynamodb(value) for name, value in fields.items()})
-    client("dynamodb").update_item(
+    changed = client("dynamodb").update_item(
         TableName=_table(),
-        Key={"id": {"S": f"run#{run_id}"}},
+        Key={"id": {"S": item_id}},
+        ReturnValues="ALL_OLD",
         UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
         ExpressionAttributeNames=names,
         ExpressionAttributeValues=values,
     )
+    return dict(record.from_dynamodb(_plain(changed.get("Attributes", {}))))

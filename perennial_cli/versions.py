@@ -25,7 +25,10 @@ class NoGroupError(CommandError):
 
 @dataclass(frozen=True)
 class Version:
-    """A version: its number, whether it is approved, the run that made it, and what that measured."""
+    """A version: its number, whether it is approved, who said so, the run that made it, and what that measured.
+
+    by  who has changed it last (registry.approval.answered_by); None where nobody has
+    """
 
     number: int
     status: str
@@ -34,6 +37,7 @@ class Version:
     metric: str | None
     candidate: float | None
     arn: str
+    by: str | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -172,6 +176,7 @@ def _described(summary: Mapping[str, Any]) -> Version:
     return Version(
         number=summary["ModelPackageVersion"],
         status=summary["ModelApprovalStatus"],
+        by=approval.answered_by(described),
         created_at=summary["CreationTime"].isoformat(timespec="seconds"),
         run=description.run_of(summary.get("ModelPackageDescription")),
         metric=origin.get("metric"),

@@ -106,6 +106,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         known = {**known, "deployment": cast(Deployment, about)}
         version = model_versions.find(deployed["Number"])
         name = answer["Name"]
+    version = model_versions.with_answerer(version) if version else None
     seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
     known = {**known, "hours": settings.hours, "api": settings.api_url}
     known, folder = _with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
@@ -142,7 +143,7 @@ def _without_what_failed(closed: RunRecord) -> ModelVersion | None:
     ):
         return version
     model_versions.reject(version["arn"], f"run {closed['run_id']} ended before it served: {message.why(closed)}")
-    return {**version, "status": approval.REJECTED}
+    return {**version, "status": approval.REJECTED, "by": None}
 
 
 def _deploys_nothing_new(closed: RunRecord) -> bool:

@@ -50,6 +50,7 @@ class Request:
     TuningJobName        the job whose best trial the training job is; None of a run that has trained once
     ChampionPredictions  None when there is no model in service to compare with
     ChampionTest         the records that it answered
+    Containers           of the model, as its version is registered with them
     """
 
     RunId: str
@@ -62,6 +63,7 @@ class Request:
     ChampionTest: str
     Champion: run_record.Champion | None
     TuningJobName: str | None = None  # not sent by runs that began before there were tuning jobs
+    Containers: list[dict[str, Any]] | None = None  # nor this by those that began before it was recorded
 
 
 @dataclass(frozen=True)
@@ -467,7 +469,7 @@ def _record(
     }
     document = {"run_id": request.RunId, "problem": request.Problem, "metrics": measured, "gate": judged}
     objects.write_json(f"{request.Prefix}/evaluation/evaluation.json", document)
-    runs.update(request.RunId, metrics=measured, gate=judged)
+    runs.update(request.RunId, metrics=measured, gate=judged, containers=request.Containers)
 
 
 def _publish(answer: Answer) -> None:

@@ -25,6 +25,7 @@ ministack_app = Seams(
 )
 concurrency = Seams("core.concurrency", run_reentrant="093cde40")
 router = Seams("core.router", SERVICE_PATTERNS="f2191250")
+sts = Seams("services.sts", _caller_identity="0258ba85")
 stepfunctions = Seams("services.stepfunctions", _ExecutionError="65fcaf17", _SERVICE_DISPATCH="0f380e9a")
 
 JsonObject = dict[str, Any]
@@ -159,7 +160,9 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
         operation, endpoint = operations.sagemaker(method, path, headers)
         if endpoint:
             return await sagemaker.invoke(endpoint, headers, body)
-        # A thread of its own: whatever the service does, it holds up no other request, and it may call back.
+        access.caller.set(_user(headers, query))
+        # A thread of its own, which knows the caller: whatever the service does, it holds up no other request, and it
+        # may call back.
         response: Response = await concurrency.run_reentrant(sagemaker.http, operation, body)
         return response
 
@@ -183,6 +186,12 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
     stepfunctions._SERVICE_DISPATCH[_SDK_RUNTIME] = lambda resource, arguments: _run_runtime_task(
         client, resource, arguments
     )
+
+
+def _user(headers: JsonObject, query: JsonObject) -> JsonObject:
+    """Return who asks, as SageMaker keeps it of who makes or changes a resource: API Reference, UserContext."""
+    who = sts._caller_identity(headers, query)
+    return {"IamIdentity": {"Arn": who["userArn"], "PrincipalId": who["userId"]}} if isinstance(who, dict) else {}
 
 
 def _is_job(state: JsonObject) -> bool:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 Step = Literal["Nothing", "Deploy", "LookAgain"]
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
 VERSION_REJECTED = "VersionRejectedError"  # of runs.work.JUDGEMENTS
 SUPERSEDED = "VersionSupersededError"  # as well
+UNKNOWN = "unknown"  # who has answered, where AWS does not say
 NO_REASON = "no reason was given"
 
 
 def rejected(description: str | None) -> str:
     """Return why a version was rejected, as a cause that people read: its ApprovalDescription."""
     return f"somebody has rejected it: {description or NO_REASON}"
+
+
+def answered_by(described: Mapping[str, Any]) -> str | None:
+    """Return who has changed a version last, mostly by approving or rejecting it; None where nobody has.
+
+    Source: SageMaker API Reference, DescribeModelPackage, LastModifiedBy (UserContext): the ARN of whoever asked, or
+    the name of a user of Studio. AWS keeps nothing of the answers before, and may name nobody.
+    """
+    if "LastModifiedTime" not in described:
+        return None
+    context = described.get("LastModifiedBy") or {}
+    return (context.get("IamIdentity") or {}).get("Arn") or context.get("UserProfileName") or UNKNOWN
 
 
 def follows(version: str, status: str, serving: str | None, newest: str | None, *, works: Callable[[], bool]) -> Step:

@@ -13,7 +13,7 @@ from perennial.runs.run_record import Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.runs.work import NOT_APPROVED, OLDER, TRAINED_ONLY
 from perennial.serving import hours
-from perennial.words import between, number
+from perennial.words import between, caller, number
 
 NAMES_SHOWN = 3
 MOVED_SHOWN = 3
@@ -45,7 +45,8 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         took, billed = spot["training_seconds"], spot["billable_seconds"]
         yield "Spot", f"{billed:,} of {took:,} s of training are billed: {1 - billed / max(took, 1):.0%} saved"
     if version := record.get("version"):
-        yield "Version", f"{version['number']} in the model registry ({version['arn']}), {version['status']}"
+        by = f" by {caller(who)}" if (who := version.get("by")) else ""
+        yield "Version", f"{version['number']} in the model registry ({version['arn']}), {version['status']}{by}"
     if taking_over := record.get("rollout"):
         yield "Taking over", rollout.spoken(taking_over)
     if sleeps := _sleeps(record):

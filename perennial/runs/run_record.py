@@ -88,11 +88,15 @@ class Champion(TypedDict, total=False):
 
 
 class ModelVersion(TypedDict, total=False):
-    """The run's version in the model registry, and its approval when the run ended."""
+    """The run's version in the model registry, and its approval when the run ended.
+
+    by  who has changed it last, mostly by an answer (registry.approval.answered_by); None where nobody has
+    """
 
     arn: str
     number: int
     status: str
+    by: str | None
 
 
 class Deployment(TypedDict):
@@ -385,6 +389,7 @@ class RunRecord(TypedDict, total=False):
     gone_back_from the run whose model a person has replaced by the older champion, if its data are all here again
     report         where report.html is; None where it could not be drawn
     artifacts      what serves, by name: where, which version, which SHA-256
+    containers     of the model, in their order, as its version was registered with them; from its measurement on
     """
 
     run_id: str
@@ -408,6 +413,7 @@ class RunRecord(TypedDict, total=False):
     champion: Champion | None
     gone_back_from: str | None
     artifacts: dict[str, Any]
+    containers: list[dict[str, Any]] | None
     serving_images: list[ServingImage]
     tuning: Tuned
     warm_start: WarmStart | None

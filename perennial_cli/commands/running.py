@@ -15,7 +15,7 @@ from perennial.registry import promotion
 from perennial.runs import comparison, configuration, costs, run_input, trials
 from perennial.runs.cause import problems
 from perennial.serving import hours
-from perennial.words import number
+from perennial.words import caller, number
 from perennial_cli import explain as lineages
 from perennial_cli import following, mlflow_export, serving_api, stacks
 from perennial_cli import runs as history
@@ -244,6 +244,7 @@ def versions(
     table(
         "version",
         "status",
+        "by",
         "metric",
         "run",
         "registered",
@@ -254,7 +255,8 @@ def versions(
 
 def _version_row(version: Version) -> tuple[str, ...]:
     metric = f"{version.metric} {number(version.candidate)}" if version.metric else ""
-    return str(version.number), version.status, metric, version.run or "by hand", version.created_at
+    by = caller(version.by) if version.by else ""
+    return str(version.number), version.status, by, metric, version.run or "by hand", version.created_at
 
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:

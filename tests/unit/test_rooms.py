@@ -51,7 +51,7 @@ PARTS: dict[str, set[str]] = {
     "localcloud.sagemaker.platform": {"localcloud", "localcloud.sagemaker.errors", "boto3"},
     "localcloud.sagemaker.api": {"localcloud", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform"},
     "localcloud.sagemaker.registry": {
-        "localcloud.sagemaker.api", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
+        "localcloud", "localcloud.sagemaker.api", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
     },
     "localcloud.sagemaker.algorithms": {
         "localcloud.sagemaker.errors", "localcloud.sagemaker.without_pandas", "numpy", "pyarrow", "xgboost",

@@ -5,7 +5,7 @@ operation needs more than its own action, the source is next to it.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 from xml.etree.ElementTree import ParseError
@@ -226,6 +226,36 @@ def for_dynamodb(action: str, table_arn: str) -> list[Needs]:
     table = dynamodb._tables.get(table_arn.rpartition(":table/")[2].split("/")[0])
     key = ((table or {}).get("SSEDescription") or {}).get("KMSMasterKeyArn")
     return _key_needs(key, "dynamodb", "kms:Decrypt")
+
+
+def leading_keys(members: JsonObject) -> JsonObject:
+    """Return dynamodb:LeadingKeys: the partition keys of the items that a request names by a key or as a whole.
+
+    DynamoDB Developer Guide, "Using IAM policy conditions for fine-grained access control". Of a Query it is not found
+    here, and of a Scan there is none.
+    """
+    keys = [value for table, item in _items_of(members) if (value := _partition_key(table, item)) is not None]
+    return {"dynamodb:LeadingKeys": keys} if keys else {}
+
+
+def _items_of(members: JsonObject) -> Iterator[tuple[str, JsonObject]]:
+    """Yield (table, item or key) of a request for one item, for several, or of a transaction."""
+    actions = [members, *(detail for entry in members.get("TransactItems", []) for detail in entry.values())]
+    for table, wanted in (members.get("RequestItems") or {}).items():
+        gets = wanted.get("Keys", []) if isinstance(wanted, dict) else []
+        writes = [] if isinstance(wanted, dict) else [detail for entry in wanted for detail in entry.values()]
+        actions += [{"TableName": table, "Key": key} for key in gets] + [{"TableName": table, **one} for one in writes]
+    for action in actions:
+        for item in (action.get("Key"), action.get("Item")):
+            if isinstance(item, dict):
+                yield str(action.get("TableName", "")), item
+
+
+def _partition_key(table: str, item: JsonObject) -> str | None:
+    schema = (dynamodb._tables.get(table.rpartition("/")[2]) or {}).get("KeySchema", [])
+    name = next((key["AttributeName"] for key in schema if key["KeyType"] == "HASH"), None)
+    value = item.get(name) if name else None
+    return str(next(iter(value.values()), "")) if isinstance(value, dict) else None
 
 
 def for_s3(action: str, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, Any]) -> list[Needs]:

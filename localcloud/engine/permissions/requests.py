@@ -304,6 +304,8 @@ def _make_request_tag_context(original: Any) -> Any:
             context = {**context, **actions.metrics_context(body)}
         if iam_action.startswith("application-autoscaling:") and (call := _call.get()):
             context = {**context, **actions.autoscaling_context(call.members)}
+        if service == "dynamodb" and (call := _call.get()):
+            context = {**context, **actions.leading_keys(call.members)}
         if iam_action == "events:PutEvents" and (call := _call.get()):
             context = {**context, **actions.events_context(call.members.get("Entries", []))}
         return context

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from localcloud import access
 from localcloud.sagemaker.api import events, listing, requests
 from localcloud.sagemaker.api.context import Context, now
 from localcloud.sagemaker.errors import AwsError, invalid, unsupported
@@ -82,7 +83,7 @@ class ModelPackages:
             known = self.find(request["ModelPackageArn"])
             wanted = {name: request[name] for name in _CHANGEABLE if name in request} | _metadata(known, request)
             changed = {name: value for name, value in wanted.items() if value != known.get(name)}
-            document = known | changed | {"LastModifiedTime": now()}
+            document = known | changed | {"LastModifiedTime": now(), "LastModifiedBy": access.caller.get()}
             self._context.store.put(PACKAGE, _key(known), document)
             self._announce(document, list(changed))
         return {"ModelPackageArn": known["ModelPackageArn"]}
@@ -133,7 +134,7 @@ class ModelPackages:
             "ModelPackageVersion": version,
             "ModelPackageArn": self._context.aws.arn(PACKAGE, f"{group}/{version}"),
             "CreationTime": now(),
-            "CreatedBy": {},
+            "CreatedBy": access.caller.get(),
             "ModelPackageStatus": "Completed",
             "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
         }  # fmt: skip

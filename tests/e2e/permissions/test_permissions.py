@@ -19,6 +19,7 @@ from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
     ALARM,
+    APPROVER,
     BATCH,
     CAR,
     MONITOR,
@@ -30,6 +31,7 @@ from tests.e2e.permissions.conftest import (
     Without,
     a_search_that_fails,
     ask_people,
+    ask_with_the_turn,
     change_hours,
     find_drift,
     give_no_rows,
@@ -565,6 +567,7 @@ def tune_and_stop(app: App, updated: Run) -> None:
 
 def answer_versions(app: App, approver: Ask, updated: Run) -> None:
     """Who approves versions answers before and after a run waits for them, and reads the run's report."""
+    assert "MessageId" in ask_with_the_turn(app, updated)
     registry, states = approver("sagemaker"), app.client("stepfunctions")
     (described,) = approver("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
     assert described["StackName"] == STACK
@@ -590,6 +593,8 @@ def go_back(app: App, approver: Ask, updated: Run) -> None:
     serving = approver("ssm").get_parameter(Name=f"/{STACK}/model-package")["Parameter"]["Value"]
     assert serving == updated.output["ModelPackage"]
     approver("sagemaker").update_model_package(ModelPackageArn=serving, ModelApprovalStatus=REJECTED)
+    by = approver("sagemaker").describe_model_package(ModelPackageName=serving)["LastModifiedBy"]["IamIdentity"]
+    assert by["Arn"].endswith(f":assumed-role/{APPROVER}/ada")
     run = app.wait(lambda given: "ModelVersion" in given)
     assert (run.status, run.cause) == ("SUCCEEDED", None)
     assert app.parameters()["model-package"] == run.output["ModelPackage"] != serving

@@ -44,6 +44,7 @@ from tests.e2e.permissions.conftest import (
     Without,
     a_search_that_fails,
     ask_people,
+    ask_with_the_turn,
     change_hours,
     deploy,
     find_drift,
@@ -317,6 +318,10 @@ def asking_people(deployed: Deployed) -> str:
     """A run asks about a version that somebody has rejected before, for another reason."""
     arn = ask_people(deployed.app, deployed.run, approval.REJECTED)
     return _why(wait_for(lambda: Run.ended(arn), f"the end of {arn}", 60, pause=0.1))
+
+
+def asking_with_the_turn(deployed: Deployed) -> str:
+    return ask_with_the_turn(deployed.app, deployed.run)
 
 
 def _failure(deployed: Deployed, function: str, event: dict[str, Any]) -> str:
@@ -637,6 +642,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("ReserveDeploymentRole", "Lists"): keeping_the_turn(reserving_for_an_earlier_run),
     ("ReserveDeploymentRole", "OtherRuns"): keeping_the_turn(meeting_another_run(asking_again("Reserve deployment"))),
     "RequestApprovalRole": asking_people,
+    ("RequestApprovalRole", "Turn"): asking_with_the_turn,
     ("RequestApprovalRole", "Report"): seen_by_the_operator(asking_people),
     "AnswerApprovalRole": answering,
     ("AnswerApprovalRole", "Undelivered"): seen_by_the_operator(an_unkept_answer),
@@ -645,6 +651,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("KeepHoursRole", "Configuration"): a_mail_of_the_hours,
     ("KeepHoursRole", "Create"): a_mail_of_the_hours,
     ("KeepHoursRole", "Message"): not_waking,
+    ("KeepHoursRole", "Said"): not_waking,
     ("KeepHoursRole", "Unscale"): letting_it_scale_no_more,
     ("KeepHoursRole", "ScalingAlarms"): letting_it_scale_no_more,
     "ScalingPolicy": letting_it_scale,
@@ -856,6 +863,7 @@ def test_what_needs_a_statement_fails_without_it(deployed: Deployed, policy: str
         assert {action.replace("SNS:", "sns:") for action in refused} & EXERCISED[policy, sid], told
 
 
+KEYS = "dynamodb:LeadingKeys"
 PASSED, SERVICE = "iam:PassedToService", "sagemaker.amazonaws.com"
 CONDITIONS = [
     pytest.param("TrainModelRole", PASSED, SERVICE, going_on_from("Preprocess"), "iam:PassRole", id="role of a run"),
@@ -865,6 +873,9 @@ CONDITIONS = [
     pytest.param(
         "NotifyWindowRole", "events:detail-type", "Perennial Window Judged", telling, "events:PutEvents", id="type"
     ),
+    pytest.param("KeepHoursRole", KEYS, "said#not-awake#*", not_waking, "dynamodb:PutItem", id="what was said"),
+    pytest.param("RequestApprovalRole", KEYS, "approval#*", asking_people, "dynamodb:UpdateItem", id="token"),
+    pytest.param("RequestApprovalRole", KEYS, "deployment", asking_with_the_turn, "dynamodb:PutItem", id="turn"),
 ]
 
 

@@ -102,6 +102,38 @@ def test_people_are_asked_once_however_often_the_task_is_tried(ask, mails):
     assert parse_qs(mails[0].body)["TopicArn"] == [APPROVERS]
 
 
+@matrix("People", "two calls ask about one version at the same time", ends="Succeeded")
+def test_two_who_ask_at_the_same_time_keep_the_newest_token(ask, answer, registry, sent, monkeypatch):
+    """The second call comes while the first writes its mail; nothing of it is lost when the first has."""
+    from perennial_aws import ends
+
+    publish, calls = ends.publish, []
+
+    def meanwhile(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            ask(attempt=2)
+        return publish(*arguments)
+
+    monkeypatch.setattr(ends, "publish", meanwhile)
+    ask(attempt=1)
+    assert ask(attempt=3)["MessageId"] is None, "that they were asked is known, whoever was first"
+    registry("Approved")
+    answer()
+    assert [body["taskToken"] for body in bodies(sent[0])] == ["token-3"]
+
+
+def test_that_people_were_asked_says_nothing_of_the_token(aws, ask):
+    from perennial_aws import approvals, runs
+
+    approvals.wait_for(VERSION, RUN, EXECUTION_ARN, "first")
+    approvals.wait_for(VERSION, RUN, EXECUTION_ARN, "second")
+    approvals.were_asked(VERSION)
+    assert runs.item(f"approval#{VERSION}") == {
+        "id": f"approval#{VERSION}", "run_id": RUN, "execution_arn": EXECUTION_ARN, "token": "second", "asked": True,
+    }  # fmt: skip
+
+
 def test_a_run_that_waits_gives_its_turn_back_and_keeps_that_of_another(aws, ask):
     from perennial_aws import runs
 

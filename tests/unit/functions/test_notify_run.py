@@ -20,6 +20,9 @@ ENDED = STARTED + timedelta(seconds=83)
 RUN = run_id(EXECUTION_ARN, STARTED)
 NAME = f"{STACK}-{RUN}"
 
+# As AWS names a role's session: the sample of DescribePipelineExecution, the same shape (UserContext).
+ADA = {"IamIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/approver/ada", "PrincipalId": "AROA1:ada"}}
+
 
 @pytest.fixture
 def app(aws):
@@ -283,12 +286,31 @@ def test_the_version_in_the_registry_is_recorded_and_told(aws, worked, ended, no
         for number, text in ((6, "by hand"), (7, f"run {RUN}"), (8, "run 20261120093441-0000"))
     ]  # fmt: skip
     listed = answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": versions}))
+    answers("sagemaker", "DescribeModelPackage", (200, {**versions[1], "LastModifiedTime": 1, "LastModifiedBy": ADA}))
     notify(ended())
-    version = {"arn": f"{arn}7", "number": 7, "status": "Approved"}
+    version = {"arn": f"{arn}7", "number": 7, "status": "Approved", "by": ADA["IamIdentity"]["Arn"]}
     assert aws.get_json(f"runs/{RUN}/run.json")["version"] == version
-    assert f"\nVersion       7 in the model registry ({arn}7), Approved\n" in mails()[0][1]
+    line = f"\nVersion       7 in the model registry ({arn}7), Approved by assumed-role/approver/ada\n"
+    assert line in mails()[0][1].replace("\n  ", " ").replace("              ", " ")
     asked = json.loads(listed[0].body)
     assert (asked["ModelPackageGroupName"], asked["CreationTimeAfter"]) == (STACK, STARTED.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("described", "by", "ends"),
+    [
+        ({"LastModifiedTime": 1}, "unknown", "Approved by unknown"),
+        ({"LastModifiedTime": 1, "LastModifiedBy": {"UserProfileName": "ada"}}, "ada", "Approved by ada"),
+        ({}, None, "Approved"),
+    ],
+)
+def test_who_has_answered_is_told_as_far_as_aws_says(aws, worked, ended, notify, mails, answers, described, by, ends):
+    registered(answers)
+    known = {"ModelPackageVersion": 7, "ModelApprovalStatus": "Approved"}
+    answers("sagemaker", "DescribeModelPackage", (200, {**known, **described}))
+    notify(ended())
+    assert aws.get_json(f"runs/{RUN}/run.json")["version"]["by"] == by
+    assert f"{ends}\n" in mails()[0][1]
 
 
 def registered(answers, status="Approved"):
@@ -297,6 +319,7 @@ def registered(answers, status="Approved"):
     version = {"ModelPackageArn": arn, "ModelPackageVersion": 7, "ModelApprovalStatus": status}
     listed = [{**version, "ModelPackageDescription": f"run {RUN}"}]
     answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": listed}))
+    answers("sagemaker", "DescribeModelPackage", (200, version))
     return answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": arn}))
 
 

@@ -1210,14 +1210,19 @@ def version(aws, resolve, answers):
         for image, one in zip(images, sealed.values(), strict=True)
     ]
 
-    def says(newest=2, of_run=run["RunId"], **other):
+    recorded = [containers[0], {**containers[1], "Environment": {"A": "1", "B": "2"}}]
+    runs.update(run["RunId"], containers=recorded)
+    containers = recorded
+
+    def says(newest=2, of_run=run["RunId"], order=(0, 1), **other):
         listed = [
             {"ModelPackageArn": f"{GROUP}/{number}", "ModelPackageVersion": number, "ModelApprovalStatus": "Approved"}
             for number in (2, newest)
         ]
         answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": listed}))
         described = {"ModelPackageArn": f"{GROUP}/2", "ModelPackageDescription": f"run {of_run}"}
-        described["InferenceSpecification"] = {"Containers": [containers[0], {**containers[1], **other}]}
+        now = [containers[0], {**containers[1], **other}]
+        described["InferenceSpecification"] = {"Containers": [now[position] for position in order]}
         rejected = {"ModelPackageVersion": 3, "ModelApprovalStatus": "Rejected", "ApprovalDescription": "biased"}
         rejected["ModelPackageDescription"] = "run 20261102093440-0a1b"
         answers("sagemaker", "DescribeModelPackage", (200, described), (200, rejected))
@@ -1237,7 +1242,7 @@ def test_a_version_is_deployed_with_what_its_run_knew(aws, resolve, version):
     assert run["Version"]["InsteadOf"] == "20261102093440-0a1b"
     preprocessor, model = run["Version"]["Containers"]
     assert preprocessor["ModelDataUrl"] == f"{made['Prefix']}/serving/preprocessor.tar.gz"
-    assert (model["Image"], model["Environment"]) == (ENVIRONMENT["XGBOOST_IMAGE"], {"A": "1"})
+    assert (model["Image"], model["Environment"]) == (ENVIRONMENT["XGBOOST_IMAGE"], {"A": "1", "B": "2"})
     assert run["Version"]["Result"]["Candidate"] == 2000.5
     assert run["Reason"] == (
         f"version 2, of run {made['RunId']}, is the newest approved one; version 3, which served then, was rejected: "
@@ -1301,9 +1306,43 @@ def test_a_version_whose_artefact_was_deleted_names_it(aws, resolve, version):
         resolve(OTHER_ARN, ModelVersion=2)
 
 
-@pytest.mark.parametrize("other", [{"ModelDataUrl": f"s3://{BUCKET}/raw/model.tar.gz"}, {"Image": "theirs"}])
-def test_a_version_that_names_what_its_run_has_not_made_is_not_deployable(resolve, version, other):
+@matrix("People", "whoever may approve changes a version's containers", ends="Failed")
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"ModelDataUrl": f"s3://{BUCKET}/raw/model.tar.gz"},
+        {"Image": "theirs"},
+        {"Environment": {"A": "1", "B": "other"}},
+        {"Environment": {"A": "1"}},
+        {"Environment": {}},
+        {"order": (1, 0)},
+        {"order": (0,)},
+        {"order": (0, 1, 1)},
+    ],
+    ids=["file", "image", "a value", "a variable", "no environment", "order", "fewer", "more"],
+)
+def test_a_version_with_other_containers_than_its_run_has_recorded_is_not_deployable(resolve, version, other):
     version(**other)
+    with pytest.raises(Exception, match=r"version 2 has .* for container \d; run .* has recorded .* has changed the"):
+        resolve(OTHER_ARN, ModelVersion=2)
+
+
+def test_an_environment_that_the_registry_leaves_out_is_an_empty_one(resolve, version):
+    from perennial_aws import runs
+
+    made = version()
+    recorded = runs.get(made["RunId"])["containers"]
+    runs.update(made["RunId"], containers=[recorded[0], {**recorded[1], "Environment": {}}])
+    version(Environment=None)
+    assert resolve(OTHER_ARN, ModelVersion=2)["Decision"] == "Deploy"
+
+
+@pytest.mark.parametrize("other", [{"ModelDataUrl": f"s3://{BUCKET}/raw/model.tar.gz"}, {"Image": "theirs"}])
+def test_of_a_run_that_has_recorded_no_containers_files_and_images_are_compared(resolve, version, other):
+    from perennial_aws import runs
+
+    made = version(**other)
+    runs.update(made["RunId"], containers=None)
     with pytest.raises(Exception, match=f"version 2 names {next(iter(other.values()))}; run .* has recorded "):
         resolve(OTHER_ARN, ModelVersion=2)
 

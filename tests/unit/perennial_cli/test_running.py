@@ -491,17 +491,19 @@ def registry(stack: FakeAws, answers: Callable[..., list[Any]]) -> list[Any]:
         for number, text in zip((3, 2, 1), described, strict=True)
     ]  # fmt: skip
     measured = {"CustomerMetadataProperties": {"metric": "rmse", "candidate": "2345.5"}}
-    answers("sagemaker", "DescribeModelPackage", (200, measured), (200, {}), (200, measured))
+    who = {"IamIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/approver/ada", "PrincipalId": "AROA1:ada"}}
+    answered = {**measured, "LastModifiedTime": 1796000000, "LastModifiedBy": who}
+    answers("sagemaker", "DescribeModelPackage", (200, answered), (200, {}), (200, measured))
     return answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": summaries}))
 
 
 def test_versions_are_listed_newest_first_with_their_run_and_metric(registry, monkeypatch) -> None:
     monkeypatch.setattr("perennial_cli.versions.AT_ONCE", 1)
     listed = json.loads(perennial("versions", "--json").stdout)
-    assert [(one["number"], one["run"], one["candidate"]) for one in listed] == [
-        (3, OTHER, 2345.5),
-        (2, None, None),
-        (1, RUN, 2345.5),
+    assert [(one["number"], one["run"], one["candidate"], one["by"]) for one in listed] == [
+        (3, OTHER, 2345.5, "arn:aws:sts::123456789012:assumed-role/approver/ada"),
+        (2, None, None, None),
+        (1, RUN, 2345.5, None),
     ]
     request = json.loads(registry[0].body)
     assert (request["ModelPackageGroupName"], request["SortOrder"]) == ("cars", "Descending")
@@ -509,7 +511,7 @@ def test_versions_are_listed_newest_first_with_their_run_and_metric(registry, mo
 
 def test_versions_are_a_table_of_as_many_as_are_asked_for(registry) -> None:
     text = perennial("versions", "--most", "1").stdout
-    assert all(part in text for part in ("3", "Approved", "rmse 2,345.5", OTHER))
+    assert all(part in text for part in ("3", "Approved", "assumed-role/approver/ada", "rmse 2,345.5", OTHER))
     assert RUN not in text
 
 

@@ -250,3 +250,23 @@ def test_what_scales_is_looked_at_and_watched_with_the_permissions_of_who_asks(
     assert [each.action for each in needs] == needed
     alarm = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:TargetTracking-endpoint/Cars/variant/All-AlarmHigh"
     assert {each.resource for each in needs} <= {f"{SAGEMAKER}:endpoint/cars", alarm}
+
+
+@pytest.mark.parametrize(
+    ("members", "keys"),
+    [
+        ({"TableName": "runs", "Key": {"id": {"S": "a"}}}, ["a"]),
+        ({"TableName": "arn:aws:dynamodb:us-east-1:1:table/runs", "Item": {"id": {"S": "a"}, "x": {"S": "b"}}}, ["a"]),
+        ({"RequestItems": {"runs": {"Keys": [{"id": {"S": "a"}}, {"id": {"N": "1"}}]}}}, ["a", "1"]),
+        ({"RequestItems": {"runs": [{"PutRequest": {"Item": {"id": {"S": "a"}}}}]}}, ["a"]),
+        ({"TransactItems": [{"Put": {"TableName": "runs", "Item": {"id": {"S": "a"}}}}]}, ["a"]),
+        ({"TableName": "runs"}, None),
+        ({"TableName": "other", "Key": {"id": {"S": "a"}}}, None),
+    ],
+)
+def test_the_leading_keys_of_a_request_are_those_of_its_items(
+    monkeypatch: pytest.MonkeyPatch, members: dict[str, Any], keys: list[str] | None
+) -> None:
+    tables = {"runs": {"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]}}
+    monkeypatch.setattr(actions, "dynamodb", type("Tables", (), {"_tables": tables}))
+    assert actions.leading_keys(members) == ({"dynamodb:LeadingKeys": keys} if keys else {})

@@ -343,3 +343,18 @@ def test_a_group_has_the_policy_that_it_was_given_last_and_shows_it_nowhere_else
     assert "is not valid" in refused.message
     registry("DeleteModelPackageGroupPolicy", **group)
     assert registry.refusal("GetModelPackageGroupPolicy", **group).message == missing.message
+
+
+def test_a_version_says_who_has_registered_and_who_has_changed_it(registry: Registry) -> None:
+    from localcloud import access
+
+    made, changed = ({"IamIdentity": {"Arn": f"arn:{name}", "PrincipalId": name}} for name in ("run", "ada"))
+    arn = registry.register()
+    assert registry("DescribeModelPackage", ModelPackageName=arn)["CreatedBy"] == {}, "nobody has asked from outside"
+    access.caller.set(made)
+    arn = registry.register()
+    access.caller.set(changed)
+    registry("UpdateModelPackage", ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    described = registry("DescribeModelPackage", ModelPackageName=arn)
+    assert (described["CreatedBy"], described["LastModifiedBy"]) == (made, changed)
+    access.caller.set({})
