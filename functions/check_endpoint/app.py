@@ -7,7 +7,8 @@ Raises     ArtifactChangedError: what is about to serve is not what its jobs hav
 
 Before an update it says how traffic moves to the new model, and which alarms take that back. One that rings already
 would take back any update, also the one that is to mend what it rings for: it is left out, and the record says so.
-SageMaker refuses to change the machine type of what scales: it scales no more until it is in service again.
+SageMaker refuses to change the machine type of what scales, and may refuse to delete it: it scales no more until it is
+in service again.
 
 Only SageMaker's own "Could not find endpoint" counts as absent: any other error is raised.
 An endpoint that changes is looked at for a second, so that a change that is over sooner is waited for no longer.
@@ -82,7 +83,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         artifacts.require_sealed_champion(request.Champion)
     logger.info("decided", endpoint=request.EndpointName, action=decision.action, status=decision.status)
     begins = request.Phase == "Before" and decision.action == "Update"
-    if begins and scaling.read(settings.scaling) and _changes_machines(request, decision.serving_config):
+    if scaling.read(settings.scaling) and (
+        decision.action == "Recreate" or (begins and _changes_machines(request, decision.serving_config))
+    ):
         autoscaling.deregister()
     config, left_out = _rollout(request, description or {}) if begins else (None, [])
     return asdict(Answer(decision.action, decision.status, decision.serving_config, decision.reason, config, left_out))

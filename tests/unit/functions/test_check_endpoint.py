@@ -228,6 +228,14 @@ def test_to_the_same_machine_type_it_is_updated_as_it_scales(check, answers, der
     assert deregistered == []
 
 
+@pytest.mark.parametrize("status", ["Failed", "OutOfService"])
+def test_one_that_is_to_be_deleted_scales_no_more(check, answers, deregistered, status):
+    """Developer Guide, "Delete endpoints configured for auto scaling"."""
+    answers("sagemaker", "DescribeEndpoint", described(status))
+    assert check()["Action"] == "Recreate"
+    assert len(deregistered) == 1
+
+
 def test_what_somebody_else_lets_scale_is_not_looked_at(check, answers, deregistered, monkeypatch):
     monkeypatch.setenv("SCALING", "1 0 70")
     answers("sagemaker", "DescribeEndpoint", described("InService"))
