@@ -157,7 +157,7 @@ def ask_people(app: App, run: Run, status: str) -> str:
 
 
 def ask_with_the_turn(app: App, run: Run) -> str:
-    """Ask people on behalf of whoever had the turn to deploy last, as if it had it still; return what the function says."""
+    """Ask people on behalf of whoever had the turn to deploy last, as if it were held still; return what is said."""
     items, table = app.client("dynamodb"), app.outputs["RunTableName"]
     held = items.get_item(TableName=table, Key={"id": {"S": "deployment"}})["Item"]
     request = {"RunId": run.run_id, "ExecutionArn": held["execution_arn"]["S"], "Days": 1, "TaskToken": "gone"}
