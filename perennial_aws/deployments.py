@@ -11,6 +11,7 @@ from perennial.model.complaints import ConfigurationError
 from perennial.registry import approval, description
 from perennial.runs.run_record import RunRecord
 from perennial_aws import artifacts, champion, model_versions, payloads, runs
+from perennial_aws.clients import client, if_there
 
 _MEMBERS = ("Image", "ModelDataUrl", "Environment")
 
@@ -64,7 +65,7 @@ def work_of(number: int, promoted: Callable[[RunRecord], dict[str, Any]]) -> dic
     rejected = _rejected()
     origin = f"; it was {steps[-1]['version']}, which {steps[-1]['by']} has promoted" if steps else ""
     reason = f"version {number}, of run {run_id}, is the newest approved one{_instead_of(rejected)}{origin}"
-    gate = made.get("gate") or {}
+    gate, sagemaker = made.get("gate") or {}, client("sagemaker")
     version: payloads.VersionPayload = {
         "Arn": described["ModelPackageArn"],
         "Number": number,
@@ -76,6 +77,8 @@ def work_of(number: int, promoted: Callable[[RunRecord], dict[str, Any]]) -> dic
             "Reason": reason,
         },
         "InsteadOf": description.run_of(rejected.get("ModelPackageDescription")) if rejected else None,
+        "Model": if_there(sagemaker.describe_model, ModelName=answer["Name"]) is not None,
+        "Configuration": if_there(sagemaker.describe_endpoint_config, EndpointConfigName=answer["Name"]) is not None,
     }
     return {**answer, "TargetTransform": "none", "Withheld": None, "Reason": reason, "Version": version}
 

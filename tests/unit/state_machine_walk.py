@@ -85,9 +85,9 @@ class Walk:
     def _state(self, name: str, body: dict[str, Any], given: Any, variables: dict[str, Any]) -> tuple[str | None, Any]:
         scope = _Scope(self, name, given, variables)
         if body["Type"] == "Choice":
-            target = self._choice(body, scope)
+            target, output = self._choice(body, scope)
             self.taken.add(flow_elements.choice(name, target))
-            return target, given
+            return target, output
         if body["Type"] == "Fail":
             raise StateError(str(scope.value(body.get("Error", ""))), str(scope.value(body.get("Cause", ""))))
         if body["Type"] == "Wait":
@@ -100,13 +100,14 @@ class Walk:
             return self._caught(body, failed, scope)
         return body.get("Next"), result
 
-    def _choice(self, body: dict[str, Any], scope: _Scope) -> str:
+    def _choice(self, body: dict[str, Any], scope: _Scope) -> tuple[str, Any]:
         for choice in body["Choices"]:
             if scope.value(choice["Condition"]) is True:
+                output = scope.value(choice["Output"]) if "Output" in choice else scope.given
                 scope.assign(choice)
-                return str(choice["Next"])
+                return str(choice["Next"]), output
         scope.assign(body)
-        return str(body["Default"])
+        return str(body["Default"]), scope.given
 
     def _work(self, body: dict[str, Any], scope: _Scope) -> Any:
         """Return the output of a state, after its retries. Raises StateError."""

@@ -1095,6 +1095,17 @@ DEPLOYED = {
 }
 
 
+THERE = {**DEPLOYED, "Version": {**DEPLOYED["Version"], "Model": True, "Configuration": True}}
+MADE = {
+    "ExecutionRoleArn": VALUES["ModelRoleArn"],
+    "Containers": [{**one, "Environment": {}} for one in DEPLOYED["Version"]["Containers"]],
+}
+CONFIGURED = {
+    "ProductionVariants": [{"ModelName": NAME, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}],
+}
+LOOKS_OF_THERE: dict[str, Fake] = {"Look for model": lambda _: MADE, "Look for configuration": lambda _: CONFIGURED}
+
+
 def test_a_version_of_an_earlier_run_is_only_deployed() -> None:
     done = walk(work=DEPLOYED)
     assert done.error is None, done.cause
@@ -1109,13 +1120,28 @@ def test_a_version_of_an_earlier_run_is_only_deployed() -> None:
 
 
 def test_a_version_whose_model_and_configuration_are_still_there_is_deployed_with_them() -> None:
-    containers = [{**one, "Environment": {}} for one in DEPLOYED["Version"]["Containers"]]
-    there = {"ExecutionRoleArn": VALUES["ModelRoleArn"], "Containers": containers}
-    done = walk(
-        {"Save model": failing(refusing("Save model"), "exists")(job), "Look for model": lambda _: there}, work=DEPLOYED
-    )
+    done = walk(LOOKS_OF_THERE, work=THERE)
     assert done.error is None, done.cause
     assert exported(done) == EXPORTED
+    assert not {"Save model", "Create endpoint configuration"} & {call.state for call in done.calls}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"Look for model": lambda _: {**MADE, "ExecutionRoleArn": "other"}}, f"the model {NAME} is another than"),
+        (
+            {"Look for configuration": lambda _: {"ProductionVariants": []}},
+            f"configuration {NAME} is another than that",
+        ),
+    ],
+    ids=["model", "configuration"],
+)
+def test_what_is_there_under_the_name_and_is_another_serves_nobody(changes: dict[str, Any], said: str) -> None:
+    done = walk({**LOOKS_OF_THERE, **changes}, work=THERE)
+    assert done.error == "VersionNotDeployableError"
+    assert said in str(done.cause)
+    assert exported(done) == []
 
 
 def test_a_version_that_is_not_the_newest_approved_one_any_more_stays_out() -> None:

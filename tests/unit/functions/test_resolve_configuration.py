@@ -1240,6 +1240,7 @@ def test_a_version_is_deployed_with_what_its_run_knew(aws, resolve, version):
     same = ("Name", "Prefix", "Instances", "Vpc", "Model")
     assert {name: run[name] for name in same} == {name: made[name] for name in same}
     assert run["Version"]["InsteadOf"] == "20261102093440-0a1b"
+    assert (run["Version"]["Model"], run["Version"]["Configuration"]) == (False, False)
     preprocessor, model = run["Version"]["Containers"]
     assert preprocessor["ModelDataUrl"] == f"{made['Prefix']}/serving/preprocessor.tar.gz"
     assert (model["Image"], model["Environment"]) == (ENVIRONMENT["XGBOOST_IMAGE"], {"A": "1", "B": "2"})
