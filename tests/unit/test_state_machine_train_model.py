@@ -1083,7 +1083,7 @@ def test_a_version_that_was_not_approved_ends_the_run_and_changes_nothing(
 
 # ---- A version of an earlier run
 
-DEPLOYED = {
+DEPLOYED: dict[str, Any] = {
     "Decision": "Deploy",
     "DeploymentId": "20261121100000-0a1b",
     "Version": {
@@ -1095,7 +1095,7 @@ DEPLOYED = {
 }
 
 
-THERE = {**DEPLOYED, "Version": {**DEPLOYED["Version"], "Model": True, "Configuration": True}}
+THERE: dict[str, Any] = {**DEPLOYED, "Version": {**DEPLOYED["Version"], "Model": True, "Configuration": True}}
 MADE = {
     "ExecutionRoleArn": VALUES["ModelRoleArn"],
     "Containers": [{**one, "Environment": {}} for one in DEPLOYED["Version"]["Containers"]],
