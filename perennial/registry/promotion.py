@@ -50,6 +50,8 @@ def record(
     artifacts = {name: {**made["artifacts"][name], "sealed": dict(one)} for name, one in sealed.items()}
     here: dict[str, Any] = {"stack": stack, "bucket": bucket, "artifacts": artifacts, "version": None, "deployed": None}
     here["promotions"] = [*made.get("promotions", ()), promotion]
+    if containers := known.get("containers"):
+        here["containers"] = [_of_stack(one, stack) for one in containers]
     return cast(RunRecord, {**known, **here})
 
 
@@ -83,11 +85,14 @@ def registration(described: Mapping[str, Any], made: RunRecord, *, stack: str, b
 
 
 def _container(described: Mapping[str, Any], stack: str) -> dict[str, Any]:
-    """Return a container as the request takes it, which knows the stack's name from its environment."""
-    container = {name: described[name] for name in _CONTAINER if name in described}
-    if "STACK_NAME" in container.get("Environment", {}):
-        container["Environment"] = {**container["Environment"], "STACK_NAME": stack}
-    return container
+    """Return a container as the request takes it."""
+    return _of_stack({name: described[name] for name in _CONTAINER if name in described}, stack)
+
+
+def _of_stack(container: Mapping[str, Any], stack: str) -> dict[str, Any]:
+    """Return a container of another stack, whose name it knows from its environment."""
+    known = container.get("Environment") or {}
+    return {**container, **({"Environment": {**known, "STACK_NAME": stack}} if "STACK_NAME" in known else {})}
 
 
 def _moved(value: Any, source: str, target: str) -> Any:

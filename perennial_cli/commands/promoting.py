@@ -10,7 +10,7 @@ import typer
 
 from perennial.registry import approval
 from perennial.runs.run_record import ModelVersion
-from perennial_cli import account, deployment, promotion, stacks, versions
+from perennial_cli import account, deployment, promotion, runs, stacks, versions
 from perennial_cli.commands.options import AsJson
 from perennial_cli.console import FAILED, CommandError, notice, pairs, show_json
 from perennial_cli.stacks import Stack
@@ -132,4 +132,7 @@ def _status(version: ModelVersion, one: promotion.Candidate, to: Stack) -> str:
     if version["status"] == approval.REJECTED or promotion.waits_for_people(to):
         return version["status"]
     ended = promotion.deploy(version, to, f"promoted from {one.stack.name}, version {one.number}")
-    return SERVES if ended["status"] == "Succeeded" else str(ended["status"])
+    if ended["status"] == "Succeeded":
+        return SERVES
+    notice(runs.reason(ended))
+    return str(ended["status"])

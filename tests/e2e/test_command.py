@@ -60,7 +60,7 @@ def deliver(project: Path, step: str, env: str = "local", **others: str) -> str:
     command = [*step.split(), f"ENV={env}", "--assume-old=install"]  # the environments are those of this repository
     aws = {name: value for name, value in os.environ.items() if not others or not name.startswith("AWS_")}
     ended = subprocess.run(command, cwd=project, env={**aws, **others}, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
 

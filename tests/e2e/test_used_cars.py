@@ -77,7 +77,7 @@ def test_first_drop_puts_a_model_into_service(app: App, first: Run) -> None:
 def test_a_version_in_the_registry_says_what_serves_and_where_it_comes_from(app: App, first: Run) -> None:
     sagemaker, record = app.client("sagemaker"), app.record(first)
     version = sagemaker.describe_model_package(ModelPackageName=app.parameters()["model-package"])
-    assert record["version"] == {"arn": version["ModelPackageArn"], "number": 1, "status": "Approved"}
+    assert record["version"] == {"arn": version["ModelPackageArn"], "number": 1, "status": "Approved", "by": None}
     assert version["ModelPackageArn"] == first.output["ModelPackage"]
     serving = sagemaker.describe_model(ModelName=first.output["Model"])["Containers"]
     assert version["InferenceSpecification"]["Containers"] == serving

@@ -151,6 +151,10 @@ def environments(aws: FakeAws, answers: Callable[..., list[Any]], monkeypatch: p
         written = {"uri": f"s3://{DEV_BUCKET}/runs/{RUN}/model/x", "version_id": "1"}
         sealed = {"uri": uri, "version_id": versions[key]}
         record["artifacts"][name] = {"written": written, "sealed": sealed, "sha256": digest}
+    registered = json.loads(registration())["InferenceSpecification"]["Containers"]
+    record["containers"] = [{**one} for one in registered]
+    for one in record["containers"]:
+        one.pop("ImageDigest", None)  # which SageMaker adds
     made.write_record()
     registries.create(_Request(registration()))
     return made
@@ -211,6 +215,8 @@ def test_the_record_says_where_the_version_comes_from_and_where_it_is(environmen
     address = f"s3://{BUCKET}/runs/{RUN}/serving/model.tar.gz"
     assert model["sealed"] == {"uri": address, "version_id": copies["serving/model.tar.gz"]}
     assert model["written"]["uri"].startswith(f"s3://{DEV_BUCKET}/")
+    (version,) = environments.registries.versions[PROD]
+    assert known["containers"] == version["InferenceSpecification"]["Containers"]  # or it would not be deployed
 
 
 def test_promoted_twice_it_is_one_version_and_nothing_is_copied_again(environments: Environments) -> None:
