@@ -12,16 +12,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from boto3.s3.transfer import TransferConfig
-
 from perennial.runs import run_record
-from perennial_aws import champion, objects, runs
+from perennial_aws import champion, copying, objects, runs
 from perennial_aws.clients import client
 
 NAMES = ("preprocessor", "model")
-# One copy call up to 1 GiB, parts of 256 MiB beyond.
-_ONE_CALL_BYTES = 1 << 30
-_TRANSFER = TransferConfig(multipart_threshold=_ONE_CALL_BYTES, multipart_chunksize=1 << 28)
 _CHUNK_BYTES = 1 << 20
 
 
@@ -48,7 +43,8 @@ def seal(run_id: str, name: str, uri: str) -> dict[str, Any]:
     for chunk in content["Body"].iter_chunks(_CHUNK_BYTES):
         digest.update(chunk)
     target = f"runs/{run_id}/serving/{name}.tar.gz"
-    sealed = _copy({"Bucket": bucket, "Key": key, "VersionId": version}, target, content["ContentLength"])
+    source = {"Bucket": bucket, "Key": key, "VersionId": version}
+    sealed = copying.copy(source, bucket, target, content["ContentLength"]) or objects.newest_version(bucket, target)
     recorded = {
         "written": {"uri": uri, "version_id": version},
         "sealed": {"uri": f"s3://{bucket}/{target}", "version_id": sealed},
@@ -58,15 +54,6 @@ def seal(run_id: str, name: str, uri: str) -> dict[str, Any]:
     known = {**known, name: recorded}
     runs.update(run_id, artifacts=known)
     return known
-
-
-def _copy(source: Mapping[str, str], key: str, size_bytes: int) -> str | None:
-    """Copy a version inside its bucket; return the version of the copy, which S3 answers where one call copies."""
-    s3, bucket, more = client("s3"), source["Bucket"], {"TaggingDirective": "REPLACE"}
-    if size_bytes < _ONE_CALL_BYTES:
-        return str(s3.copy_object(Bucket=bucket, Key=key, CopySource=source, **more)["VersionId"])
-    s3.copy(source, bucket, key, ExtraArgs=more, Config=_TRANSFER)
-    return objects.newest_version(bucket, key)
 
 
 def require_written(run_id: str, known: Mapping[str, Any]) -> None:

@@ -13,16 +13,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from boto3.s3.transfer import TransferConfig
-
 from perennial.runs import work
 from perennial.runs.batch_file import INCOMING
-from perennial_aws import objects, runs
-from perennial_aws.clients import client
+from perennial_aws import copying, objects, runs
 from perennial_aws.settings import settings
 
-# One copy call up to 1 GiB, parts of 256 MiB beyond.
-_TRANSFER = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28)
 _ATTEMPTS = 8
 
 
@@ -75,5 +70,4 @@ def copy(source_uri: str, target_uri: str, version_id: str | None = None) -> Non
     """Copy an object of any size."""
     bucket, key = objects.split_uri(source_uri)
     source = {"Bucket": bucket, "Key": key, **({"VersionId": version_id} if version_id else {})}
-    extra = {"TaggingDirective": "REPLACE"}
-    client("s3").copy(source, *objects.split_uri(target_uri), ExtraArgs=extra, Config=_TRANSFER)
+    copying.copy(source, *objects.split_uri(target_uri))

@@ -22,8 +22,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.s3.transfer import TransferConfig
 
 from perennial.data.copies import FOLDER, copy_name
-from perennial_aws import objects, payloads, versions
-from perennial_aws.clients import client
+from perennial_aws import copying, objects, payloads, versions
 from perennial_aws.settings import settings
 
 logger = Logger()
@@ -112,11 +111,8 @@ def _copy_all(missing: list[Copy], context: LambdaContext, run_id: str) -> int:
 def _copy(copy: Copy) -> None:
     source = {"Bucket": settings.data_bucket, "Key": copy.key, **versions.named(copy.version_id)}
     # In a bucket without versions only the ETag tells that an object was overwritten.
-    arguments = {"TaggingDirective": "REPLACE", "CopySourceIfMatch": f'"{copy.etag}"'}
+    unchanged = f'"{copy.etag}"'
     try:
-        if copy.size <= TRANSFER.multipart_threshold:
-            client("s3").copy_object(CopySource=source, Bucket=copy.bucket, Key=copy.target, **arguments)
-        else:
-            client("s3").copy(source, copy.bucket, copy.target, ExtraArgs=arguments, Config=TRANSFER)
+        copying.copy(source, copy.bucket, copy.target, copy.size, TRANSFER, CopySourceIfMatch=unchanged)
     except versions.FAILURES as error:
         raise versions.failure(error, copy.key, copy.version_id) from error

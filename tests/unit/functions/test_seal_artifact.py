@@ -141,9 +141,11 @@ def test_the_copy_that_is_recorded_is_the_one_that_was_made_whatever_came_after_
 
 
 def test_what_is_too_large_for_one_call_is_copied_as_well(aws, seal, monkeypatch):
-    from perennial_aws import artifacts
+    from boto3.s3.transfer import TransferConfig
 
-    monkeypatch.setattr(artifacts, "_ONE_CALL_BYTES", 3)
+    from perennial_aws import artifacts, copying
+
+    monkeypatch.setattr(copying, "TRANSFER", TransferConfig(multipart_threshold=3))
     for name in WRITTEN:
         write(aws, name)
         seal(name)
