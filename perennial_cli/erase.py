@@ -40,6 +40,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from perennial.data.contract import Contract
+from perennial.data.copies import FOLDER
 from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.runs import naming
@@ -253,9 +254,9 @@ class Eraser:
         copies = {hit.key for hit in looked.hits}
         for version in lists:
             try:
-                folder, *names = json.loads(self._body(version))
-                looked.have_read |= {run_id for name in names if folder["prefix"].split("/", 3)[3] + name in copies}
-            except (ValueError, LookupError, TypeError, AttributeError, ClientError) as error:
+                _, *names = json.loads(self._body(version))
+                looked.have_read |= {run_id for name in names if FOLDER + name in copies}
+            except (ValueError, TypeError, ClientError) as error:
                 name = f"s3://{self.stack.bucket}/{version['Key']} (version {version['VersionId']})"
                 looked.unread[name] = f"no list of copies ({error})"
                 looked.have_read |= {run_id} if copies else set()  # nobody could tell, once the copies are erased
@@ -452,11 +453,7 @@ def runs_with_model(stack: str) -> set[str]:
 
 def run_in_service(stack: str) -> str | None:
     """Return the id of the run whose model serves, as Parameter Store names it; None where none does."""
-    ssm = boto3.client("ssm")
-    try:
-        return str(ssm.get_parameter(Name=f"/{stack}/run")["Parameter"]["Value"])
-    except ssm.exceptions.ParameterNotFound:
-        return None
+    return stacks.exported(stack, "run")
 
 
 def changes(looked: Findings, in_use: set[str], eraser: Eraser) -> Iterator[str]:
@@ -594,7 +591,7 @@ def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> Iterator[str]:
             registry.delete_of(eraser.stack.name, run_id)
     for window_id in sorted(looked.windows):  # before the captures by which they are found
         eraser.delete_of_window(window_id)
-    for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith(("copies/", "capture/"))):
+    for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith((FOLDER, "capture/"))):
         eraser.erase(hit)
         yield hit.key
     for run_id in looked.runs - in_use:

@@ -82,6 +82,15 @@ def find(name: str) -> dict[str, Any]:
         raise NoStackError(f"there is no stack {name}: {answer['Message']}. {_others(name)}") from error
 
 
+def exported(stack: str, name: str) -> str | None:
+    """Return what Parameter Store names for a stack, such as the run whose model serves; None: it names none."""
+    ssm = boto3.client("ssm")
+    try:
+        return str(ssm.get_parameter(Name=f"/{stack}/{name}")["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        return None
+
+
 def _others(name: str) -> str:
     """Return the stacks of Perennial, whose parameters name a model: what is spelt much the same first."""
     names = _named(_ours())

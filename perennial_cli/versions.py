@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from perennial.registry import approval, description
 from perennial.runs.run_record import ModelVersion
+from perennial_cli import stacks
 from perennial_cli.console import CommandError
 
 AT_ONCE = 8
@@ -133,11 +134,7 @@ def _serving(group: str) -> int:
 
 def serving_arn(group: str) -> str | None:
     """Return what Parameter Store names as the version in service; None: nothing is."""
-    ssm = boto3.client("ssm")
-    try:
-        return str(ssm.get_parameter(Name=f"/{group}/model-package")["Parameter"]["Value"])
-    except ssm.exceptions.ParameterNotFound:
-        return None
+    return stacks.exported(group, "model-package")
 
 
 def _summary(group: str, number: str) -> Mapping[str, Any]:
