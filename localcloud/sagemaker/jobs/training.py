@@ -93,7 +93,8 @@ class TrainingJobs(Jobs):
     def prepare(self, request: Document) -> Document:
         requests.only(request, _SUPPORTED)
         requests.require(request, "AlgorithmSpecification", "ResourceConfig", "StoppingCondition")
-        image = stand_in(_image_uri(request["AlgorithmSpecification"]), self.context.root, "training")
+        requests.require(request, "AlgorithmSpecification.TrainingImage")
+        image = self.image(request["AlgorithmSpecification"])
         _check_algorithm(request["AlgorithmSpecification"], image)
         if not _has_program(request, image):
             requests.require(request, "InputDataConfig")
@@ -185,7 +186,8 @@ class TrainingJobs(Jobs):
 
     def _train(self, run: JobRun, on_words: Callable[[], None] | None = None) -> Exit:
         algorithm = run.description["AlgorithmSpecification"]
-        definitions = metric_definitions(algorithm, self.image(algorithm))
+        image = self.image(algorithm)
+        definitions = metric_definitions(algorithm, image)
         observer = next((see for start, see in list(self._observers.items()) if run.name.startswith(start)), None)
         metrics = MetricLog(run.aws, run.name, definitions, observer)
 
@@ -195,7 +197,7 @@ class TrainingJobs(Jobs):
                 on_words()
             metrics.read(line.replace("\t", "#011"))
 
-        exit_ = _run_program(run, on_line)
+        exit_ = _run_program(run, image, on_line)
         metrics.publish()
         lost = "validation:" if run.has_fault("lose-metrics") else None
         if final := [item for item in metrics.final if not (lost and item["MetricName"].startswith(lost))]:
@@ -225,7 +227,7 @@ class TrainingJobs(Jobs):
         self._announce(self.context.store.update(self.kind, run.name, change))
 
 
-def _run_program(run: JobRun, on_line: Callable[[str], None]) -> Exit:
+def _run_program(run: JobRun, image: StandIn, on_line: Callable[[str], None]) -> Exit:
     """Run the program that the request names, else its script, else the algorithm."""
     algorithm, environment = run.description["AlgorithmSpecification"], _environment(run)
     python = str(run.context.image.path)
@@ -234,7 +236,6 @@ def _run_program(run: JobRun, on_line: Callable[[str], None]) -> Exit:
         if command[0] in ("python", "python3"):
             command[0] = python
         return run.run_container(command, environment, on_line)
-    image = stand_in(algorithm["TrainingImage"], run.context.root, "training")
     if image.own:
         command = [run.local(part) for part in image.command("train", run.context.image.path)]
         return run.run_container(command, {**environment, "OPT_ML": str(run.root)}, on_line)
@@ -250,12 +251,6 @@ def _transition(document: Document, secondary: str) -> None:
         transitions[-1].setdefault("EndTime", moment)
     transitions.append({"Status": secondary, "StartTime": moment, "StatusMessage": _MESSAGES[secondary]})
     document.update(SecondaryStatus=secondary, LastModifiedTime=moment)
-
-
-def _image_uri(algorithm: Document) -> str:
-    requests.require({"AlgorithmSpecification": algorithm}, "AlgorithmSpecification.TrainingImage")
-    uri: str = algorithm["TrainingImage"]
-    return uri
 
 
 def _check_algorithm(algorithm: Document, image: StandIn) -> None:
