@@ -154,9 +154,10 @@ def _texts(definition: Mapping[str, Any], header: Sequence[str], train: Path) ->
 
 def _is_number(text: str) -> bool:
     try:
-        return text == "" or bool(float(text)) or True
+        float(text or "0")
     except ValueError:
         return False
+    return True
 
 
 def _all_rows(folder: Path) -> Iterator[list[str]]:
