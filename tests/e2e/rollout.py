@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tests.e2e.conftest import App
+from tests.repeating import Repeating
 from tests.waiting import wait_for
 
 CHECK = "check-endpoint"
@@ -18,37 +18,27 @@ PERIOD_SECONDS = 10
 """The shortest that CloudWatch evaluates; a window of a deployed alarm is a minute."""
 
 
-class Callers:
+class Callers(Repeating):
     """Clients that ask the endpoint again and again, and how many of their requests got what."""
 
     def __init__(self, app: App, record: str, clients: int = 2, pause_seconds: float = 0.05) -> None:
+        super().__init__(clients, pause_seconds)
         self.answers: list[str] = []
-        self._app, self._record, self._pause, self._stop = app, record, pause_seconds, threading.Event()
-        self._clients = [threading.Thread(target=self._ask) for _ in range(clients)]
+        self._app, self._record = app, record
 
     @property
     def counts(self) -> Counter[str]:
         return Counter(self.answers)
 
-    def _ask(self) -> None:
-        while not self._stop.wait(self._pause):
-            try:
-                self._app.invoke(self._record, "application/jsonlines")
-                self.answers.append("answered")
-            except ClientError as error:
-                self.answers.append(f"{error.response['Error']['Code']} {error.response.get('OriginalStatusCode', '')}")
-            except Exception as error:  # any kind of failure is one lost request
-                self.answers.append(repr(error))
-
-    def __enter__(self) -> Callers:
-        for client in self._clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for client in self._clients:
-            client.join()
+    def ask(self) -> None:
+        """Note what a request got."""
+        try:
+            self._app.invoke(self._record, "application/jsonlines")
+            self.answers.append("answered")
+        except ClientError as error:
+            self.answers.append(f"{error.response['Error']['Code']} {error.response.get('OriginalStatusCode', '')}")
+        except Exception as error:  # any kind of failure is one lost request
+            self.answers.append(repr(error))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from perennial.runs.endpoint import decide
 from tests.integration.conftest import ROLE, Cloud, unique, watch_events
+from tests.repeating import Repeating
 from tests.waiting import wait_for
 
 PHASES = ("Before", "After")
@@ -308,31 +309,21 @@ def test_deployments_that_the_fleet_or_the_alarms_do_not_allow_are_refused(
     assert text in message
 
 
-class Callers:
+class Callers(Repeating):
     """Clients that ask an endpoint without a pause, and what each of their requests got: a score, or None."""
 
     def __init__(self, lab: Lab, name: str, clients: int = 3) -> None:
+        super().__init__(clients)
         self.scores: list[float | None] = []
-        self._lab, self._name, self._stop = lab, name, threading.Event()
-        self._clients = [threading.Thread(target=self._ask) for _ in range(clients)]
+        self._lab, self._name = lab, name
 
-    def _ask(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.scores.append(self._lab.score(self._name))
-            except ClientError as error:
-                assert error.response["OriginalStatusCode"] == 500  # noqa: PT017 - in a thread
-                self.scores.append(None)
-
-    def __enter__(self) -> "Callers":
-        for client in self._clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for client in self._clients:
-            client.join()
+    def ask(self) -> None:
+        """Note what a request got."""
+        try:
+            self.scores.append(self._lab.score(self._name))
+        except ClientError as error:
+            assert error.response["OriginalStatusCode"] == 500  # noqa: PT017 - in a thread
+            self.scores.append(None)
 
 
 @pytest.fixture
