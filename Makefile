@@ -116,6 +116,8 @@ notebook: up .venvs/notebooks/.installed ## Open Jupyter on notebooks/, with the
 .PHONY: erase
 erase: install ## Show where rows of somebody are, and erase them: make erase STACK=name ROWS=column=value, or MODEL=name (YES=1 does it; AWS: LOCAL=)
 	@$(LOCAL) $(PERENNIAL) erase $(NAMED) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
+# What comes from outside is a text: as make reads a variable of the environment, $(shell ...) in it would be run.
+override ROWS := $(value ROWS)
 export ROWS
 
 .PHONY: image
@@ -125,6 +127,7 @@ image: .venvs/dev/.installed ## Build images/IMAGE, tag it with the commit, push
 .PHONY: copy-data
 copy-data: install ## Copy data files, in the order of their drops, to a stack: make copy-data FROM=s3://bucket/raw/ STACK=name (AWS: LOCAL=)
 	@$(LOCAL) $(PERENNIAL) copy-data "$$FROM" $(NAMED)
+override FROM := $(value FROM)
 export FROM
 
 .PHONY: deploy
@@ -140,6 +143,8 @@ smoke: install ## Try a deployed stack: a run that ends well, an endpoint that a
 promote: install ## Bring an approved version to the next environment: make promote FROM_ENV=default ENV=staging (VERSION=3, or a run)
 	@$(PERENNIAL) promote $(if $(VERSION),"$$VERSION") --from "$$FROM_ENV" --to $(ENV)
 FROM_ENV ?= default
+override FROM_ENV := $(value FROM_ENV)
+override VERSION := $(value VERSION)
 export FROM_ENV VERSION
 
 .PHONY: stack-drift

@@ -30,6 +30,21 @@ def test_the_local_cloud_is_found_unless_a_port_is_given(target: str) -> None:
     assert all(re.search(r"(perennial_cli local up|-m localcloud env) --port 4710\b", line) for line in calls)
 
 
+@pytest.mark.parametrize(
+    ("target", "name"), [("promote", "VERSION"), ("promote", "FROM_ENV"), ("copy-data", "FROM"), ("erase", "ROWS")]
+)
+def test_a_text_from_outside_is_run_by_nobody(
+    target: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As make reads a variable of the environment, it would run what stands in $(shell ...)."""
+    text = f"$(shell touch {tmp_path}/run)`touch {tmp_path}/run`"
+    monkeypatch.setenv(name, text)
+    rule = "show: ; @printenv $(NAME)\n"
+    shown = make("-f", "Makefile", "--eval", rule, "show", f"NAME={name}", "STACK=cars")
+    assert f'"$${name}"'.replace("$$", "$") in make("-n", target, "STACK=cars")
+    assert (shown, list(tmp_path.iterdir())) == (f"{text}\n", [])
+
+
 @pytest.mark.parametrize("target", ["explain", "delete", "erase"])
 def test_on_aws_no_local_cloud_is_asked_for(target: str) -> None:
     assert "localcloud" not in make("-n", target, "LOCAL=", "STACK=cars")
