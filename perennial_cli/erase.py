@@ -249,6 +249,17 @@ class Eraser:
         for version in [*self._versions(f"runs/{run_id}/{MARK}")]:
             self._delete(version["Key"], version["VersionId"])
 
+    def readers(self, looked: Findings) -> set[str]:
+        """Return the runs whose lists name a copy that held rows; also those that began since."""
+        if not any(hit.key.startswith(FOLDER) for hit in looked.hits):
+            return set()
+        now = Findings(hits=looked.hits)
+        for key, versions in groupby(self._versions("runs/"), itemgetter("Key")):
+            run_id, _, inside = key.removeprefix("runs/").partition("/")
+            if inside == COPIES_OF_RUN:
+                self._look_into_run(run_id, list(versions), now)
+        return now.have_read
+
     def _look_into_run(self, run_id: str, lists: Sequence[dict[str, Any]], looked: Findings) -> None:
         """Note a run of which a list names a copy that holds rows."""
         copies = {hit.key for hit in looked.hits}
@@ -594,6 +605,8 @@ def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> Iterator[str]:
     for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith((FOLDER, "capture/"))):
         eraser.erase(hit)
         yield hit.key
+    for run_id in sorted(eraser.readers(looked) - looked.runs):  # begun meanwhile; its mark has the next search find it
+        eraser.delete_of_run(run_id, with_learned=False)
     for run_id in looked.runs - in_use:
         eraser.forget(run_id)
 

@@ -232,6 +232,24 @@ def test_what_was_learned_goes_once_the_model_is_gone(stack, capsys):
     assert "\n  none\n" in capsys.readouterr().out
 
 
+def test_what_a_run_that_began_meanwhile_made_of_the_rows_goes_too(stack, monkeypatch, capsys):
+    """Once the copies are clean nothing else ties it to the rows; what it writes later is found by its mark."""
+    late, real = "20261121000000-cccc", erase.Eraser.erase
+
+    def begins(eraser: Any, hit: Any) -> None:
+        stack.put(f"runs/{late}/input.manifest", json.dumps([{"prefix": f"s3://{BUCKET}/copies/"}, COPY[7:]]))
+        stack.put(f"runs/{late}/train/part-00000", "made of it")
+        real(eraser, hit)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(erase.Eraser, "erase", begins)
+        assert erased() == 0
+    assert of_run(everything(stack), late) == {"erased.json", "input.manifest"}
+    stack.put(f"runs/{late}/quarantine/part-00000", "made of it")
+    assert erased() == 0
+    assert "quarantine/part-00000" not in of_run(everything(stack), late)
+
+
 def test_what_is_protected_is_not_erased_and_nothing_else_is_either(stack, answers, capsys):
     status, text = described()
     member = "<member><ParameterKey>ProtectArtefacts</ParameterKey><ParameterValue>yes</ParameterValue></member>"
