@@ -56,6 +56,8 @@ def work_of(number: int, promoted: Callable[[RunRecord], dict[str, Any]]) -> dic
     if run_id is None or made is None or answer is None:
         whose = f"run {run_id}, of which the run table has no record and answer any more" if run_id else "no run"
         raise VersionNotDeployableError(f"version {number} was made by {whose}; expected one of a run that is known")
+    if why := approval.obstacle(made):
+        raise VersionNotDeployableError(f"version {number} is of run {run_id}, and {why}; approve another one")
     artifacts.require_sealed(run_id)
     containers = [
         {name: one[name] for name in _MEMBERS if name in one}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -20,7 +21,7 @@ from perennial.model.complaints import ConfigurationError
 from perennial_cli.console import CommandError, complain
 from perennial_cli.proposal.document import UnusableError
 
-KNOWN = (CommandError, ConfigurationError, DataError, UnusableError, ClientError, BotoCoreError, OSError)
+KNOWN = (CommandError, ConfigurationError, DataError, UnusableError, ClientError, BotoCoreError, Boto3Error, OSError)
 NO_ACCOUNT = (
     'For the local cloud: perennial local up, then eval "$(perennial local env)". For AWS: your usual configuration, '
     "such as AWS_PROFILE and AWS_REGION"

@@ -66,6 +66,8 @@ def candidate(stack: Stack, wanted: str | None) -> Candidate:
     if run_id is None:
         raise CommandError(f"version {number} of {stack.name} was made by no run, but by hand; expected one of a run")
     made = cast(RunRecord, runs.record(stack, run_id))
+    if why := approval.obstacle(made):
+        raise CommandError(f"version {number} of {stack.name} is of run {run_id}, and {why}; take another one")
     unsealed = [name for name in SEALED.values() if "sealed" not in (made.get("artifacts") or {}).get(name, {})]
     if unsealed:
         raise CommandError(
@@ -153,6 +155,18 @@ def _head(s3: Any, bucket: str, key: str) -> Mapping[str, Any] | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_same(one: Candidate, there: ModelVersion, to: Stack) -> None:
+    """Raise CommandError when a version that names the run is not the one that is promoted: others may register."""
+    described = boto3.client("sagemaker").describe_model_package(ModelPackageName=there["arn"])
+    wanted = promotion.registration(one.described, one.record, stack=to.name, bucket=to.bucket)
+    if not promotion.is_same(described, wanted):
+        raise CommandError(
+            f"version {there['number']} of {to.name} says that run {one.run_id} has made it, and is not what version "
+            f"{one.number} of {one.stack.name} is there: somebody has registered it, or changed it. Look at it, delete "
+            f"it (aws sagemaker delete-model-package --model-package-name {there['arn']}) and promote again"
+        )
 
 
 def register(one: Candidate, sealed: Mapping[str, Mapping[str, str]], to: Stack) -> ModelVersion:

@@ -30,6 +30,17 @@ def answered_by(described: Mapping[str, Any]) -> str | None:
     return (context.get("IamIdentity") or {}).get("Arn") or context.get("UserProfileName") or UNKNOWN
 
 
+def obstacle(made: Mapping[str, Any]) -> str | None:
+    """Return why the model of a run serves nowhere, whoever approves a version of it; None where it may serve.
+
+    made  the run's record. Anybody who may register a version may name any run.
+    """
+    gate = made.get("gate") or {}
+    if gate.get("accepted") is not True:
+        return f"its gate has not accepted the model ({gate.get('reason') or 'it was not measured'})"
+    return f"its model is withheld: {made['withheld']}" if made.get("withheld") else None
+
+
 def follows(version: str, status: str, serving: str | None, newest: str | None, *, works: Callable[[], bool]) -> Step:
     """Decide what follows from an answer about a version that no run waits for: the newest approved one is to serve.
 

@@ -84,6 +84,16 @@ def registration(described: Mapping[str, Any], made: RunRecord, *, stack: str, b
     return {**moved, "CustomerMetadataProperties": origin}
 
 
+def is_same(described: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether a version that is there is what a registration asks for: its origin, and its containers."""
+    origin = [one.get("CustomerMetadataProperties", {}).get(metadata.PROMOTED_FROM) for one in (described, wanted)]
+    containers = [
+        [{name: one.get(name) or {} for name in _CONTAINER} for one in each["InferenceSpecification"]["Containers"]]
+        for each in (described, wanted)
+    ]
+    return origin[0] == origin[1] and containers[0] == containers[1]
+
+
 def _container(described: Mapping[str, Any], stack: str) -> dict[str, Any]:
     """Return a container as the request takes it."""
     return _of_stack({name: described[name] for name in _CONTAINER if name in described}, stack)

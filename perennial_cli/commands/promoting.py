@@ -76,7 +76,11 @@ def promote(
         one = promotion.candidate(here.stack, version)
     with account.speaking_as(there.session):
         summary = versions.of_run(there.stack.name, one.run_id)
-        registered = versions.as_version(summary) if summary else _brought(one, here, there)
+        if summary:
+            registered = versions.as_version(summary)
+            promotion.require_same(one, registered, there.stack)
+        else:
+            registered = _brought(one, here, there)
         status = _status(registered, one, there.stack)
     steps = {
         "from": f"version {one.number} of {here.stack.name}, {here.account}",

@@ -1202,7 +1202,8 @@ def version(aws, resolve, answers):
     for name in ("preprocessor", "model"):
         key = f"runs/{run['RunId']}/serving/{name}.tar.gz"
         sealed[name] = {"sealed": {"uri": f"s3://{BUCKET}/{key}", "version_id": aws.put(key, name)}, "sha256": "0"}
-    runs.update(run["RunId"], artifacts=sealed, gate={"metric": "rmse", "candidate": 2000.5, "champion": None})
+    gate = {"metric": "rmse", "candidate": 2000.5, "champion": None, "accepted": True}
+    runs.update(run["RunId"], artifacts=sealed, gate=gate)
 
     images = ENVIRONMENT["SKLEARN_IMAGE"], ENVIRONMENT["XGBOOST_IMAGE"]
     containers = [
@@ -1304,6 +1305,25 @@ def test_a_version_whose_artefact_was_deleted_names_it(aws, resolve, version):
     run = version()
     aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{run['RunId']}/serving/model.tar.gz")
     with pytest.raises(Exception, match=f"the model of run {run['RunId']} .*and it was deleted"):
+        resolve(OTHER_ARN, ModelVersion=2)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({"gate": {"metric": "rmse", "accepted": False, "reason": "rmse 9 is too high"}}, r"\(rmse 9 is too high\)"),
+        ({"gate": None}, "it was not measured"),
+        ({"withheld": "its input decides data_prefix"}, "its model is withheld: its input decides data_prefix"),
+    ],
+    ids=["refused", "not measured", "withheld"],
+)
+def test_a_version_of_a_model_that_its_gate_let_not_pass_serves_nowhere_whoever_approves_it(
+    resolve, version, record, why
+):
+    from perennial_aws import runs
+
+    runs.update(version()["RunId"], **record)
+    with pytest.raises(Exception, match=f"version 2 is of run .*, and .*{why}"):
         resolve(OTHER_ARN, ModelVersion=2)
 
 

@@ -141,7 +141,7 @@ def environments(aws: FakeAws, answers: Callable[..., list[Any]], monkeypatch: p
     monkeypatch.setattr("perennial_cli.runs.executions", lambda stack: [])
     data = {"listed_at": "2026-11-01T00:00:00.000Z", "manifest": f"s3://{DEV_BUCKET}/runs/{RUN}/manifest.json"}
     record: dict[str, Any] = {**RECORD, "run_id": RUN, "stack": DEV, "bucket": DEV_BUCKET, "artifacts": {}}
-    record["data"] = {**RECORD["data"], **data}
+    record["data"], record["gate"] = {**RECORD["data"], **data}, {**RECORD["gate"], "accepted": True}
     made = Environments(aws, registries, stacks, record, accounts, planned)
     versions = {name: made.put(DEV_BUCKET, f"runs/{RUN}/{name}", body) for name, body in {**FILES, **STAY}.items()}
     for name in ("preprocessor", "model"):
@@ -251,6 +251,24 @@ def test_by_its_run_or_number_and_not_while_it_is_not_approved(environments: Env
     assert "has no version 9" in environments.promote("9").stderr
 
 
+@pytest.mark.parametrize("other", ["containers", "origin"])
+def test_what_others_have_registered_for_the_run_is_not_approved(environments: Environments, other: str) -> None:
+    """Whoever may register a version may name any run."""
+    theirs = json.loads(registration())
+    origin = {"promoted-from": f"{group_of(DEV)}/{1 if other == 'containers' else 9}"}
+    environments.registries.create(
+        _Request(json.dumps({
+            **theirs, "ModelPackageGroupName": PROD, "ModelApprovalStatus": "PendingManualApproval",
+            "CustomerMetadataProperties": origin,
+        }))
+    )  # fmt: skip
+    ended = environments.promote()
+    assert ended.exit_code == 1
+    assert f"version 1 of {PROD} says that run {RUN} has made it, and is not what version 1 of {DEV}" in ended.stderr
+    (version,) = environments.registries.versions[PROD]
+    assert version["ModelApprovalStatus"] == "PendingManualApproval"
+
+
 def test_where_people_approve_they_are_asked_once_and_nothing_serves_before(
     environments: Environments, answers: Callable[..., list[Any]]
 ) -> None:
@@ -312,6 +330,14 @@ def by_hand(it: Environments) -> None:
     it.registries.versions[DEV][0]["ModelPackageDescription"] = "mine"
 
 
+def refused(it: Environments) -> None:
+    it.record["gate"] = {**it.record["gate"], "accepted": False, "reason": "rmse 9 is too high"}
+
+
+def withheld(it: Environments) -> None:
+    it.record["withheld"] = "its input decides data_prefix"
+
+
 def another_model(it: Environments) -> None:
     it.stacks[PROD] = replace(it.stacks[PROD], parameters={**it.stacks[PROD].parameters, "ModelName": "rents"})
 
@@ -331,6 +357,8 @@ def one_stack(it: Environments) -> None:
         (no_seal, f"the record of run {RUN} does not say which model serves"),
         (erased, f"s3://{DEV_BUCKET}/runs/{RUN}/test/ is gone"),
         (by_hand, "version 1 of cars-dev was made by no run, but by hand"),
+        (refused, f"is of run {RUN}, and its gate has not accepted the model (rmse 9 is too high)"),
+        (withheld, f"is of run {RUN}, and its model is withheld: its input decides data_prefix"),
         (another_model, "cars-dev and cars-prod have models of their own, used-cars and rents"),
         (another_region, f"are in {REGION} and us-east-1; expected one region"),
         (one_stack, "cars-dev is where the version is already"),
