@@ -98,6 +98,23 @@ def of(stack: Stack, run: str) -> dict[str, Any]:
     return ended[0]
 
 
+def has_begun(record: Mapping[str, Any]) -> bool:
+    """Return whether a run got data and a configuration to train with: one that deploys a version needs none."""
+    return "configuration" in record
+
+
+def require_here(record: Mapping[str, Any]) -> None:
+    """Raise CommandError when a run cannot be run again: it has trained nothing, or somewhere else."""
+    if not has_begun(record):
+        deployed = (record.get("deployment") or {}).get("run_id")
+        instead = f"it deployed the model of run {deployed}; reproduce that" if deployed else "see perennial runs"
+        raise CommandError(f"the run {record['run_id']} has trained nothing: {instead}")
+    if steps := record.get("promotions"):
+        raise CommandError(
+            f"the run {record['run_id']} has trained in {steps[0]['stack']}, where its data are: reproduce it there"
+        )
+
+
 def reason(record: Mapping[str, Any]) -> str:
     """Return why a run ended as it did, in the words of its mail; of one that is withheld, why it passed the gate."""
     if record.get("withheld"):

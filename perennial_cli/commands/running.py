@@ -334,18 +334,22 @@ def _tried(record: Mapping[str, Any]) -> None:
 
 
 def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
-    data, code = record.get("data") or {}, record.get("code") or {}
-    algorithm = (record.get("configuration") or {}).get("algorithm") or {"name": "", "hyperparameters": {}}
-    settings = trials.spoken(dict(sorted(trials.hyperparameters(record).items())))
-    size = f"{data.get('file_count', 0):,} files, {data.get('size_bytes', 0):,} bytes"
-    return {
+    about = {
         **{f"promoted {number}": step for number, step in enumerate(promotion.steps(record.get("promotions")), 1)},
         "started": record["execution"]["started_at"],
         "took": f"{record['execution'].get('duration_seconds', 0):,.1f} s",
-        "data": f"{size}, fingerprint {data.get('fingerprint', '')[:16]}",
+    }
+    if not history.has_begun(record):
+        return about
+    data, code, algorithm = record["data"], record["code"], record["configuration"]["algorithm"]
+    settings = trials.spoken(dict(sorted(trials.hyperparameters(record).items())))
+    size = f"{data['file_count']:,} files, {data['size_bytes']:,} bytes"
+    return {
+        **about,
+        "data": f"{size}, fingerprint {data['fingerprint'][:16]}",
         "rows": ", ".join(f"{name} {count:,}" for name, count in (record.get("rows") or {}).items()),
         "algorithm": f"{algorithm['name']} ({settings})",
-        "code": f"{code.get('hash')} (commit {code.get('commit')})",
+        "code": f"{code['hash']} (commit {code['commit']})",
     }
 
 
@@ -396,6 +400,7 @@ def reproduce(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> 
     """
     chosen = _stack(stack)
     before = history.of(chosen, run_id)
+    history.require_here(before)
     changed = comparison.not_the_same(before, definition_of(chosen), chosen.outputs["CodeUri"])
     for line in changed:
         warn(line)

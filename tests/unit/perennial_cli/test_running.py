@@ -42,7 +42,12 @@ def record(run: str = RUN, rmse: float = 2345.6789012345, **more: Any) -> dict[s
             "sources": {"gate.threshold": "the run's input"},
         },
         "code": {"hash": CODE, "commit": "abc"},
-        "data": {"fingerprint": "f" * 64, "file_count": 1, "files": [{"Key": "raw/a.csv", "VersionId": "v1"}]},
+        "data": {
+            "fingerprint": "f" * 64,
+            "file_count": 1,
+            "size_bytes": 50_180,
+            "files": [{"Key": "raw/a.csv", "VersionId": "v1"}],
+        },
         "rows": {"read": 804, "used": 804},
         "metrics": {"candidate": {"rmse": rmse}},
         "gate": {"metric": "rmse", "candidate": rmse, "threshold": 3000.0, "reason": "meets the threshold"},
@@ -306,6 +311,23 @@ def test_a_run_is_shown_whole(executions) -> None:
     for part in (f"{RUN}: Succeeded", "meets the threshold", "xgboost (eta=0.1)", "2,345.68", CODE):
         assert part in text
     assert json.loads(perennial("show", RUN, "--json").stdout) == {**record(), "hyperparameters": {"eta": "0.1"}}
+
+
+DEPLOYS = {
+    "run_id": OTHER,
+    "status": "Succeeded",
+    "input": {"Trigger": {"Type": "Approval"}},
+    "execution": {"started_at": "2026-11-21T09:34:40.000Z", "duration_seconds": 8.1},
+    "deployment": {"run_id": RUN, "reason": "version 1 is approved, and serves", "instead_of": None},
+    "deployed": {"endpoint": "cars"},
+}  # a run that has deployed the version of another
+
+
+def test_a_run_that_deploys_is_shown_without_what_it_has_not_used(executions, stack) -> None:
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(DEPLOYS))
+    lines = perennial("show", OTHER).stdout.splitlines()
+    assert f"{OTHER}: Succeeded" in lines[0]
+    assert not {line.split()[0] for line in lines if line} & {"data", "rows", "algorithm", "code"}
 
 
 @pytest.mark.parametrize(
@@ -630,6 +652,23 @@ def test_a_run_is_reproduced_on_its_own_data_with_its_own_overrides(executions, 
     assert sent == {"Trigger": {"Type": "Manual"}, "Replay": RUN, "Overrides": {"GateThreshold": 3000}}
     answer = json.loads(ended.stdout)
     assert (answer["same"], answer["changed"]) == (True, [])
+
+
+def test_a_run_that_has_trained_nothing_is_not_reproduced(executions, stack) -> None:
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(DEPLOYS))
+    started = executions()
+    ended = perennial("reproduce", OTHER)
+    assert (ended.exit_code, started) == (1, [])
+    assert f"{OTHER} has trained nothing: it deployed the model of run {RUN}; reproduce that" in ended.stderr
+
+
+def test_a_run_that_has_trained_elsewhere_is_not_reproduced_here(executions, stack) -> None:
+    step = {"stack": "cars-staging", "version": "arn", "by": "Ann", "at": "2026-11-20T10:00:00Z"}
+    stack.put(f"runs/{RUN}/run.json", json.dumps(record(promotions=[step])))
+    started = executions()
+    ended = perennial("reproduce", RUN)
+    assert (ended.exit_code, started) == (1, [])
+    assert f"{RUN} has trained in cars-staging, where its data are: reproduce it there" in ended.stderr
 
 
 TUNED = trials.of(
