@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -71,11 +72,18 @@ def with_answerer(version: ModelVersion) -> ModelVersion:
     return {**version, "status": now["ModelApprovalStatus"], "by": approval.answered_by(now)} if now else version
 
 
-def reject(version_arn: str, why: str) -> None:
-    """Reject a version, in words that its ApprovalDescription takes."""
+def reject(version_arn: str, why: str, ended_at: datetime) -> bool:
+    """Reject a version, in words that its ApprovalDescription takes; return whether it was.
+
+    ended_at  when that ended for which it is rejected: what somebody has said of the version since then holds
+    """
+    now = described(version_arn)
+    if now and now.get("LastModifiedTime", ended_at) > ended_at:
+        return False
     client("sagemaker").update_model_package(
         ModelPackageArn=version_arn, ModelApprovalStatus=approval.REJECTED, ApprovalDescription=safe(why, MAX_REASON)
     )
+    return True
 
 
 def delete_all() -> None:

@@ -125,14 +125,17 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         name=name,
     )
     page = None if "deployment" in closed else run_report.leave(closed, report)
-    closed = {**closed, "version": _without_what_failed(closed), "report": page}
+    closed = {**closed, "version": _without_what_failed(closed, ended_at), "report": page}
     objects.write_json(f"s3://{closed['bucket']}/runs/{run_id}/run.json", closed)
     runs.put(closed)
     return closed
 
 
-def _without_what_failed(closed: RunRecord) -> ModelVersion | None:
-    """Reject the version of a run that has failed before it served: what is approved may serve. Return it as it is."""
+def _without_what_failed(closed: RunRecord, ended_at: datetime) -> ModelVersion | None:
+    """Reject the version of a run that has failed before it served: what is approved may serve. Return it as it is.
+
+    Whoever approves it after the end wants it to serve nevertheless (functions/answer_approval).
+    """
     version, failure = closed.get("version"), closed.get("failure") or {}
     if (
         not version
@@ -142,7 +145,9 @@ def _without_what_failed(closed: RunRecord) -> ModelVersion | None:
         or failure.get("state") in message.SERVES_ALREADY
     ):
         return version
-    model_versions.reject(version["arn"], f"run {closed['run_id']} ended before it served: {message.why(closed)}")
+    why = f"run {closed['run_id']} ended before it served: {message.why(closed)}"
+    if not model_versions.reject(version["arn"], why, ended_at):
+        return version
     return {**version, "status": approval.REJECTED, "by": None}
 
 

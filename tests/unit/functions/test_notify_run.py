@@ -337,6 +337,20 @@ def test_a_version_whose_run_failed_before_it_served_is_rejected_with_the_reason
     assert ", Rejected\n" in mails()[0][1]
 
 
+@pytest.mark.parametrize(("seconds", "rejected"), [(-1, 1), (1, 0)], ids=["before its end", "since its end"])
+def test_a_version_that_is_approved_since_its_run_was_stopped_stays_approved(
+    aws, worked, ended, notify, answers, seconds, rejected
+):
+    """The end is told some seconds later: an approval of these seconds has started a deployment of its own."""
+    updates = registered(answers)
+    described = {"ModelPackageVersion": 7, "ModelApprovalStatus": "Approved"}
+    answers("sagemaker", "DescribeModelPackage", (200, {**described, "LastModifiedTime": ENDED.timestamp() + seconds}))
+    notify(ended("ABORTED", states=("Wait for approval",)))
+    assert len(updates) == rejected
+    status = "Rejected" if rejected else "Approved"
+    assert aws.get_json(f"runs/{RUN}/run.json")["version"]["status"] == status
+
+
 def test_a_version_that_was_superseded_after_its_approval_is_rejected(aws, worked, ended, notify, answers):
     updates = registered(answers)
     notify(ended("FAILED", "SupersededByNewerData", "newer data serve", states=("Reserve deployment",)))
