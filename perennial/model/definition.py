@@ -29,6 +29,7 @@ from perennial.model.problem_types import (
     FEWEST_CLASSES,
     MOST_CLASSES,
     PROBLEM_TYPES,
+    QUANTILE_LOSSES,
     Direction,
     classes_of,
     is_taken,
@@ -512,6 +513,12 @@ def notes(definition: Definition) -> list[tuple[str, str]]:
             f"it may be 0, take mae; if not, give columns.{definition.target} a min above 0"
         )
         listed.append(("gate.metric", text))
+    if definition.algorithm == "xgboost" and QUANTILE_LOSSES.get(gate.metric, 0.5) != 0.5:
+        text = (
+            f"{gate.metric} asks for a quantile of {definition.target}, and SageMaker's XGBoost learns none; take "
+            "linear-learner, which learns the one that the gate asks for, or a script of your own"
+        )
+        listed.append(("algorithm", text))
     if "tuning" in definition.model_fields_set:
         listed.extend(tuning_section.note(definition.algorithm, definition.hyperparameters))
     return [*listed, *_notes_on_labelled_rows(definition)]

@@ -69,6 +69,8 @@ class ProblemType:
     is_named: bool = False
 
 
+# Weighted quantile losses by name, and the quantile of the target that each asks for.
+QUANTILE_LOSSES = {"wql_p10": 0.1, "wql_p50": 0.5, "wql_p90": 0.9}
 _ERROR = Score("minimize")
 _ERROR_IN_UNIT = Score("minimize", in_unit=True)
 
@@ -87,6 +89,7 @@ REGRESSION = ProblemType(
         "mse": _ERROR,
         "r2": _share("0 is a mean predictor, 1 is perfect", includes_low=True),
         "mape": _ERROR,
+        **dict.fromkeys(QUANTILE_LOSSES, _ERROR),
     },
 )
 BINARY_CLASSIFICATION = ProblemType(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from perennial.evaluation.problem_types.measures import TOO_LARGE, Columns, Floats, Measures, mean
 from perennial.evaluation.problem_types.quality import of_numbers
+from perennial.model.problem_types import QUANTILE_LOSSES
 
 # The square of a larger score is no number any more, or the sum of such squares is not.
 LARGEST_SCORE = 1e150
@@ -26,6 +28,16 @@ def _absolute_error(labels: Floats, scores: Floats) -> Floats:
 
 def _relative_error(labels: Floats, scores: Floats) -> Floats:
     return np.column_stack([np.ones_like(labels), np.abs(scores - labels) / np.abs(labels)])
+
+
+def _quantile_loss(quantile: float, labels: Floats, scores: Floats) -> Floats:
+    """Columns: the size of the label, twice the loss of the score as that quantile of the target.
+
+    Source: Amazon Forecast Developer Guide, "Evaluating Predictor Accuracy", weighted quantile loss (wQL); what DeepAR
+    calls wQuantileLoss.
+    """
+    below = labels - scores
+    return np.column_stack([np.abs(labels), 2 * np.maximum(quantile * below, (quantile - 1) * below)])
 
 
 def _explained(labels: Floats, scores: Floats) -> Floats:
@@ -67,6 +79,10 @@ MEASURES = Measures(
         "mse": (_squared_error, mean, TOO_LARGE),
         "r2": (_explained, _r2, "it needs labels that differ"),
         "mape": (_relative_error, mean, "it needs labels other than zero"),
+        **{
+            name: (partial(_quantile_loss, quantile), mean, "it needs a label other than zero")
+            for name, quantile in QUANTILE_LOSSES.items()
+        },
     },
     _check,
     _measurable,

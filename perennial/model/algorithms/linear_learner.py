@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from perennial.model.algorithms.algorithm import Algorithm
 from perennial.model.algorithms.hyperparameter import AUTO, FLAG, POSITIVE, Allowed, integer, number, words
 from perennial.model.images import ONE_FOR_BOTH, Image, Registry
-from perennial.model.problem_types import Direction
+from perennial.model.problem_types import QUANTILE_LOSSES, Direction
 
 _LOSSES = {
     "regression": (
@@ -89,6 +89,8 @@ def _derived(problem_type: str, metric: str, _seed: int, classes: int) -> dict[s
     derived = {"predictor_type": _PREDICTOR_TYPE[problem_type]}
     if problem_type == "binary_classification":
         derived["binary_classifier_model_selection_criteria"] = _SELECTS.get(metric, "loss_function")
+    if quantile := QUANTILE_LOSSES.get(metric):
+        derived |= {"loss": "quantile_loss", "quantile": str(quantile)}
     if classes:
         derived["num_classes"] = str(classes)
     return derived

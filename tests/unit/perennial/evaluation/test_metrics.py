@@ -60,6 +60,10 @@ def classified(rows: int = 500, seed: int = 1, classes: int = 4) -> tuple[Floats
         ("mse", reference.mean_squared_error),
         ("r2", reference.r2_score),
         ("mape", reference.mean_absolute_percentage_error),
+        *(
+            (name, lambda y, s, q=q: 2 * reference.mean_pinball_loss(y, s, alpha=q) / np.abs(y).mean())
+            for name, q in {"wql_p10": 0.1, "wql_p50": 0.5, "wql_p90": 0.9}.items()
+        ),
     ],
 )
 def test_a_regression_metric_equals_scikit_learns(name: str, expected: Score) -> None:
@@ -147,8 +151,15 @@ def test_r2_of_large_labels_loses_no_digits(data: st.DataObject) -> None:
     assert far == pytest.approx(near, rel=1e-8, abs=1e-8)
 
 
+def test_a_weighted_quantile_loss_is_what_a_hand_computes() -> None:
+    """Of 10 and -20, foretold as 4 and -15: six too low, five too high; of the 30 that there are."""
+    expected = {"wql_p10": 2 * (0.1 * 6 + 0.9 * 5) / 30, "wql_p50": 11 / 30, "wql_p90": 2 * (0.9 * 6 + 0.1 * 5) / 30}
+    assert {name: METRICS[name].compute([10, -20], [4, -15]) for name in expected} == pytest.approx(expected)
+
+
 def test_evaluate_returns_every_metric_of_the_problem_and_no_other() -> None:
-    assert list(metrics.evaluate("regression", *prices())) == ["rmse", "mae", "mse", "r2", "mape"]
+    errors = ["rmse", "mae", "mse", "r2", "mape", "wql_p10", "wql_p50", "wql_p90"]
+    assert list(metrics.evaluate("regression", *prices())) == errors
     assert list(metrics.evaluate("binary_classification", *probabilities())) == [
         "auc",
         "accuracy",
@@ -176,7 +187,7 @@ def test_evaluate_gives_nan_for_what_the_rows_leave_undefined_and_the_rest_all_t
 
 def test_only_errors_and_losses_are_minimized() -> None:
     minimized = {name for name, metric in METRICS.items() if metric.direction == "minimize"}
-    assert minimized == {"rmse", "mae", "mse", "mape", "logloss"}
+    assert minimized == {"rmse", "mae", "mse", "mape", "wql_p10", "wql_p50", "wql_p90", "logloss"}
 
 
 def test_a_probability_at_the_threshold_is_class_0_as_in_xgboosts_error() -> None:
@@ -193,9 +204,11 @@ def test_a_certain_and_wrong_probability_has_a_finite_logloss() -> None:
     assert METRICS["logloss"].compute([1, 0], [0.0, 0.0]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", ["r2", "mape"])
+@pytest.mark.parametrize("name", ["r2", "mape", "wql_p50"])
 def test_a_metric_that_has_no_value_says_what_it_needs(name: str) -> None:
-    with pytest.raises(metrics.UndefinedMetricError, match=rf"{name} has no value for these 3 rows: it needs labels"):
+    with pytest.raises(
+        metrics.UndefinedMetricError, match=rf"{name} has no value for these 3 rows: it needs (labels|a label)"
+    ):
         METRICS[name].compute([0, 0, 0], [1, 2, 3])
 
 

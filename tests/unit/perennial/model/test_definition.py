@@ -288,7 +288,8 @@ def test_a_definition_cannot_be_changed():
         pytest.param(
             "gate: {metric: rmse",
             "metrics: {gain: maximize}\ngate: {metric: gian",
-            "gate.metric: 'gian' is not a metric of regression; allowed: rmse, mae, mse, r2, mape, gain; did you mean",
+            "gate.metric: 'gian' is not a metric of regression; allowed: rmse, mae, mse, r2, mape, wql_p10, "
+            "wql_p50, wql_p90, gain; did you mean",
             id="a metric of its own",
         ),
         (
@@ -726,6 +727,13 @@ def test_a_relative_error_of_a_target_that_may_be_zero_is_noted(bounds, noted):
     found = definition.notes(parse(**asked, **{"metric: rmse, threshold: 3000": "metric: mape, threshold: 0.2"}))
     assert [path for path, _ in found] == ["gate.metric"] * noted
     assert all("as soon as price is 0 in one test row" in text for _, text in found)
+
+
+@pytest.mark.parametrize(("metric", "noted"), [("wql_p90", True), ("wql_p50", False), ("rmse", False)])
+def test_a_quantile_that_the_algorithm_does_not_learn_is_noted(metric, noted):
+    found = definition.notes(parse(**{"metric: rmse, threshold: 3000": f"metric: {metric}, threshold: 0.2"}))
+    assert [path for path, _ in found] == ["algorithm"] * noted
+    assert all("take linear-learner, which learns the one that the gate asks for" in text for _, text in found)
 
 
 KEYED_CARS = GOOD.replace("split: {method: random, seed: 7}", "split: {method: random, seed: 7, key: [sale]}").replace(

@@ -93,6 +93,6 @@ def test_columns_as_they_are_are_for_scripts_alone() -> None:
 )
 def test_a_metric_is_found_in_a_line_of_the_log(line: str, value: str | None) -> None:
     definitions = {one["Name"]: one["Regex"] for one in metric_definitions("regression")}
-    assert len(definitions) == 10
+    assert len(definitions) == 16
     found = re.search(definitions["validation:rmse"], line)
     assert (found[1] if found else None) == value

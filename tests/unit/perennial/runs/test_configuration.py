@@ -510,6 +510,12 @@ def test_xgboost_watches_what_is_nearest_to_the_gate(metric, watched):
     assert resolved.training_metrics == (f"validation:{watched}",)
 
 
+def test_linear_learner_learns_the_quantile_that_the_gate_asks_for():
+    model = definition.parse(TEXT.replace("rmse", "wql_p90").replace("3000", "0.2"), "model.yaml")
+    given = resolve(model, run={"Algorithm": "linear-learner"}).hyperparameters
+    assert (given["loss"], given["quantile"]) == ("quantile_loss", "0.9")
+
+
 def test_what_the_definition_says_wins_over_what_would_follow():
     model = definition.parse(TEXT.replace("num_round: 50", "num_round: 50, eval_metric: 'mae,rmse'"), "model.yaml")
     assert resolve(model).training_metrics == ("validation:mae", "validation:rmse")
