@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from localcloud.sagemaker.api import requests
@@ -13,12 +15,13 @@ from localcloud.sagemaker.platform.store import Document
 _DEFAULT_PAGE = 10
 _TOKEN = re.compile(rb"[0-9]{1,12}")
 _ASCENDING_BY_DEFAULT = ("ListTrainingJobs", "ListProcessingJobs", "ListModelPackageGroups", "ListModelPackages")
-_TIMES = {"CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
+_TIMES = ("CreationTime", "LastModifiedTime")
 
 
 def page(operation: str, noun: str, documents: list[Document], request: Document, member: str) -> Document:
     """Answer a List operation; `member` is the answer's list (`TrainingJobSummaries`), `noun` the names' word."""
-    matching = [document for document in documents if _matches(document, noun, request)]
+    tests = _asked(noun, request)
+    matching = [document for document in documents if all(test(document) for test in tests)]
     key = request.get("SortBy", "CreationTime")
     order = request.get("SortOrder") or ("Ascending" if operation in _ASCENDING_BY_DEFAULT else "Descending")
     matching.sort(key=lambda document: _place(document, noun, key), reverse=order == "Descending")
@@ -37,20 +40,25 @@ def _place(document: Document, noun: str, key: str) -> tuple[Any, ...]:
     return name if key == "Name" else (document[key if key.endswith("Time") else f"{noun}{key}"], *name)
 
 
-def _matches(document: Document, noun: str, request: Document) -> bool:
-    if request.get("NameContains", "").lower() not in document.get(f"{noun}Name", "").lower():
-        return False
+def _asked(noun: str, request: Document) -> list[Callable[[Document], bool]]:
+    """Return what a document has to be for a request to list it, one test for each filter that the request has."""
+    tests: list[Callable[[Document], bool]] = []
+    if part := request.get("NameContains", "").lower():
+        tests.append(lambda document: part in document.get(f"{noun}Name", "").lower())
     if "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request:
-        return False  # both are refused when a job is made, so no job has any
-    if request.get("StatusEquals", document.get(f"{noun}Status")) != document.get(f"{noun}Status"):
-        return False
-    return all(_in_time(document.get(name), request, name) for name in _TIMES)
+        tests.append(lambda _: False)  # both are refused when a job is made, so no job has any
+    if "StatusEquals" in request:
+        tests.append(lambda document: document.get(f"{noun}Status") == request["StatusEquals"])
+    for name in _TIMES:
+        if any(request.get(f"{name}{side}") is not None for side in ("After", "Before")):
+            tests.append(partial(_in_time, request, name))
+    return tests
 
 
-def _in_time(moment: float | None, request: Document, name: str) -> bool:
-    after, before = request.get(f"{name}After"), request.get(f"{name}Before")
+def _in_time(request: Document, name: str, document: Document) -> bool:
+    moment, after, before = document.get(name), request.get(f"{name}After"), request.get(f"{name}Before")
     if moment is None:
-        return after is None and before is None
+        return False
     return (after is None or moment >= _epoch(after)) and (before is None or moment <= _epoch(before))
 
 
