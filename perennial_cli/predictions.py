@@ -82,10 +82,13 @@ def _checked(contract: Contract, batch: Batch) -> Iterator[Record]:
         yield Record(number, features, tuple(problems.get(position, ())))
 
 
-def answers(endpoint: str, records: Sequence[Record], when: Hours | None = None) -> Iterator[Answer]:
+def answers(
+    endpoint: str, records: Sequence[Record], when: Hours | None = None, inference_ids: Iterator[str] | None = None
+) -> Iterator[Answer]:
     """Yield what the endpoint says to each record, in their order.
 
-    when  when it is there; None: always
+    when           when it is there; None: always
+    inference_ids  those of the requests; None: requests have none
 
     Raises CommandError: it refuses, says less, or sleeps.
     """
@@ -93,8 +96,9 @@ def answers(endpoint: str, records: Sequence[Record], when: Hours | None = None)
     for start in range(0, len(records), AT_ONCE):
         part = records[start : start + AT_ONCE]
         body = "".join(f"{json.dumps(record.features)}\n" for record in part).encode()
+        known = {"InferenceId": next(inference_ids)} if inference_ids else {}
         try:
-            reply = client.invoke_endpoint(EndpointName=endpoint, ContentType=LINES, Accept=LINES, Body=body)
+            reply = client.invoke_endpoint(EndpointName=endpoint, ContentType=LINES, Accept=LINES, Body=body, **known)
         except client.exceptions.ModelError as error:
             text = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
             raise CommandError(f"the endpoint {endpoint} refuses records {part[0].number} and on: {text}") from error

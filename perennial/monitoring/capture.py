@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from perennial.features.grammar import utc_time
-from perennial.runs.endpoint import PROBE, VERIFICATION, own_question
+from perennial.runs.endpoint import EXPLANATION, PROBE, VERIFICATION, own_question
 from perennial.words import printable, quoted
 
 GZIP = b"\x1f\x8b"
@@ -28,7 +28,7 @@ MAX_NAME = 400  # characters of a file's name
 # Bytes: two payloads of 25 MB in base64 (SageMaker AI endpoints and quotas, real-time inference).
 LONGEST_LINE = 1 << 26
 MOST_UNPACKED, MOST_RATIO = 1 << 26, 100  # bytes, and so many times the size of a gzip file beside
-_OWN_QUESTIONS = {VERIFICATION: "verification", PROBE: "probing"}
+_OWN_QUESTIONS = {VERIFICATION: "verification", PROBE: "probing", EXPLANATION: "explaining"}
 _LEFT_OUT = {
     "outside_window": "records outside of the window by the endpoint's clock",
     "files_of_other_endpoints": "files of other endpoints",
@@ -39,6 +39,7 @@ _LEFT_OUT = {
     "shadow": "records of shadow variants",
     "verification": "questions after a deployment",
     "probing": "questions of the monitor",
+    "explaining": "questions that explain an answer",
 }
 _time = lru_cache(maxsize=4096)(utc_time)
 
@@ -145,8 +146,8 @@ def events(
     `read` is asked only for those that are not left out anyway.
 
     files_of_other_endpoints, empty_files, torn_files (the records before the tear count), unreadable_records,
-    outside_window (by the clock of the endpoint), verification and probing (our own questions), shadow (of a variant
-    that does not answer).
+    outside_window (by the clock of the endpoint), verification, probing and explaining (our own questions), shadow (of
+    a variant that does not answer).
     """
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = printable(path.relative_to(folder).as_posix(), MAX_NAME)

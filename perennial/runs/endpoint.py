@@ -23,9 +23,10 @@ UNCHANGEABLE = (*BUSY, "Deleting")
 FAILED = ("Failed", "OutOfService")
 """It serves nobody, and all it takes is its deletion."""
 NOT_FOUND = "NotFound"
-# How the inference ids of our own questions begin, a run's and a monitor's; they go on with its id and a number.
-VERIFICATION, PROBE = "verify-", "probe-"
-_OWN = re.compile(rf"({VERIFICATION}|{PROBE}){RUN_ID.pattern}-\d+")
+# How the inference ids of our own questions begin: a run's, a monitor's, and those that explain an answer of the model
+# that a run has made. They go on with the id of the run or window, and a number.
+VERIFICATION, PROBE, EXPLANATION = "verify-", "probe-", "explain-"
+_OWN = re.compile(rf"({VERIFICATION}|{PROBE}|{EXPLANATION}){RUN_ID.pattern}-\d+")
 
 
 @dataclass(frozen=True)

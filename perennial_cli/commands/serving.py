@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from perennial_cli import predictions, serving_api, stacks
+from perennial.model.definition import Definition
+from perennial_cli import explanations, predictions, serving_api, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, StackName
-from perennial_cli.console import FAILED, CommandError, each, show, show_json, warn
+from perennial_cli.console import FAILED, CommandError, each, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.predictions import Answer, Record
+from perennial_cli.stacks import Stack
 
 
 def predict(
@@ -31,6 +33,9 @@ def predict(
         Path | None,
         typer.Option("--output", "-o", dir_okay=False, help="A CSV file for the answers. Default: standard output."),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each feature contributes to the answer, in its unit.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the endpoint about a record, a file or standard input.
@@ -38,7 +43,13 @@ def predict(
     Records are checked first by the definition that the stack was deployed with; those that break it are named and not
     asked about. Answers of several records are CSV: the row in the file, and the score. Exit code 1: a record broke the
     definition, or the endpoint refused one.
+
+    With --explain each answer is held against that to a typical record (medians, and the most frequent texts, of the
+    rows that the model in service was tested with), and the difference is shared out among the features that differ.
+    That takes some hundred questions for each record, which the monitor does not count as traffic.
     """
+    if explain and output:
+        raise typer.BadParameter("explanations are printed; with --json as a document", param_hint="--output")
     say_whom()
     chosen = stacks.chosen(stack)
     definition = definition_of(chosen)
@@ -57,14 +68,40 @@ def predict(
     if not records:
         raise CommandError(f"{source} holds no record; expected one at least")
     sound = [record for record in records if not record.problems]
-    coming = predictions.answers(chosen.outputs["EndpointName"], sound, chosen.hours)
-    answers = list(each(coming, len(sound), "asking the endpoint"))
-    _print(answers, output, as_json=as_json, is_one=is_record)
+    if explain:
+        _explain(chosen, definition, sound, as_json=as_json)
+    else:
+        _answer(chosen, sound, output, as_json=as_json, is_one=is_record)
     broken = [record for record in records if record.problems]
     for record in broken:
         warn(_complaint(record))
     if broken:
         raise typer.Exit(FAILED)
+
+
+def _answer(chosen: Stack, sound: list[Record], output: Path | None, *, as_json: bool, is_one: bool) -> None:
+    coming = predictions.answers(chosen.outputs["EndpointName"], sound, chosen.hours)
+    answers = list(each(coming, len(sound), "asking the endpoint"))
+    _print(answers, output, as_json=as_json, is_one=is_one)
+
+
+def _explain(chosen: Stack, definition: Definition, sound: list[Record], *, as_json: bool) -> None:
+    if len(sound) > explanations.MOST_RECORDS:
+        raise CommandError(f"{len(sound)} records; expected {explanations.MOST_RECORDS} at most to explain")
+    if not sound:
+        return
+    explainer = explanations.Explainer.of(chosen, definition)
+    explained = [
+        (record, explainer.explain(record)) for record in each(sound, len(sound), "asking about records between")
+    ]
+    if as_json:
+        rows = ({"row": record.number, **explanations.as_json(explainer, record, one)} for record, one in explained)
+        show_json(list(rows))
+        return
+    for record, one in explained:
+        show(f"row {record.number}: {explanations.headline(definition, one)}")
+        names = ("feature", "this record", "typical", "contribution")
+        table(*names, rows=explanations.lines(explainer, record, one), right=names[1:])
 
 
 def _standard_input() -> str:

@@ -149,6 +149,11 @@ def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypat
     asked = {"bi_rads": 5, "age": 75, "shape": 4, "margin": 5, "density": 3}
     (answer,) = json.loads(perennial("predict", json.dumps(asked), *stack, "--json").stdout)
     assert answer["score"] > 0.5
+    (explained,) = json.loads(perennial("predict", json.dumps(asked), *stack, "--explain", "--json").stdout)
+    shares = {one["feature"]: one["contribution"] for one in explained["contributions"]}
+    assert (explained["score"], explained["is_exact"]) == (answer["score"], True)
+    assert sum(shares.values()) == pytest.approx(explained["score"] - explained["typical_score"])
+    assert shares["bi_rads"] > 0
     answers = perennial("predict", file, *stack)
     assert (answers.exit_code, len(answers.stdout.splitlines())) == (0, LESIONS + 1)
     assert perennial("reproduce", "latest", *stack).exit_code == 0

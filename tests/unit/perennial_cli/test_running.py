@@ -771,6 +771,56 @@ def test_a_record_that_breaks_the_definition_is_named_and_not_asked_about(endpoi
     assert "cylinder: 'many' is not a whole number" in ended.stderr
 
 
+@pytest.fixture
+def baseline(stack: FakeAws) -> None:
+    """What the model in service was tested with: three cars like CAR, of 10,000 miles, and two kinds of body."""
+
+    def numbers(name: str, value: float) -> dict[str, Any]:
+        sketch = {"kll": {"sketch": {"data": [[value] * 3]}}}
+        return {"name": name, "numerical_statistics": {"distribution": sketch}}
+
+    def texts(name: str, *values: str) -> dict[str, Any]:
+        buckets = [{"value": value, "count": 2} for value in values]
+        return {"name": name, "string_statistics": {"distribution": {"categorical": {"buckets": buckets}}}}
+
+    known = {"mileage": 10000.0, "cylinder": 8.0, "doors": 2.0, "cruise": 1.0, "sound": 1.0, "leather": 1.0}
+    features = [*(numbers(*one) for one in known.items()), texts("make", "Cadillac"), texts("body", "sedan", "coupe")]
+    stack.put(f"runs/{RUN}/baselines/data-quality/statistics.json", json.dumps({"features": features}))
+    names = {"run": RUN, "data-quality-baseline": f"s3://{BUCKET}/runs/{RUN}/baselines/data-quality"}
+    for name, value in names.items():
+        stack.client("ssm").put_parameter(Name=f"/cars/{name}", Value=value, Type="String")
+
+
+def test_an_answer_is_explained_by_what_differs_from_a_typical_record(endpoint, baseline) -> None:
+    ended = perennial("predict", json.dumps(AS_JSON), "--explain")
+    assert ended.exit_code == 0, ended.stderr
+    first, names, *rows = (line.split() for line in ended.stdout.splitlines())
+    assert " ".join(first) == "row 1: 12,000 USD; a typical record 10,000 USD"
+    assert names == ["feature", "this", "record", "typical", "contribution"]
+    assert rows == [
+        ["mileage", "12,000", "10,000", "+2,000"],
+        ["body", "convertible", "sedan", "+0"],
+        ["together", "+2,000"],
+    ]
+    (request,) = endpoint
+    assert request.headers["X-Amzn-SageMaker-Inference-Id"] == f"explain-{RUN}-0".encode()
+    assert len(request.body.splitlines()) == 4
+
+    (shown,) = json.loads(perennial("predict", json.dumps(AS_JSON), "--explain", "--json").stdout)
+    assert (shown["score"], shown["typical_score"], shown["is_exact"]) == (12000, 10000, True)
+    assert shown["contributions"][0] == {"feature": "mileage", "value": 12000, "typical": 10000, "contribution": 2000}
+
+
+def test_what_is_not_explained_is_said(endpoint, stack) -> None:
+    cars = "\n".join([HEADER, *[CAR] * 21, ""])
+    ended = perennial("predict", "-", "--explain", typed=cars)
+    assert (ended.exit_code, "21 records; expected 20 at most to explain" in ended.stderr) == (1, True)
+    ended = perennial("predict", json.dumps(AS_JSON), "--explain")
+    assert (ended.exit_code, "no model of cars has come into service" in ended.stderr) == (1, True)
+    assert perennial("predict", json.dumps(AS_JSON), "--explain", "-o", "x.csv").exit_code == 2
+    assert list(endpoint) == []
+
+
 def test_a_file_that_is_not_there_is_wrong_use(endpoint) -> None:
     assert perennial("predict", "nowhere.csv").exit_code == 2
 

@@ -87,12 +87,14 @@ def test_our_own_questions_shadows_and_other_times_are_no_traffic_of_the_window(
     before, after = NOON.replace(hour=9), NOON.replace(hour=12, minute=0, second=0)
     captured(
         tmp_path, exchange(), exchange(inference_id="verify-20261129000000-ab12-0"),
-        exchange(inference_id="probe-20261129000000-ab12-17"), exchange(time=before), exchange(time=after),
+        exchange(inference_id="probe-20261129000000-ab12-17"), exchange(inference_id="explain-20261129000000-ab12-3"),
+        exchange(time=before), exchange(time=after),
     )  # fmt: skip
     file(tmp_path, line(invocationSource="ShadowExperiment"))
     found, counts = collected(tmp_path)
     assert len(found) == 1
-    assert counts == {"examples": [], "outside_window": 2, "requests": 1, "shadow": 1, "verification": 1, "probing": 1}
+    ours = {"verification": 1, "probing": 1, "explaining": 1}
+    assert counts == {"examples": [], "outside_window": 2, "requests": 1, "shadow": 1, **ours}
 
 
 def test_what_cannot_be_read_and_is_of_another_time_is_no_fault_of_the_window(tmp_path: Path) -> None:
