@@ -1,7 +1,7 @@
 """What jobs and containers of a run need to run the scripts of the model's folder; nothing, where an algorithm trains.
 
 The code comes in a channel, because the jobs have no network. Sources: SageMaker API Reference, AlgorithmSpecification,
-Channel, ContainerDefinition; sagemaker-containers, `_params.py`.
+Channel, ContainerDefinition; sagemaker-containers, `_params.py`, `_files.py`, `_modules.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.own_code import metric_definitions
 from perennial.runs.configuration import Configuration
 
-_CODE = "/opt/ml/input/data/code"
+_CODE, _START = "/opt/ml/input/data/code", "unpack.py"
+_NO_DOWNLOADS = {"PIP_NO_BUILD_ISOLATION": "0"}  # of what script mode packs a script with
 
 
 class OwnCode(TypedDict):
@@ -32,19 +33,30 @@ def of_run(resolved: Configuration, code_uri: str, prefix: str) -> OwnCode:
     config = _channel("config", f"{prefix}/config.json")
     if not algorithm.is_script:
         return {"Program": metrics, "Channels": [config], "Serving": {}}
-    start = ["python3", f"{_CODE}/unpack.py", "train_script", "--root", "/opt/ml"]
+    start = ["python3", f"{_CODE}/{_START}", "train_script", "--root", "/opt/ml"]
     return {
-        "Program": {"ContainerEntrypoint": start, **metrics},
+        "Program": metrics if resolved.ranges else {"ContainerEntrypoint": start, **metrics},
         "Channels": [_channel("code", f"{code_uri}/"), config],
         "Serving": {
             "Environment": {
                 "SAGEMAKER_PROGRAM": "serve_script.py",
                 "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
                 "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv",
-                "PIP_NO_BUILD_ISOLATION": "0",
+                **_NO_DOWNLOADS,
             }
         },
     }
+
+
+def of_trials(resolved: Configuration) -> dict[str, Any]:
+    """Return what the definition of a tuning job's trials has besides; nothing where no script is tuned.
+
+    It has no entry point (API Reference, HyperParameterAlgorithmSpecification), so that script mode starts the script.
+    """
+    if not (resolved.ranges and ALGORITHMS[resolved.definition.algorithm].is_script):
+        return {}
+    mode = {"sagemaker_program": _START, "sagemaker_submit_directory": _CODE}
+    return {"StaticHyperParameters": {**resolved.hyperparameters, **mode}, "Environment": _NO_DOWNLOADS}
 
 
 def _channel(name: str, uri: str) -> dict[str, Any]:

@@ -46,11 +46,13 @@ class AlgorithmPayload(TypedDict):
 class TuningPayload(TypedDict):
     """A tuning job: its name but for the number of the attempt, and the members of its request that are its own.
 
-    WarmStart  the member WarmStartConfig, where there is a tuning job to go on from
+    Definition  members of its trials' definition that a run which trains once does not have
+    WarmStart   the member WarmStartConfig, where there is a tuning job to go on from
     """
 
     Name: str
     Config: dict[str, Any]
+    Definition: dict[str, Any]
     WarmStart: dict[str, Any]
 
 

@@ -1,6 +1,6 @@
 """Train with the model's own script: train.py of its folder, as SageMaker's script mode runs it.
 
-Called by  a training job in the scikit-learn or XGBoost image, as its entry point.
+Called by  a training job in the scikit-learn or XGBoost image, as its entry point; in trials by the image's script mode
 Reads      channels: code, with the folders of the models; config, with config.json of the run; train and validation,
            part-*.csv with a header: the target, then the features (processing/preprocess.py)
 Runs       train.py in a copy of the model's folder, with hyperparameters as arguments (`--max_depth 3`, sorted) and the
@@ -53,7 +53,8 @@ class ScriptError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job and return its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--root", type=Path, default=Path("/opt/ml"))
+    root_of_mode = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")).parent
+    parser.add_argument("--root", type=Path, default=root_of_mode)
     root: Path = parser.parse_args(argv).root
     try:
         train(root)
@@ -101,7 +102,7 @@ def _no_byte_code() -> Iterator[None]:
 
 def _source(root: Path, config: Mapping[str, Any]) -> Path:
     """Copy the model's folder, with what its scripts import, to where script mode has it. Raises ScriptError."""
-    folder, source = job_script.MODELS / config["model"], root / "code"
+    folder, source = job_script.MODELS / config["model"], root / "scripts"
     if not (folder / TRAIN).is_file():
         raise ScriptError(
             f"models/{config['model']} has no {TRAIN}, which the algorithm {config['definition']['algorithm']} runs; "
@@ -185,7 +186,8 @@ def _hyperparameters(root: Path) -> dict[str, Any]:
         except ValueError:
             return text
 
-    return {name: value(text) for name, text in sorted(texts.items()) if name != "_tuning_objective_metric"}
+    own = (name for name in texts if not name.startswith(("sagemaker_", "_tuning_")))  # the rest is of script mode
+    return {name: value(texts[name]) for name in sorted(own)}
 
 
 def _arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
@@ -206,7 +208,7 @@ def _variables(root: Path, hyperparameters: Mapping[str, Any]) -> dict[str, str]
         "OUTPUT_DIR": root / "output",
         "INPUT_DIR": root / "input",
         "INPUT_CONFIG_DIR": config,
-        "MODULE_DIR": root / "code",
+        "MODULE_DIR": root / "scripts",
         "MODULE_NAME": TRAIN.removesuffix(".py"),
         "USER_ENTRY_POINT": TRAIN,
         "USER_ARGS": _arguments(hyperparameters),
@@ -314,7 +316,7 @@ def _unanswered(error: BaseException, code: Path, by: str) -> ScriptError:
 
 def _serving(code: Path) -> Any:
     """Return serve_script.py as the serving container imports it: from the model alone."""
-    trained = code.parent.parent / "code"
+    trained = code.parent.parent / "scripts"
     for name in [name for name, module in sys.modules.items() if _is_below(module, trained)]:
         del sys.modules[name]
     sys.path[:] = [str(code), *(path for path in sys.path if Path(path) != trained)]

@@ -488,6 +488,7 @@ def _tuning(run_id: str, resolved: Configuration, begun: run_record.WarmStart | 
     return {
         "Name": naming.tuning_stem(settings.tuning_prefix, run_id),
         "Config": config,
+        "Definition": own_code.of_trials(resolved),
         "WarmStart": {"WarmStartConfig": warm_start} if parents else {},
     }
 

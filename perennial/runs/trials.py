@@ -129,4 +129,5 @@ def _objective(config: Mapping[str, Any]) -> str:
 
 def _names(config: Mapping[str, Any], static: Mapping[str, str]) -> set[str]:
     ranges = config["ParameterRanges"]
-    return {*static, *(one["Name"] for kind in _RANGES for one in ranges.get(kind, []))}
+    tuned = (one["Name"] for kind in _RANGES for one in ranges.get(kind, []))
+    return {*tuned, *(name for name in static if not name.startswith("sagemaker_"))}  # those are of script mode

@@ -289,6 +289,26 @@ def test_a_script_of_the_folder_trains_and_serves_in_an_image_of_aws(houses: App
     assert 100_000 < where_nobody_was < 500_000
 
 
+def test_a_script_is_tuned_by_what_it_prints_and_serves_in_the_xgboost_image(houses: App, pushed_run: Run) -> None:
+    ranges = {"max_iter": {"min": 150, "max": 160}, "learning_rate": {"min": 0.07, "max": 0.08}}
+    run = houses.start(Algorithm="xgboost-script", HyperParameters=ranges, Tuning={"Jobs": 2})
+    assert (run.status, run.error, run.cause) == ("SUCCEEDED", None, None)
+    record = houses.record(run)
+    assert all("/sagemaker-xgboost:" in one["specified"] for one in record["serving_images"][1:])
+    sagemaker = houses.client("sagemaker")
+    listed = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=record["tuning"]["job"]
+    )
+    trials = {
+        one["TrainingJobName"]: one["FinalHyperParameterTuningJobObjectiveMetric"]
+        for one in listed["TrainingJobSummaries"]
+    }
+    assert len(trials) == 2
+    assert {one["MetricName"] for one in trials.values()} == {"validation:rmse"}
+    assert record["tuning"]["best"] == min(trials, key=lambda name: trials[name]["Value"])
+    assert 150_000 < json.loads(houses.invoke(HOUSE))["score"] < 400_000
+
+
 def bodies(app: App, prefix: str) -> list[bytes]:
     """What each version of each object under a prefix holds."""
     s3 = app.client("s3")

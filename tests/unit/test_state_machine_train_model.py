@@ -109,6 +109,7 @@ TUNING = {
         },
         "TrainingJobEarlyStoppingType": "Off",
     },
+    "Definition": {},
     "WarmStart": {},
 }
 PARENT = {
@@ -365,8 +366,18 @@ def test_a_script_adds_its_start_its_code_and_how_it_serves_to_the_same_states()
     (model,) = done.called("Save model")
     container = model["Containers"][1]
     assert (container["Image"], container["Environment"]) == (image, SCRIPT["Serving"]["Environment"])
-    (searched,) = walk(work={**work, "Tuning": TUNING}).called("Tune")
-    assert searched["TrainingJobDefinition"]["AlgorithmSpecification"] == specification
+
+
+def test_trials_of_a_script_have_what_starts_it_in_a_definition_that_knows_no_entry_point() -> None:
+    own = {"StaticHyperParameters": {"sagemaker_program": "unpack.py"}, "Environment": {"PIP_NO_BUILD_ISOLATION": "0"}}
+    metrics = {"MetricDefinitions": SCRIPT["Program"]["MetricDefinitions"]}
+    work = {"Algorithm": {**WORK["Algorithm"], "Program": metrics}, "Tuning": {**TUNING, "Definition": own}}
+    (job,) = walk(work=work).called("Tune")
+    definition = job["TrainingJobDefinition"]
+    assert {name: definition[name] for name in own} == own
+    image = WORK["Algorithm"]["Image"]
+    expected = {"TrainingImage": image, "TrainingInputMode": "File", **metrics}
+    assert definition["AlgorithmSpecification"] == expected
 
 
 def test_the_first_run_creates_the_endpoint_and_compares_with_nothing() -> None:

@@ -106,6 +106,19 @@ def test_what_is_published_runs_one_of_its_scripts_with_its_arguments(aws, publi
     assert ended.stdout.endswith("/processing/preprocess.py\n")
 
 
+def test_what_script_mode_starts_with_hyperparameters_trains_by_the_script_of_the_model(
+    aws, publish, shipped, tmp_path_factory
+):
+    (shipped / "processing" / "train_script.py").write_text("import sys\nprint(__name__, sys.argv[1:])\n")
+    publish()
+    mounted = tmp_path_factory.mktemp("mounted")
+    for key in aws.keys("code/"):
+        (mounted / key.rpartition("/")[2]).write_bytes(aws.body(key))
+    for start in (["unpack.py", "--rate", "0.5"], ["-m", "unpack"]):  # the XGBoost image's script mode runs a module
+        ended = subprocess.run([sys.executable, *start], cwd=mounted, capture_output=True, text=True)
+        assert (ended.stdout, ended.stderr) == ("__main__ []\n", "")
+
+
 def test_the_hash_depends_on_contents_and_names_alone(publish, shipped):
     first = publish()["Data"]["CodeHash"]
     (shipped / "commit.txt").write_text("def456\n")

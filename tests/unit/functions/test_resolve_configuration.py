@@ -7,6 +7,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
@@ -1125,6 +1126,18 @@ def test_a_run_with_ranges_gets_a_tuning_job_and_one_without_none(aws, resolve):
     assert resolve(OTHER_ARN)["Tuning"] is None
 
 
+def test_trials_of_a_script_are_started_by_script_mode_because_their_definition_has_no_entry_point(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    run = resolve(Overrides={"Algorithm": "xgboost-script", "HyperParameters": {**ETA, "rounds": 5}})
+    known = botocore.session.get_session().get_service_model("sagemaker")
+    assert set(run["Algorithm"]["Program"]) <= set(known.shape_for("HyperParameterAlgorithmSpecification").members)
+    definition = run["Tuning"]["Definition"]
+    assert set(definition) <= set(known.shape_for("HyperParameterTrainingJobDefinition").members)
+    started = {"sagemaker_program": "unpack.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
+    assert definition["StaticHyperParameters"] == {"rounds": "5", **started}
+    assert run["Algorithm"]["HyperParameters"] == {"rounds": "5"}
+
+
 @pytest.fixture
 def searched_before(aws, resolve, answers):
     """Let a tuning job have made the model in service; the status is that of the answer to its description."""
@@ -1146,7 +1159,12 @@ def test_a_search_begins_with_what_that_of_the_model_in_service_has_tried(search
     parent = {
         "HyperParameterTuningJobStatus": "Completed",
         "HyperParameterTuningJobConfig": again.tuning_job(),
-        "TrainingJobDefinition": {"StaticHyperParameters": dict(again.hyperparameters)},
+        "TrainingJobDefinition": {
+            "StaticHyperParameters": {
+                **again.hyperparameters,
+                "sagemaker_program": "unpack.py",
+            }  # where a script trains
+        },
     }
     warm_start, recorded = searched_before(200, parent)
     assert warm_start == {

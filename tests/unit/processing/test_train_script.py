@@ -76,7 +76,12 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
         config = {"model": "houses", "definition": validated(definition, "model.yaml").as_json()}
         documents = {
             "data/config/config.json": config,
-            "config/hyperparameters.json": {"rate": "0.5", "C": "true", "_tuning_objective_metric": "validation:rmse"},
+            "config/hyperparameters.json": {
+                "rate": "0.5",
+                "C": "true",
+                "_tuning_objective_metric": "validation:rmse",
+                "sagemaker_program": "unpack.py",
+            },
             "config/resourceconfig.json": {"hosts": ["algo-1"], "current_host": "algo-1"},
             "config/inputdataconfig.json": {"train": {}, "validation": {}, "code": {}},
         }
