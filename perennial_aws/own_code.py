@@ -59,6 +59,16 @@ def of_trials(resolved: Configuration) -> dict[str, Any]:
     return {"StaticHyperParameters": {**resolved.hyperparameters, **mode}, "Environment": _NO_DOWNLOADS}
 
 
+def checkpoints(resolved: Configuration, prefix: str) -> dict[str, Any]:
+    """Return where code of one's own goes on from when its machine is taken away; nothing where none is, or searches.
+
+    Trials would share the place.
+    """
+    goes_on = ALGORITHMS[resolved.definition.algorithm].is_own and resolved.spot() and not resolved.ranges
+    place = {"S3Uri": f"{prefix}/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
+    return {"CheckpointConfig": place} if goes_on else {}
+
+
 def _channel(name: str, uri: str) -> dict[str, Any]:
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}

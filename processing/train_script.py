@@ -75,6 +75,7 @@ def train(root: Path) -> None:
     source, hyperparameters = _source(root, config), _hyperparameters(root)
     known = about(config, root / "input/data/train")
     (source / "script.json").write_text(json.dumps(known, indent=2), encoding="utf-8")
+    (root / "checkpoints").mkdir(exist_ok=True)
     os.environ.update(_variables(root, hyperparameters))
     os.chdir(source)
     sys.path.insert(0, str(source))
@@ -204,6 +205,7 @@ def _variables(root: Path, hyperparameters: Mapping[str, Any]) -> dict[str, str]
     channels = sorted(json.loads((config / "inputdataconfig.json").read_text(encoding="utf-8")))
     values: dict[str, Any] = {
         "MODEL_DIR": root / "model",
+        "CHECKPOINT_DIR": root / "checkpoints",
         "OUTPUT_DATA_DIR": root / "output/data",
         "OUTPUT_DIR": root / "output",
         "INPUT_DIR": root / "input",

@@ -468,7 +468,7 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
         },
         Tuning=_tuning(run_id, resolved, opened.get("warm_start")),
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),
-        Spot=resolved.spot(),
+        Spot={**resolved.spot(), **own_code.checkpoints(resolved, prefix)},
         NetworkConfig=settings.network(),
         Vpc=settings.vpc(),
         Gate=payloads.gate_out(resolved.gate),

@@ -322,13 +322,15 @@ class JobInstance(Strict):
 
 
 class TrainInstance(JobInstance):
-    """The machine that trains. A spot machine costs less, and may be taken away: then training begins anew on another.
+    """The machine that trains. A spot machine costs less, and may be taken away: then another trains.
+
+    It begins anew, or where a script or an image of one's own has left a checkpoint.
 
     max_wait_seconds  how long waiting for machines and training may take together; None: as long as SageMaker lets it
     """
 
     spot: bool = False
-    max_wait_seconds: int | None = Field(default=None, ge=60, le=MOST_WAITING_SECONDS)
+    max_wait_seconds: int | None = Field(default=None, ge=60, le=432000)
 
 
 class PredictInstance(Strict):
@@ -1004,7 +1006,6 @@ def _check_instances(instances: Instances) -> Complaints:
         if count != 1:
             text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
             yield f"instances.{step}.count", text
-    yield from _check_spot(instances.train)
     for position, wanted in enumerate(instances.allowed.types):
         if not INSTANCE_TYPES.fullmatch(wanted):
             text = (
@@ -1013,9 +1014,14 @@ def _check_instances(instances: Instances) -> Complaints:
             yield f"instances.allowed.types[{position}]", text
 
 
-def _check_spot(machine: TrainInstance) -> Complaints:
+def _check_spot(algorithm: str, hyperparameters: dict[str, dict[str, Any]], instances: Instances) -> Complaints:
     """Yield what SageMaker refuses (Developer Guide, "Managed Spot Training"; API Reference, "StoppingCondition")."""
+    machine = instances.train
     wait, runtime = machine.max_wait_seconds, machine.max_runtime_seconds
+    goes_on = ALGORITHMS[algorithm].is_own and not tuning_section.ranges(hyperparameters.get(algorithm, {}))
+    if wait is not None and wait > MOST_WAITING_SECONDS and not goes_on:
+        text = f"got {wait:,}; expected at most {MOST_WAITING_SECONDS:,}: {algorithm} has no checkpoints"
+        yield "instances.train.max_wait_seconds", text if not ALGORITHMS[algorithm].is_own else f"{text} in a search"
     if wait is not None and not machine.spot:
         yield (
             "instances.train.max_wait_seconds",
@@ -1072,6 +1078,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_tuning,
     _check_monitoring,
     _check_instances,
+    _check_spot,
     _check_overridable,
     _check_deployable_overrides,
 )

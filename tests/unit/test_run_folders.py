@@ -172,6 +172,12 @@ def test_a_job_may_not_read_the_rest(role: str, key: str) -> None:
     assert role not in who_may("s3:GetObject", key)
 
 
+def test_checkpoints_are_kept_read_and_taken_away_by_training_jobs_alone() -> None:
+    for action in ("s3:PutObject", "s3:DeleteObject"):
+        assert who_may(action, f"{RUN}/checkpoints/state.pt") == {"TrainRole"}
+    assert "TrainRole" in who_may("s3:GetObject", f"{RUN}/checkpoints/state.pt")
+
+
 def test_no_job_deletes_what_a_run_left() -> None:
     for action in ("s3:DeleteObject", "s3:DeleteObjectVersion"):
         assert {name for _, key in KEYS for name in who_may(action, key)} & {role for role, _ in jobs()} == set()

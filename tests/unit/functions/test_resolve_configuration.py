@@ -169,6 +169,17 @@ def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve
     }
 
 
+def test_code_of_ones_own_goes_on_from_checkpoints_where_its_machine_may_be_taken_away(aws, resolve, monkeypatch):
+    aws.put("raw/a.csv", "a")
+    monkeypatch.setenv("STACK_OVERRIDES", '{"Algorithm": "xgboost-script", "HyperParameters": {}}')
+    spot = {"Instances": {"Train": {"EnableManagedSpotTraining": True}}}
+    run = resolve(Overrides=spot)
+    place = {"S3Uri": f"{run['Prefix']}/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
+    assert run["Spot"]["CheckpointConfig"] == place
+    for others in ({}, {**spot, "Algorithm": "xgboost"}, {**spot, "HyperParameters": ETA}):
+        assert "CheckpointConfig" not in resolve(EXECUTION_ARN + str(len(others)), Overrides=others)["Spot"]
+
+
 def test_the_record_has_a_hash_of_the_scripts_in_the_folder_of_the_model(aws, resolve, monkeypatch, tmp_path):
     folder = tmp_path / "models" / "used-cars"
     shutil.copytree(shipped.FOLDER / "models" / "used-cars", folder)

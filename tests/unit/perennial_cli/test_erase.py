@@ -110,8 +110,8 @@ def test_without_yes_it_shows_what_it_would_change_and_changes_nothing(stack, ca
     told = capsys.readouterr().out
     assert "raw/cars.csv: 1 of 2 rows erased; 1 older version(s) that hold such rows deleted for good\n" in told
     assert f"{COPY}: 1 of 2 rows erased\n" in told
-    assert f"runs/{SERVING}/: its sets and predictions (12 object versions) deleted\n" in told
-    assert f"runs/{OLD}/: its sets and predictions, and all that was learned, as its model is gone (18" in told
+    assert f"runs/{SERVING}/: its sets and predictions (13 object versions) deleted\n" in told
+    assert f"runs/{OLD}/: its sets and predictions, and all that was learned, as its model is gone (19" in told
     assert told.endswith("Nothing was changed. To change it: --yes (make: YES=1)\n")
 
 

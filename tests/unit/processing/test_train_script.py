@@ -39,6 +39,7 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "mean.txt"), "w") as file:
     file.write(str(target.mean()))
 with open(os.path.join(os.environ["SM_OUTPUT_DATA_DIR"], "called.txt"), "w") as file:
     file.write(repr([sys.argv[1:], os.environ["SM_HPS"], os.environ["SM_HP_RATE"], os.environ["SM_CHANNELS"]]))
+    file.write(repr(os.listdir(os.environ["SM_CHECKPOINT_DIR"])))
     file.write(repr([features.values.tolist(), features.dtypes.astype(str).tolist()]))
 """
 SERVE = """import os
@@ -104,7 +105,7 @@ def test_a_script_gets_what_script_mode_gives_and_its_model_carries_the_scripts_
     assert (code, failure) == (0, "")
     assert (root / "output/data/called.txt").read_text() == (
         "[['-C', 'True', '--rate', '0.5'], '{\"C\":true,\"rate\":0.5}', '0.5', '[\"code\",\"train\",\"validation\"]']"
-        "[[['01234', 3.0], ['98765', nan]], ['object', 'float64']]"
+        "[][[['01234', 3.0], ['98765', nan]], ['object', 'float64']]"
     )
     packed = {path.relative_to(root / "model").as_posix() for path in (root / "model").rglob("*.*")}
     own = {"train.py", "serve.py", "helper.py"}

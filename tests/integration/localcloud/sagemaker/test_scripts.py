@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud import faults
 from tests.integration.conftest import Cloud, unique
 from tests.integration.sagemaker_requests import (
     LINEAR_LEARNER,
@@ -146,6 +147,32 @@ def test_a_script_is_run_as_the_toolkit_runs_it(cloud: Cloud, bucket: str, scrip
 def test_a_script_finds_aws_under_the_role_of_its_job(cloud: Cloud, scripted: Document) -> None:
     who = json.loads(model_file(cloud, scripted, "said.json"))["who"]
     assert who == "arn:aws:sts::000000000000:assumed-role/test/SageMaker"
+
+
+def test_a_script_whose_machine_is_taken_away_goes_on_from_what_it_has_left(cloud: Cloud, bucket: str) -> None:
+    script = """
+import os
+import time
+state = "/opt/ml/checkpoints/epoch"
+epoch = int(open(state).read()) if os.path.exists(state) else 0
+with open(state, "w") as file:
+    file.write(str(epoch + 1))
+print("epoch", epoch, flush=True)
+if not epoch:
+    time.sleep(60)
+with open("/opt/ml/model/epoch", "w") as file:
+    file.write(str(epoch))
+"""
+    members = {
+        "EnableManagedSpotTraining": True,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 7200},
+        "CheckpointConfig": {"S3Uri": f"s3://{bucket}/{unique('kept')}/checkpoints"},
+    }
+    with faults.Client(cloud.environment(), name="*").injected("job:script", "interrupt"):
+        job = by_script(cloud, bucket, {"train.py": script}, "train.py", **members)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert "Interrupted" in [one["Status"] for one in job["SecondaryStatusTransitions"]]
+    assert model_file(cloud, job, "epoch") == "1"
 
 
 def test_paths_that_are_written_in_a_script_are_those_of_its_job(cloud: Cloud, bucket: str, scripted: Document) -> None:

@@ -326,7 +326,7 @@ def test_a_definition_cannot_be_changed():
         (
             "gate:",
             "instances: {train: {spot: true, max_wait_seconds: 7200}}\ngate:",
-            "instances.train.max_wait_seconds: got 7200; expected at most 3600",
+            "instances.train.max_wait_seconds: got 7,200; expected at most 3,600: xgboost has no checkpoints",
         ),
         (
             "gate:",

@@ -96,3 +96,14 @@ def test_a_metric_is_found_in_a_line_of_the_log(line: str, value: str | None) ->
     assert len(definitions) == 16
     found = re.search(definitions["validation:rmse"], line)
     assert (found[1] if found else None) == value
+
+
+def test_code_of_ones_own_may_wait_long_for_machines_because_it_goes_on_but_not_in_a_search() -> None:
+    instances = {"train": {"spot": True, "max_runtime_seconds": 36_000, "max_wait_seconds": 72_000}}
+    found = configuration.resolve("cars", validated({**MODEL, "instances": instances}, "model.yaml"))
+    limits = {"MaxRuntimeInSeconds": 36_000, "MaxWaitTimeInSeconds": 72_000}
+    assert found.spot() == {"EnableManagedSpotTraining": True, "StoppingCondition": limits}
+    searched = {MODEL["algorithm"]: {"depth": {"min": 2, "max": 80}}}
+    assert "max_wait_seconds: got 72,000; expected at most 3,600: scikit-learn-script has no checkpoints in a" in (
+        problems(instances=instances, hyperparameters=searched)
+    )
