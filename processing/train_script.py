@@ -8,7 +8,8 @@ Runs       train.py in a copy of the model's folder, with hyperparameters as arg
            on (sagemaker-training-toolkit, `environment.py`, `mapping.py`)
 Writes     what train.py puts into SM_MODEL_DIR, and beside it code/: the scripts of the folder, with serve_script.py
 Checks     that there is a model, and that it answers the first records of the validation set as it will have to serve
-Exits      0; or 1 with the reason in /opt/ml/output/failure: which script, line and exception, or what is missing
+Exits      0; or as train.py has ended itself, else 1, with the reason in /opt/ml/output/failure: which script, line and
+           exception, or what is missing
 Why        not the image's own start: it keeps a script's exception to itself, so that a run could only say that there
            was one (docs/decisions/0043)
 """
@@ -21,6 +22,7 @@ import importlib
 import io
 import json
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -46,8 +48,15 @@ LAST_LINES = 3  # of what a script has written when it ends itself
 FAILURE_BYTES = 1000
 
 
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?inf")  # that pandas reads as such
+
+
 class ScriptError(Exception):
-    """The model's own script does not keep its promise."""
+    """The model's own script does not keep its promise; `code` is how the job ends."""
+
+    def __init__(self, reason: str, code: int = 1) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {reason}", file=sys.stderr, flush=True)
         (root / "output").mkdir(parents=True, exist_ok=True)
         (root / "output" / "failure").write_bytes(reason.encode()[:FAILURE_BYTES].decode(errors="ignore").encode())
-        return 1
+        return error.code
     return 0
 
 
@@ -73,10 +82,13 @@ def train(root: Path) -> None:
     """Do the whole job. Raises ScriptError."""
     config = json.loads((root / "input/data/config/config.json").read_text(encoding="utf-8"))
     source, hyperparameters = _source(root, config), _hyperparameters(root)
-    known = about(config, root / "input/data/train")
+    known = about(config, root / "input/data")
     (source / "script.json").write_text(json.dumps(known, indent=2), encoding="utf-8")
     (root / "checkpoints").mkdir(exist_ok=True)
-    os.environ.update(_variables(root, hyperparameters))
+    for name, value in _variables(root, hyperparameters).items():
+        if "\0" in value:
+            raise ScriptError(f"{name} would be {value!r}, and no variable can hold a NUL; take it out of model.yaml")
+        os.environ[name] = value
     os.chdir(source)
     sys.path.insert(0, str(source))
     _run(source / TRAIN, _arguments(hyperparameters))
@@ -86,6 +98,8 @@ def train(root: Path) -> None:
             f"{TRAIN} has ended and written no model; expected at least one file below the folder that "
             "os.environ['SM_MODEL_DIR'] names, such as model.joblib"
         )
+    if (model / "code").exists() and not (model / "code").is_dir():
+        raise ScriptError(f"{TRAIN} has written a file `code` into the model, where the scripts go; take another name")
     _pack(source, model / "code")
     with _no_byte_code():  # it would become a part of the model
         check_answers(model, _rows(root / "input/data/validation", RECORDS), known)
@@ -127,46 +141,38 @@ def _pack(source: Path, code: Path) -> None:
     shutil.copytree(source, code, ignore=leave_out, copy_function=copy, dirs_exist_ok=True)
 
 
-def about(config: Mapping[str, Any], train: Path) -> dict[str, Any]:
-    """Return what scripts may know of their model."""
+def about(config: Mapping[str, Any], data: Path) -> dict[str, Any]:
+    """Return what scripts may know of their model; `data` holds the folders of its sets."""
     definition = config["definition"]
-    header = next(_all_rows(train), [definition["target"]])
+    header = next(_all_rows(data / "train"), [definition["target"]])
     return {
         "model": config["model"],
         "problem": definition["problem"],
         "target": header[0],
         "classes": list(classes_of(definition)),
         "features": header[1:],
-        "texts": _texts(definition, header, train) if definition["preprocessing"] == "none" else [],
+        "texts": _texts(definition, header, data) if definition["preprocessing"] == "none" else [],
     }
 
 
-def _texts(definition: Mapping[str, Any], header: Sequence[str], train: Path) -> list[str]:
+def _texts(definition: Mapping[str, Any], header: Sequence[str], data: Path) -> list[str]:
     """Return the features that are texts: by the definition, and of what features.py makes by their values."""
     columns = definition["columns"]
     known = {name for name in header[1:] if name in columns and columns[name]["type"] == "string"}
     if not all(name in columns for name in header):
-        values: list[set[str]] = [set() for _ in header]
-        for row in islice(_all_rows(train), 1, None):
-            for of_column, value in zip(values, row, strict=True):
-                of_column.add(value)
-        known |= {name for name, of_column in zip(header, values, strict=True) if not all(map(_is_number, of_column))}
+        for name in ("train", "validation"):
+            for row in islice(_all_rows(data / name), 1, None):
+                known |= {
+                    name for name, value in zip(header, row, strict=True) if value and not _NUMBER.fullmatch(value)
+                }
     return [name for name in header[1:] if name in known]
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text or "0")
-    except ValueError:
-        return False
-    return True
-
-
 def _all_rows(folder: Path) -> Iterator[list[str]]:
-    """Yield the rows of the first part of a set, its header first."""
-    for path in sorted(folder.rglob("*.csv"))[:1]:
+    """Yield the rows of all parts of a set, after one header."""
+    for number, path in enumerate(sorted(folder.rglob("*.csv"))):
         with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.reader(file)
+            yield from islice(csv.reader(file), 1 if number else 0, None)
 
 
 def _rows(folder: Path, count: int) -> list[list[str]]:
@@ -259,8 +265,10 @@ def _run(script: Path, arguments: Sequence[str]) -> None:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as end:
             if end.code not in (None, 0):
-                reason = end.code if isinstance(end.code, str) else errors.lines()
-                raise ScriptError(f"{TRAIN} ended itself as failed ({called}): {reason}") from end
+                is_code = isinstance(end.code, int)
+                how, reason = f"with exit code {end.code}" if is_code else "as failed", errors.lines()
+                text = f"{TRAIN} ended itself {how} ({called}): {reason if is_code else end.code}"
+                raise ScriptError(text, (int(end.code) & 0xFF or 1) if is_code else 1) from end
         except MemoryError as error:
             raise ScriptError(
                 f"{TRAIN}{line_of(error, str(script))}: not enough memory; take a larger machine "

@@ -95,7 +95,7 @@ def free(value: object) -> Allowed:
         return FLAG
     if isinstance(value, int | float):
         return number()
-    return Allowed("text", form=r"(?s:.+)", example="some words")
+    return Allowed("text", form=r"[^\x00-\x08\x0a-\x1f\x7f]+", example="some words in one line")
 
 
 def integer(low: float | None = None, high: float | None = None, words: tuple[str, ...] = ()) -> Allowed:

@@ -14,7 +14,8 @@ from perennial.model.images import SKLEARN, Image
 from perennial.model.problem_types import PROBLEM_TYPES, Direction
 
 PREFIXES = ("train", "validation")
-_NUMBER = "([-+0-9.eE]+|[-+]?nan|[-+]?inf)"
+# And not the beginning of what is none, such as 1_000 or 1,000.
+_NUMBER = r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?nan|[-+]?inf)(?:[^0-9A-Za-z_,]|,[^0-9]|,?$)"
 
 
 def _objectives(problem_type: str) -> dict[str, Direction]:

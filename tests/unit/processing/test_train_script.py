@@ -123,10 +123,7 @@ def test_a_script_gets_what_script_mode_gives_and_its_model_carries_the_scripts_
             {"train": "import sys\nsys.exit('too few rows')"},
             "ended itself as failed (it was called with -C True",
         ),
-        (
-            {"train": "import argparse\nargparse.ArgumentParser().parse_args()"},
-            "unrecognized arguments: -C True",
-        ),
+        ({"train": "open('../model/code', 'w').close()"}, "train.py has written a file `code` into the model, where"),
         ({"train": "raise MemoryError"}, "train.py, line 1: not enough memory; take a larger machine (instances.train"),
         ({"train": ""}, "train.py has ended and written no model; expected at least one file below the folder that"),
         ({"train": TRAIN}, "the model holds mean.txt; expected model.joblib"),
@@ -149,6 +146,44 @@ def test_what_is_wrong_is_said_with_script_line_and_reason(train, files: dict[st
     assert code == 1
     assert failure in reason
     assert len(reason.encode()) <= train_script.FAILURE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        (
+            "print('no rows', file=sys.stderr)\nsys.exit(7)",
+            7,
+            "ended itself with exit code 7 (it was called with -C True",
+        ),
+        ("sys.exit(256)", 1, "ended itself with exit code 256"),
+        ("import argparse\nargparse.ArgumentParser().parse_args()", 2, "ended itself with exit code 2"),
+        ("sys.exit('too few rows')", 1, "ended itself as failed (it was called with -C True --rate 0.5): too few rows"),
+    ],
+)
+def test_the_job_ends_with_the_exit_code_of_the_script(train, end: str, code: int, said: str) -> None:
+    ended, failure, _ = train(train=f"import sys\n{end}")
+    assert ended == code
+    assert failure.startswith(f"train.py {said}")
+
+
+def test_a_hyperparameter_that_no_variable_can_hold_is_said(train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_script, "_hyperparameters", lambda _root: {"rate": "a\0b"})
+    code, failure, _ = train(train=TRAIN)
+    assert (code, failure[:57]) == (1, "SM_HP_RATE would be 'a\\x00b', and no variable can hold a ")
+
+
+def test_what_features_py_makes_is_a_text_where_any_part_of_a_set_holds_what_is_no_number(tmp_path: Path) -> None:
+    definition = validated(DEFINITION, "model.yaml").as_json()
+    parts = {
+        "train/part-00000.csv": "price,a,b,c,d\n1,2,1e5,,inf\n",
+        "train/part-00001.csv": "price,a,b,c,d\n1,2,-.5,nan,7\n",
+        "validation/part-00000.csv": "price,a,b,c,d\n1,1_000,+3.,8,9\n",
+    }
+    for name, text in parts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert train_script.about({"model": "houses", "definition": definition}, tmp_path)["texts"] == ["a", "c"]
 
 
 def test_of_classes_every_record_gets_the_probability_of_each(train) -> None:
