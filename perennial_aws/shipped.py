@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import perennial
-from perennial.model import definition
+from perennial.model import definition, folder
 from perennial.runs import configuration
 from perennial.runs.configuration import Configuration
 from perennial_aws.settings import settings
@@ -17,9 +17,12 @@ FOLDER = Path(perennial.__file__).parent.parent
 
 
 def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None = None) -> Configuration:
-    """Return the configuration of the stack's model, with what a run's input sets over it."""
+    """Return the configuration of the stack's model, with what a run's input sets over it.
+
+    Raises ConfigurationError, also where its folder has no script for the algorithm.
+    """
     model = settings.model_name
-    return configuration.resolve(
+    resolved = configuration.resolve(
         model,
         definition.load(FOLDER / "models" / model / "model.yaml"),
         stack=configuration.stack_overrides(settings.stack_overrides),
@@ -27,15 +30,17 @@ def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None 
         data_prefix=settings.data_prefix,
         replayed=replayed,
     )
+    folder.check_train(FOLDER / "models" / model, resolved.definition.algorithm)
+    return resolved
 
 
 def scripts() -> str | None:
     """Return a hash of the scripts that the stack's model brings in its folder; None where it brings none."""
-    folder = FOLDER / "models" / settings.model_name
-    files = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    own = FOLDER / "models" / settings.model_name
+    files = sorted(path for path in own.rglob("*.py") if "__pycache__" not in path.parts)
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.relative_to(folder)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        digest.update(f"{path.relative_to(own)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16] if files else None
 
 

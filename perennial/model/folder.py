@@ -42,13 +42,18 @@ def check(folder: Path, defined: Definition) -> None:
             raise ConfigurationError(f"{folder / 'model.yaml'}: {text}; write it, or leave the key out")
 
 
-def _check_scripts(folder: Path, defined: Definition) -> None:
-    """Raise ConfigurationError when a script is not there, is no Python, or cannot be called as it is."""
-    if ALGORITHMS[defined.algorithm].is_script and not (folder / TRAIN).is_file():
+def check_train(folder: Path, algorithm: str) -> None:
+    """Raise ConfigurationError when the algorithm runs a script that is not there."""
+    if ALGORITHMS[algorithm].is_script and not (folder / TRAIN).is_file():
         raise ConfigurationError(
-            f"{folder / TRAIN}: there is no such file, and the algorithm of model.yaml, {defined.algorithm}, runs it; "
+            f"{folder / TRAIN}: there is no such file, and the algorithm {algorithm} runs it; "
             "write one that saves a model in the folder SM_MODEL_DIR, or take another algorithm"
         )
+
+
+def _check_scripts(folder: Path, defined: Definition) -> None:
+    """Raise ConfigurationError when a script is not there, is no Python, or cannot be called as it is."""
+    check_train(folder, defined.algorithm)
     _parsed(folder / TRAIN)
     served = _functions_of(_parsed(folder / SERVE))
     parts = [name for name in SERVING_FUNCTIONS[1:4] if name in served]

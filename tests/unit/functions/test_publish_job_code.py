@@ -339,6 +339,8 @@ def test_wrong_stack_parameters_fail(publish):
     overrides = '{"Algorithm": "xgbost", "GateThreshold": "", "HyperParameters": {}, "Instances": {}}'
     answer = publish(ResourceProperties={"StackOverrides": overrides})
     assert "algorithm: got 'xgbost'" in answer["Reason"]
+    answer = publish(ResourceProperties={"StackOverrides": '{"Algorithm": "xgboost-script"}'})
+    assert "used-cars/train.py: there is no such file, and the algorithm xgboost-script runs it" in answer["Reason"]
 
 
 def test_stack_parameters_of_the_environment_are_checked_too(publish, monkeypatch):

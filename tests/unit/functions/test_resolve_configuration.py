@@ -148,7 +148,24 @@ def test_stack_parameters_lie_between_the_definition_and_the_run(aws, resolve, m
     assert run["Gate"]["Threshold"] == 3000
 
 
-def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve, monkeypatch):
+@pytest.fixture
+def with_script(monkeypatch, tmp_path):
+    """Let the folder of the stack's model have a script."""
+    folder = tmp_path / "models" / "used-cars"
+    shutil.copytree(shipped.FOLDER / "models" / "used-cars", folder)
+    (folder / "train.py").write_text("1")
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+
+
+def test_a_script_algorithm_is_refused_where_the_folder_of_the_model_has_no_script(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    with pytest.raises(
+        ConfigurationError, match=r"used-cars/train.py: there is no such file, and the algorithm xgboost-s"
+    ):
+        resolve(Overrides={"Algorithm": "xgboost-script"})
+
+
+def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve, monkeypatch, with_script):
     aws.put("raw/a.csv", "a")
     monkeypatch.setenv("STACK_OVERRIDES", '{"Algorithm": "xgboost-script", "HyperParameters": "{\\"rate\\": 0.5}"}')
     run = resolve()
@@ -169,7 +186,9 @@ def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve
     }
 
 
-def test_code_of_ones_own_goes_on_from_checkpoints_where_its_machine_may_be_taken_away(aws, resolve, monkeypatch):
+def test_code_of_ones_own_goes_on_from_checkpoints_where_its_machine_may_be_taken_away(
+    aws, resolve, monkeypatch, with_script
+):
     aws.put("raw/a.csv", "a")
     monkeypatch.setenv("STACK_OVERRIDES", '{"Algorithm": "xgboost-script", "HyperParameters": {}}')
     spot = {"Instances": {"Train": {"EnableManagedSpotTraining": True}}}
@@ -1137,7 +1156,9 @@ def test_a_run_with_ranges_gets_a_tuning_job_and_one_without_none(aws, resolve):
     assert resolve(OTHER_ARN)["Tuning"] is None
 
 
-def test_trials_of_a_script_are_started_by_script_mode_because_their_definition_has_no_entry_point(aws, resolve):
+def test_trials_of_a_script_are_started_by_script_mode_because_their_definition_has_no_entry_point(
+    aws, resolve, with_script
+):
     aws.put("raw/a.csv", "a")
     run = resolve(Overrides={"Algorithm": "xgboost-script", "HyperParameters": {**ETA, "rounds": 5}})
     known = botocore.session.get_session().get_service_model("sagemaker")

@@ -88,7 +88,7 @@ gate: {metric: rmse, threshold: 10}
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        ({}, "train.py: there is no such file, and the algorithm of model.yaml, scikit-learn-script, runs it"),
+        ({}, "train.py: there is no such file, and the algorithm scikit-learn-script runs it"),
         ({"train.py": "def main(:"}, "train.py, line 1: SyntaxError"),
         ({"train.py": "", "serve.py": "\nx ="}, "serve.py, line 2: SyntaxError"),
         (
