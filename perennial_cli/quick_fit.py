@@ -1,10 +1,11 @@
 """A model in a second, to say what files are good for: the product's own preprocessing, and few rounds of XGBoost.
 
-What a deployed run does with more patience; its numbers are near, and not the same.
+What a deployed run does with more patience; its numbers are near, and not the same. A model's own script is run itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -25,9 +26,11 @@ from perennial.evaluation.metrics import UndefinedMetricError, metric_named
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.values import DataError
 from perennial.hooks import HookError
+from perennial.model.algorithms import ALGORITHMS
 from perennial.model.algorithms.ranges import is_range
 from perennial.model.definition import Definition
 from perennial.words import number
+from perennial_cli import own_script
 from processing import preprocess
 
 ROUNDS = 120
@@ -45,12 +48,14 @@ class Fit:
     model     its value for the quick fit
     constant  and for the mean of the training rows, or the share of each class among them
     rows      that were measured
+    by        whose values they are
     """
 
     metric: str
     model: float
     constant: float
     rows: int
+    by: str = "A quick fit"
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,14 @@ class Trial:
     """What preprocessing makes of some files: its report, lines of the quarantine, and a fit.
 
     problems  why the files cannot be used; nothing where they can
+    unfitted  why there is no fit, where one was wanted
     """
 
     report: Mapping[str, Any]
     quarantine: Sequence[Mapping[str, Any]]
     problems: Sequence[str]
     fit: Fit | None
+    unfitted: str = ""
 
 
 def tried(definition: Definition, model: str, files: Sequence[Path], models: Path, *, with_fit: bool = True) -> Trial:
@@ -74,7 +81,11 @@ def tried(definition: Definition, model: str, files: Sequence[Path], models: Pat
         listed = [{"Key": path.name, "VersionId": "", "ETag": str(position)} for position, path in enumerate(files)]
         for file, path in zip(listed, files, strict=True):
             (data / copy_name(file)).symlink_to(path.resolve())
-        config = {"model": model, "definition": definition.as_json(), "trigger": "Manual", "data": {"files": listed}}
+        algorithm = ALGORITHMS[definition.algorithm]
+        config = {
+            "model": model, "definition": definition.as_json(), "trigger": "Manual", "data": {"files": listed},
+            "algorithm": {"is_own": algorithm.is_script},
+        }  # fmt: skip
         problems: Sequence[str] = ()
         try:
             with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
@@ -84,9 +95,19 @@ def tried(definition: Definition, model: str, files: Sequence[Path], models: Pat
         except HookError as error:
             problems = [str(error)]
         report = json.loads((output / "report/report.json").read_text())
-        is_encoded = definition.preprocessing == "encode"  # else there are no numbers to learn from
-        fit = quick_fit(definition, output) if with_fit and is_encoded and not problems else None
-        return Trial(report, _lines(output / "quarantine"), problems, fit)
+        fit, unfitted = None, ""
+        if with_fit and not problems and algorithm.is_script:
+            try:
+                fit = _script_fit(definition, model, output, models)
+            except own_script.ScriptFailedError as error:
+                problems = str(error).splitlines()
+            except own_script.NotTriedError as error:
+                unfitted = str(error)
+        elif with_fit and not problems and definition.preprocessing == "encode":
+            fit = quick_fit(definition, output)
+        elif with_fit and not problems:
+            unfitted = "an image of one's own learns from the columns as they are, and none is started here"
+        return Trial(report, _lines(output / "quarantine"), problems, fit, unfitted)
 
 
 def beside(metric: str, model: float, constant: float) -> str:
@@ -144,6 +165,15 @@ def quick_fit(definition: Definition, prepared: Path) -> Fit:
     back: Callable[[Floats], Floats] = np.exp if definition.target_transform == "log" else np.asarray
     scores = back(booster.predict(xgboost.DMatrix(unseen, **threads)).astype(np.float64))
     return _measured(definition, back(labels), scores, _constant(back(target), len(definition.classes)))
+
+
+def _script_fit(definition: Definition, model: str, prepared: Path, models: Path) -> Fit:
+    """Return how what train.py makes of the prepared training rows does on those that validate."""
+    made = own_script.answers(definition, model, prepared, models, MOST_ROWS)
+    back: Callable[[Floats], Floats] = np.exp if definition.target_transform == "log" else np.asarray
+    constant = _constant(back(made.learned), len(definition.classes))
+    fit = _measured(definition, back(made.labels), back(made.scores), constant)
+    return dataclasses.replace(fit, by="train.py")
 
 
 def _sample(target: Floats, features: npt.NDArray[np.float32]) -> tuple[Floats, npt.NDArray[np.float32]]:

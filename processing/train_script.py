@@ -1,6 +1,7 @@
 """Train with the model's own script: train.py of its folder, as SageMaker's script mode runs it.
 
-Called by  a training job in the scikit-learn or XGBoost image, as its entry point; in trials by the image's script mode
+Called by  a training job in the scikit-learn or XGBoost image, as its entry point; in trials by the image's script
+           mode; `perennial try`, with --models and --scores (perennial_cli/own_script.py)
 Reads      channels: code, with the folders of the models; config, with config.json of the run; train and validation,
            part-*.csv with a header: the target, then the features (processing/preprocess.py)
 Runs       train.py in a copy of the model's folder, with hyperparameters as arguments (`--max_depth 3`, sorted) and the
@@ -35,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.evaluation import predictions
+from perennial.evaluation.problem_types.measures import Floats
 from perennial.hooks import line_of
 from perennial.model.problem_types import classes_of
 from perennial.words import printable
@@ -64,9 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     root_of_mode = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")).parent
     parser.add_argument("--root", type=Path, default=root_of_mode)
-    root: Path = parser.parse_args(argv).root
+    parser.add_argument("--models", type=Path, default=job_script.MODELS, help="the folder of the models' folders")
+    parser.add_argument("--scores", type=Path, help="a file for what the model answers of the whole validation set")
+    options = parser.parse_args(argv)
+    root: Path = options.root
     try:
-        train(root)
+        train(root, options.models, options.scores)
     except ScriptError as error:
         if error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
@@ -78,10 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def train(root: Path) -> None:
+def train(root: Path, models: Path, scores: Path | None = None) -> None:
     """Do the whole job. Raises ScriptError."""
     config = json.loads((root / "input/data/config/config.json").read_text(encoding="utf-8"))
-    source, hyperparameters = _source(root, config), _hyperparameters(root)
+    source, hyperparameters = _source(root, config, models), _hyperparameters(root)
     known = about(config, root / "input/data")
     (source / "script.json").write_text(json.dumps(known, indent=2), encoding="utf-8")
     (root / "checkpoints").mkdir(exist_ok=True)
@@ -102,7 +107,9 @@ def train(root: Path) -> None:
         raise ScriptError(f"{TRAIN} has written a file `code` into the model, where the scripts go; take another name")
     _pack(source, model / "code")
     with _no_byte_code():  # it would become a part of the model
-        check_answers(model, _rows(root / "input/data/validation", RECORDS), known)
+        answered = check_answers(model, _rows(root / "input/data/validation", None if scores else RECORDS), known)
+    if scores and answered is not None:
+        scores.write_text(json.dumps(answered.tolist()), encoding="utf-8")
 
 
 @contextmanager
@@ -115,9 +122,9 @@ def _no_byte_code() -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-def _source(root: Path, config: Mapping[str, Any]) -> Path:
+def _source(root: Path, config: Mapping[str, Any], models: Path) -> Path:
     """Copy the model's folder, with what its scripts import, to where script mode has it. Raises ScriptError."""
-    folder, source = job_script.MODELS / config["model"], root / "scripts"
+    folder, source = models / config["model"], root / "scripts"
     if not (folder / TRAIN).is_file():
         raise ScriptError(
             f"models/{config['model']} has no {TRAIN}, which the algorithm {config['definition']['algorithm']} runs; "
@@ -175,9 +182,9 @@ def _all_rows(folder: Path) -> Iterator[list[str]]:
             yield from islice(csv.reader(file), 1 if number else 0, None)
 
 
-def _rows(folder: Path, count: int) -> list[list[str]]:
-    """Return the features of the first rows of a set."""
-    return [row[1:] for row in islice(_all_rows(folder), 1, count + 1)]
+def _rows(folder: Path, count: int | None) -> list[list[str]]:
+    """Return the features of the first rows of a set, or of all."""
+    return [row[1:] for row in islice(_all_rows(folder), 1, count and count + 1)]
 
 
 # ---- Script mode
@@ -293,8 +300,11 @@ def _where(error: BaseException, source: Path, script: str) -> str:
 # ---- How the model will serve
 
 
-def check_answers(model: Path, rows: Sequence[Sequence[str]], known: Mapping[str, Any]) -> None:
-    """Ask the model for a few records as its serving container will. Raises ScriptError."""
+def check_answers(model: Path, rows: Sequence[Sequence[str]], known: Mapping[str, Any]) -> Floats | None:
+    """Return what the model answers to records as its serving container will; None where only that can ask it.
+
+    Raises ScriptError.
+    """
     code, text = model / "code", io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     by = SERVE if (code / SERVE).is_file() else "the model"
@@ -303,7 +313,7 @@ def check_answers(model: Path, rows: Sequence[Sequence[str]], known: Mapping[str
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "sagemaker_containers":  # only serving containers have it
             print(f"{by} is not tried here: {error}", flush=True)
-            return
+            return None
         raise _unanswered(error, code, by) from error
     except (Exception, SystemExit) as error:
         raise _unanswered(error, code, by) from error
@@ -317,6 +327,7 @@ def check_answers(model: Path, rows: Sequence[Sequence[str]], known: Mapping[str
             f"{by} answers {len(rows)} records of the validation set with scores of shape {scores.shape}; expected "
             f"{expected}: {'the probability of each class' if known['classes'] else 'one number'} for each record"
         )
+    return scores
 
 
 def _unanswered(error: BaseException, code: Path, by: str) -> ScriptError:

@@ -28,12 +28,13 @@ def try_(
         list[Path] | None,
         typer.Option("--file", "-f", exists=True, dir_okay=False, help="A file to try it on; may be repeated."),
     ] = None,
-    fit: Annotated[bool, typer.Option(help="Fit a quick model as well.")] = True,
+    fit: Annotated[bool, typer.Option(help="Fit a quick model as well, or run train.py.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Try a definition and its features.py against files, without a deployment.
 
     Says what the contract makes of the rows, which are put aside and why, what is encoded, and how good a quick fit is.
+    A model's own train.py is run instead, on at most 10,000 rows.
     Without a file the definition alone is checked. Exit code 1: a run could not use the files.
     """
     folder = project.model_folder(model)
@@ -92,7 +93,9 @@ def _show_trial(trial: Trial) -> None:
     if trial.fit:
         show()
         reached = beside(trial.fit.metric, trial.fit.model, trial.fit.constant)
-        show(f"A quick fit reaches {reached} ({trial.fit.rows:,} rows that it has not seen)")
+        show(f"{trial.fit.by} reaches {reached} ({trial.fit.rows:,} rows that it has not seen)")
+    elif trial.unfitted:
+        notice(f"no fit: {trial.unfitted}")
 
 
 def _show_rows(report: Mapping[str, Any]) -> None:
