@@ -121,7 +121,7 @@ override ROWS := $(value ROWS)
 export ROWS
 
 .PHONY: image
-image: .venvs/dev/.installed ## Build images/IMAGE, tag it with the commit, push it to ECR: make image IMAGE=trees REPOSITORY=images/trees (DOCKER=podman)
+image: .venvs/dev/.installed ## Build images/IMAGE, tag it with its name and the commit, push it to ECR: make image IMAGE=trees REPOSITORY=images/trees (DOCKER=podman)
 	@$(BIN)/python -m tools.push_image "$(IMAGE)" "$(REPOSITORY)"
 
 .PHONY: copy-data

@@ -296,13 +296,18 @@ def _images(resolved: Configuration) -> dict[str, str]:
 
 
 def _later_image(started: ExecutionInput, resolved: Configuration, images: Mapping[str, str]) -> str | None:
-    """Return why the push of an image starts no run: another came after it, and is the newest one."""
+    """Return why the push of an image starts no run: another came after it, and is the newest one.
+
+    Where the pushed one is gone the newest may be older, and its own push may have been taken for superseded.
+    """
     pushed, used = started.Trigger.Image, images["algorithm"].rpartition("@")[2]
     if started.Trigger.Type != "Image" or resolved.definition.image_digest or pushed in (None, used):
         return None
     if ALGORITHMS[resolved.definition.algorithm].image:
         return f"the image {pushed} was pushed, and {resolved.definition.algorithm} does not run in it"
-    return f"the image {pushed} was pushed, and then {used}, with which the run of that push trains"
+    if not own_images.is_there(settings.own_image, pushed):
+        return None
+    return f"the image {pushed} was pushed, and the newest is {used}, with which the run of its own push trains"
 
 
 def _versions(prefix: str) -> Iterator[dict[str, Any]]:

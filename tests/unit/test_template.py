@@ -592,7 +592,7 @@ def test_an_image_that_is_pushed_starts_a_run_with_its_digest() -> None:
     pattern = RULES["ImagePushedRule"]["EventPattern"]
     assert pattern["source"] == [PUSHED["source"]]
     assert pattern["detail-type"] == [PUSHED["detail-type"]]
-    own = {"repository-name": [{"Ref": "OwnImageRepository"}], "image-tag": [{"exists": True}]}
+    own = {"repository-name": [{"Ref": "OwnImageRepository"}], "image-tag": [{"anything-but": {"prefix": "sha256-"}}]}
     assert pattern["detail"] == {"action-type": ["PUSH"], "result": ["SUCCESS"], **own}
     started = run_input.execution_input(input_of_a_run("ImagePushedRule", PUSHED))
     assert started.Trigger.Type == "Image"

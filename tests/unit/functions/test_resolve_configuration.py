@@ -260,8 +260,29 @@ def test_a_push_that_another_has_followed_starts_no_run(resolve, pushed):
     late = resolve(Trigger={"Type": "Image", "Image": OLDER})
     assert (late["Decision"], late["Reason"]) == (
         "Superseded",
-        f"the image {OLDER} was pushed, and then {NEWER}, with which the run of that push trains",
+        f"the image {OLDER} was pushed, and the newest is {NEWER}, with which the run of its own push trains",
     )
+
+
+@matrix("Events", "an image is pushed after another, and deleted before its run", ends="the other trains")
+def test_a_push_whose_image_is_gone_trains_with_the_newest_whose_own_push_may_have_given_way(resolve, pushed, answers):
+    left = {"imageDetails": [{"imageDigest": OLDER, "imagePushedAt": 1.0}]}
+    answers("ecr", "DescribeImages", (200, left), (400, {"__type": "ImageNotFoundException", "message": "no"}))
+    run = resolve(Trigger={"Type": "Image", "Image": NEWER})
+    assert (run["Decision"], run["Algorithm"]["Image"]) == ("Train", f"{OWN}@{OLDER}")
+
+
+def test_what_is_about_an_image_is_never_the_newest_image(resolve, pushed, answers):
+    kinds = [
+        {"imageTags": [f"sha256-{'1' * 64}.sig"], "artifactMediaType": "application/vnd.oci.image.config.v1+json"},
+        {"imageTags": [f"sha256-{'1' * 64}"], "imageManifestMediaType": "application/vnd.oci.image.index.v1+json"},
+        {"imageTags": ["sbom"], "artifactMediaType": "application/spdx+json"},
+    ]
+    later = [{"imageDigest": NEWER, "imagePushedAt": 9.0, **kind} for kind in kinds]
+    docker = "application/vnd.docker.container.image.v1+json"
+    image = {"imageDigest": OLDER, "imagePushedAt": 1.0, "imageTags": ["v1"], "artifactMediaType": docker}
+    answers("ecr", "DescribeImages", (200, {"imageDetails": [*later, image]}))
+    assert resolve()["Algorithm"]["Image"] == f"{OWN}@{OLDER}"
 
 
 def test_a_push_changes_nothing_for_another_algorithm(resolve, pushed, monkeypatch):

@@ -1,4 +1,4 @@
-"""An image is built of what is committed, by its commit, once; docker is a script that notes its calls."""
+"""An image is built of what is committed, by its folder and commit, once; docker is a script that notes its calls."""
 
 import subprocess
 from pathlib import Path
@@ -58,7 +58,7 @@ def commit(root: Path) -> str:
 
 
 def test_what_is_committed_is_built_tagged_with_the_commit_and_pushed(project: Path) -> None:
-    uri = f"{URI}:{commit(project)}"
+    uri = f"{URI}:trees-{commit(project)}"
     assert push_image.push("trees", "images/trees", project) == uri
     folder = project / "images" / "trees"
     assert (project.parent / "called").read_text().splitlines() == [
@@ -69,8 +69,14 @@ def test_what_is_committed_is_built_tagged_with_the_commit_and_pushed(project: P
     assert (project.parent / "read").read_text() == "secret"
 
 
+def test_another_folder_of_the_same_commit_is_another_image(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push_image.boto3, "client", lambda _: Registry(f"bushes-{commit(project)}", commit(project)))
+    push_image.push("trees", "images/trees", project)
+    assert "push" in (project.parent / "called").read_text()
+
+
 def test_what_is_there_is_not_built_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(push_image.boto3, "client", lambda _: Registry(commit(project)))
+    monkeypatch.setattr(push_image.boto3, "client", lambda _: Registry(f"trees-{commit(project)}"))
     assert push_image.push("trees", "images/trees", project).endswith(commit(project))
     assert not (project.parent / "called").exists()
 
