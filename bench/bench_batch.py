@@ -58,7 +58,9 @@ def measure(folder: Path, rows: int) -> None:
         (folder / "predictions").mkdir(exist_ok=True)
         (folder / f"predictions/{part.name}.out").write_bytes(b'{"score": 12345.678}\n' * lines)
         part.unlink()
-    _run("join_predictions", *paths, f"--predictions={folder / 'predictions'}", f"--output={folder / 'joined'}")
+    read = {"predictions": "predictions", "verdict": "checked", "statistics": "checked", "baseline": "baseline"}
+    folders = [f"--{option}={folder / name}" for option, name in read.items()]
+    _run("join_predictions", *paths, *folders, f"--output={folder / 'joined'}")
     report = json.loads((folder / "joined/report.json").read_text())
     _require(report["scored"] == rows, f"{report['scored']:,} rows have a prediction; expected {rows:,}")
 

@@ -2,8 +2,8 @@
 
 batch/incoming/<name>         what people drop, until its predictions are whole
 batch/work/<batch id>/        the version that is scored, records, predictions: deleted after a few days
-batch/runs/<batch id>/        config.json, verdict.json, and batch.json, which says how it ended
-batch/scored/<batch id>/      <name>, with predictions, and <name>.report.json
+batch/runs/<batch id>/        config.json, verdict.json, report.html of what was not scored, batch.json: how it ended
+batch/scored/<batch id>/      <name>, with predictions, <name>.report.json and <name>.report.html
 batch/done/<batch id>/<name>  the original
 
 `batch#<key>#<version>` of the run table is the claim of a version of a file.

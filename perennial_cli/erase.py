@@ -59,8 +59,8 @@ LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "ro
 MARK = "erased.json"
 COPIES_OF_RUN = "input.manifest"
 # What a file that is scored leaves beside its rows; records and answers go with the rest of the folder after some days.
-OF_BATCH = re.compile(r"batch/(runs/|work/[^/]+/(records|predictions|result/(report\.json|capture)))")
-REPORT = ".report.json"
+OF_BATCH = re.compile(r"batch/(runs/|work/[^/]+/(records|predictions|result/(report\.(json|html)|capture)))")
+REPORTS = (".report.html", ".report.json")  # in the order of the keys
 LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
 MOST_LINES = 20
@@ -167,7 +167,8 @@ class Eraser:
         before = ""
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
             step(key)
-            is_no_table, before = bool(OF_BATCH.match(key)) or key == before + REPORT, key
+            is_report = key in [before + ending for ending in REPORTS]
+            is_no_table, before = bool(OF_BATCH.match(key)) or is_report, before if is_report else key
             run_id, _, inside = key.removeprefix("runs/").partition("/")
             in_run = key.startswith("runs/")
             if in_run and inside == MARK:

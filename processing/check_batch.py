@@ -11,6 +11,7 @@ Writes     --records   part-*.jsonl: the records that the model is asked about, 
     verdict.json       Healthy, NotEnoughData (too few rows to tell drift by), Drift, BadData or Failed; why; what was
                        counted; all distances
     statistics.json, constraint_violations.json, as Model Monitor has them
+    report.html        the same for people, where nothing is to be scored; verdict.json says why there is none
 Exits      0, whatever the verdict; --message then has the verdict and its first reasons. A bug raises.
 
 Memory does not grow with the number of rows.
@@ -37,7 +38,7 @@ from perennial.features.values import DataError
 from perennial.monitoring import texts
 from perennial.monitoring.findings import FAILED, HEALTHY, NOT_ENOUGH, MonitorError, violations
 from perennial.monitoring.verdict import Analysis, document
-from processing import job_script
+from processing import batch_page, job_script
 
 ROWS_PER_PART, ROWS_AT_ONCE = 200_000, 8192
 SCORED = (HEALTHY, NOT_ENOUGH)  # verdicts of a file that is scored
@@ -71,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         shutil.rmtree(arguments.records)
         arguments.records.mkdir()
     _write(verdict, analysis, rows, arguments)
+    if verdict["verdict"] not in SCORED:
+        places = {"verdict": arguments.output, "statistics": arguments.output, "baseline": arguments.baseline}
+        page = batch_page.draw(config, None, arguments.output, **places)
+        job_script.write_documents({"verdict": {**verdict, "page": page}}, arguments.output, indent=2)
     lines = [f"{verdict['verdict']}: {rows.rows:,} rows, {rows.refused:,} of them refused", *verdict["reasons"]]
     print("\n".join(lines), flush=True)
     arguments.message.parent.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,14 @@ Called by  score_batch, state "Join predictions", in the scikit-learn image.
 Reads      --config       config.json as the check of the file had it
            --input        the file, the only one
            --predictions  part-*.jsonl.out, what the transform job has answered to the records of the check
+           --verdict, --statistics, --baseline  folders: verdict.json and statistics.json of the check, and the
+                          statistics.json of the run
 Writes     below --output
     result        the rows of the file with `prediction` (of classes the most probable one, and `probabilities`),
                   `inference_id` and `problem`: a row that the contract refuses, or that cannot be read, has no
                   prediction, and its problem is the reason
     report.json   what it is of, what was counted, names of our columns, and the form of the file
+    report.html   the same for people, with the distances of the columns; report.json says why there is none
     capture/      part-*.jsonl: the scored rows as data capture writes requests, where `batch.captured` is above 0
 Exits      0; or 1 when there is not one prediction for each record: --message says so. A bug raises.
 
@@ -32,19 +35,22 @@ from perennial.batch.result import Joiner, Predictions, writer
 from perennial.batch.rows import FileKind, FileRows, contract_of, kind_of, names_of_ours, rows_of
 from perennial.data.files import find_files
 from perennial.evaluation.predictions import PredictionsError
-from processing import job_script
+from processing import batch_page, job_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job and return its exit code."""
     about = (__doc__ or "").split("\n", 1)[0]
-    arguments = job_script.paths(argv, about, input="input", predictions="predictions")
+    folders = {name: name for name in ("input", "predictions", "verdict", "statistics", "baseline")}
+    arguments = job_script.paths(argv, about, **folders)
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     try:
         report = _join(config, arguments)
     except PredictionsError as error:
         return job_script.refuse(f"The predictions do not fit the file: {error}", arguments.message)
-    job_script.write_documents({"report": report}, arguments.output, indent=2)
+    documents = {name: getattr(arguments, name) for name in ("verdict", "statistics", "baseline")}
+    page = batch_page.draw(config, report, arguments.output, **documents)
+    job_script.write_documents({"report": {**report, "page": page}}, arguments.output, indent=2)
     print(f"{report['rows']:,} rows, {report['scored']:,} with a prediction", flush=True)
     return 0
 
@@ -81,6 +87,7 @@ def _join(config: Mapping[str, Any], arguments: Any) -> dict[str, Any]:
         "format": kind.kind,
         "gzip": kind.gzip,
         "predictions": joiner.summary(),
+        "distribution": joiner.distribution(),
     }
 
 

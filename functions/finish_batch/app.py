@@ -2,9 +2,10 @@
 
 Called by  score_batch, state "Finish batch", when its jobs have ended: the predictions are whole.
 Reads      batch/work/<batch id>/result/report.json
-Writes     batch/scored/<batch id>/<name> and <name>.report.json, batch/done/<batch id>/<name>; what the monitor reads
-           below capture/<endpoint>/batch/. Last it deletes the version of the file that was scored from
-           batch/incoming/: one that was dropped under the same name meanwhile stays. Tried again it comes to the same.
+Writes     batch/scored/<batch id>/<name>, <name>.report.json and <name>.report.html; batch/done/<batch id>/<name>;
+           what the monitor reads below capture/<endpoint>/batch/. Last it deletes the version of the file that was
+           scored from batch/incoming/: one that was dropped under the same name meanwhile stays. Tried again it comes
+           to the same.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Where the predictions are, their report and the original, and how many rows have a prediction."""
+    """Where the predictions are, their report and the original, and how many rows have a prediction.
+
+    Page  the report for people; None where it could not be drawn
+    """
 
     Scored: str
     Report: str
+    Page: str | None
     Done: str
     Rows: int
     Predictions: int
@@ -53,11 +58,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     done = f"{batches.folder('done', request.BatchId)}/{name}"
     batches.copy(f"{request.Work}/result/result", scored)
     batches.copy(f"{request.Work}/result/report.json", f"{scored}.report.json")
+    page = f"{scored}.report.html" if "file" in report.get("page", {}) else None
+    if page:
+        batches.copy(f"{request.Work}/result/{report['page']['file']}", page)
     _hand_to_monitor(request, report)
     batches.copy(f"{request.Work}/input/data", done)
     client("s3").delete_object(Bucket=settings.bucket, Key=request.Key, VersionId=request.VersionId)
     logger.info("finished", batch_id=request.BatchId, rows=report["rows"], scored=report["scored"])
-    return asdict(Answer(scored, f"{scored}.report.json", done, report["rows"], report["scored"]))
+    return asdict(Answer(scored, f"{scored}.report.json", page, done, report["rows"], report["scored"]))
 
 
 def _hand_to_monitor(request: Request, report: dict[str, Any]) -> None:

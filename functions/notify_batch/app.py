@@ -104,10 +104,16 @@ def _closed(batch_id: str, execution: dict[str, Any], answer: dict[str, Any]) ->
         "failure": failure,
         "result": output.get("Scored"),
         "report": output.get("Report"),
+        "page": output.get("Page") if has_ended else _page(prefix, verdict),
         "original": output.get("Done"),
         "verdict": f"{prefix}/verdict.json" if verdict else None,
         "execution": execution["executionArn"],
     }
+
+
+def _page(prefix: str, verdict: dict[str, Any]) -> str | None:
+    """Return where the page about a file is of which nothing was scored."""
+    return f"{prefix}/{verdict['page']['file']}" if "file" in verdict.get("page", {}) else None
 
 
 def _failure(execution: dict[str, Any]) -> dict[str, Any]:

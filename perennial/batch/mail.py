@@ -28,6 +28,7 @@ ADVICE = {
         "so does `perennial score --waiting`."
     ),
 }
+WITHOUT_NEW_DATA = 'Where none of them are new it ends at once, and a mail of its own says "Not retrained".'
 
 
 def compose(batch: Mapping[str, Any], *, region: str, partition: str = "aws") -> Message:
@@ -95,14 +96,17 @@ def _cause(failure: Mapping[str, Any] | None) -> str:
 def _retraining(decision: Mapping[str, Any] | None) -> str:
     if not decision:
         return ""
-    started = "started" if decision["retrain"] else "not started"
-    return f"Retraining     {started}: {safe(decision['reason'], MAX_LINE * 2)}"
+    reason = safe(decision["reason"], MAX_LINE * 2)
+    if not decision["retrain"]:
+        return f"Retraining     not started: {reason}"
+    return f"Retraining     started: {reason}. {WITHOUT_NEW_DATA}"
 
 
 def _links(batch: Mapping[str, Any], region: str, partition: str) -> str:
     lines = [
         ("Predictions", batch["result"]),
-        ("Report", batch["report"]),
+        ("Report", batch["page"]),
+        ("As JSON", batch["report"]),
         ("Original", batch["original"]),
         ("Verdict", batch["verdict"]),
         ("Execution", console_link(batch["execution"], region, partition)),

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.lines import csv_field, csv_lines, json_value
 
 LINES_AT_ONCE = 1 << 16
+MOST_SAMPLED, BINS = 20_000, 20  # of the predictions, for their distribution
 _TO_QUOTE = r'[",\r\n]'
 
 Joined = Mapping[str, pa.Array]
@@ -154,6 +155,21 @@ def _lines(folder: Path) -> Iterator[str]:
             yield from (line for line in file if line.strip())
 
 
+class _EvenSample:
+    """Numbers of a stream, spread over it evenly: every n-th, where n doubles whenever there are too many."""
+
+    def __init__(self) -> None:
+        self.values: Floats = np.empty(0)
+        self._step, self._seen = 1, 0
+
+    def add(self, some: Floats) -> None:
+        """Take in the next numbers."""
+        self.values = np.concatenate([self.values, some[-self._seen % self._step :: self._step]])
+        self._seen += some.size
+        while self.values.size > MOST_SAMPLED:
+            self.values, self._step = self.values[::2], self._step * 2
+
+
 class Joiner:
     """Joins rows with predictions, one for each row in the order of the file."""
 
@@ -162,6 +178,7 @@ class Joiner:
         self._prefix, self._classes = f"{batch_id}-", classes
         self._waiting: list[UnreadableRow] = []
         self.rows = self.scored = self.finite = 0
+        self._some, self._of_classes = _EvenSample(), np.zeros(len(classes), np.int64)
         self.lowest, self.highest, self.total = np.inf, -np.inf, 0.0
 
     def add(self, some: FileRows, observe: Callable[[pa.Table, Floats, Sequence[str]], None] | None = None) -> None:
@@ -201,6 +218,15 @@ class Joiner:
             return None
         return {"min": self.lowest, "mean": self.total / self.finite, "max": self.highest}
 
+    def distribution(self) -> dict[str, Any] | None:
+        """Return how the predictions are distributed, of about 10,000 of them; of classes how many rows have each."""
+        if self._classes:
+            return {"classes": list(self._classes), "rows": self._of_classes.tolist()} if self.scored else None
+        if not np.isfinite(self.lowest):
+            return None
+        counts, edges = np.histogram(self._some.values, BINS, (self.lowest, self.highest))
+        return {"edges": edges.tolist(), "shares": (counts / counts.sum()).tolist()}
+
     def _ids(self, count: int) -> pa.Array:
         numbers = pc.cast(pa.array(np.arange(self.rows + 1, self.rows + count + 1)), pa.string())
         self.rows += count
@@ -226,9 +252,12 @@ class Joiner:
             self.highest = max(self.highest, float(finite.max(initial=-np.inf)))
             self.total += float(finite.sum())
             self.finite += finite.size
+            self._some.add(finite)
             return {PREDICTION: pa.array(values, mask=~sound), **joined}
         names, lists = np.full(len(sound), None, object), np.full(len(sound), None, object)
         if len(part):
-            names[sound] = np.array(self._classes, object)[np.argmax(part, axis=1)]
+            most = np.argmax(part, axis=1)
+            self._of_classes += np.bincount(most, minlength=len(self._classes))
+            names[sound] = np.array(self._classes, object)[most]
             lists[sound] = [json.dumps(one) for one in part.tolist()]
         return {PREDICTION: pa.array(names, pa.string()), PROBABILITIES: pa.array(lists, pa.string()), **joined}

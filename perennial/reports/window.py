@@ -34,6 +34,7 @@ class JudgedWindow:
     then, now   statistics.json of the baseline and of the window, if they are there
     labels, scores   `(n_rows,)` of the records with a label
     history     earlier windows: {end, run, verdict, metric, value, limit} each
+    what        the records came in
     """
 
     verdict: Mapping[str, Any]
@@ -43,6 +44,7 @@ class JudgedWindow:
     labels: Floats
     scores: Floats
     history: Sequence[Any] = ()
+    what: str = "this window"
 
     @property
     def analyses(self) -> Mapping[str, Any]:
@@ -73,8 +75,8 @@ def report(window: JudgedWindow) -> bytes:
         title,
         _head(window, title),
         _collected(verdict),
-        _changed(window),
-        _columns(window),
+        changed(window),
+        by_column(window),
         _quality(window),
         *(_other(name, window.analyses[name]) for name in others),
         element("p", "All numbers are in verdict.json beside this file.", class_="muted"),
@@ -112,7 +114,7 @@ def _collected(verdict: Mapping[str, Any]) -> Element:
 # ---- Columns
 
 
-def _changed(window: JudgedWindow) -> Element | None:
+def changed(window: JudgedWindow) -> Element | None:
     """Return a picture of each column that something was found of, the first findings first."""
     findings = window.analyses.get("data_quality", {}).get("findings", [])
     texts_of: dict[str, list[str]] = {}
@@ -127,7 +129,7 @@ def _changed(window: JudgedWindow) -> Element | None:
     ]
     more = f"{len(pictured) - MAX_FIGURES:,} more are in the table." if len(pictured) > MAX_FIGURES else None
     about = (
-        "Then: the rows that the model was trained on, dashed. Now: this window. The outermost bins hold all beyond."
+        f"Then: the rows that the model was trained on, dashed. Now: {window.what}. The outermost bins hold all beyond."
     )
     return section(
         "What has changed", element("p", about, class_="muted"), figures(made), element("p", more) if more else None
@@ -139,14 +141,15 @@ def _axis(window: JudgedWindow, name: str) -> str:
     return text(f"{printable(name, 30)}, {unit}" if unit else name, 50)
 
 
-def _columns(window: JudgedWindow) -> Element | None:
+def by_column(window: JudgedWindow) -> Element | None:
+    """Return a table of all columns with their distances, those that something was found of first."""
     analysis = window.analyses.get("data_quality")
     if analysis is None:
         return None
-    changed = {one["subject"] for one in analysis["findings"]}
+    found = {one["subject"] for one in analysis["findings"]}
     limits = window.definition["monitoring"]["data_quality"]
-    rows = [_column(one, one["name"] in changed, window) for one in sorted(
-        analysis.get("columns", ()), key=lambda one: (one["name"] not in changed, -_largest(one), one["name"])
+    rows = [_column(one, one["name"] in found, window) for one in sorted(
+        analysis.get("columns", ()), key=lambda one: (one["name"] not in found, -_largest(one), one["name"])
     )]  # fmt: skip
     about = (
         f"A column has changed where its distance is above {limits['distance']:g} or its population stability index "

@@ -19,6 +19,7 @@ from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.resumed import Resumable
 from tests.e2e.test_other_models import bodies
+from tests.e2e.test_score_batch import Scoring
 from tests.waiting import wait_for
 from tools import demo_data
 
@@ -176,10 +177,15 @@ def test_a_run_ends_by_the_command_that_rejects(app: App, asked: str, waiting: s
 def test_a_version_that_nobody_has_answered_in_time_is_deployed_when_it_is_approved_after_all(
     app: App, first: Run
 ) -> None:
-    """The wait of a day is cut short for a run that goes on from there; the first, which still waits, is stopped."""
+    """The wait of a day is cut short for a run that goes on from there; the first, which still waits, is stopped.
+
+    Files are scored by what is approved when they come.
+    """
+    scoring, scored = Scoring(app, demo_data.penguins()), {}
     before, states = app.in_service(), app.client("stepfunctions")
     started = {"Trigger": {"Type": "Manual", "By": "test"}, "Overrides": {"HyperParameters": {"num_round": 60}}}
     arn = waits(situation.start_with(app, started))
+    scored[1] = scoring.started(scoring.put(name="before.csv"))
     body = " ".join(question(app, arn).body.split())
     assert "model in service" in body
     assert f"perennial approve 2 --stack {app.stack}" in body
@@ -193,8 +199,12 @@ def test_a_version_that_nobody_has_answered_in_time_is_deployed_when_it_is_appro
     assert situation.end_of(app, arn).status == "ABORTED"
     assert app.in_service() == before
     known = situation.executions(app)
+    assert scoring.ended(scored[1]).output["Version"] == 1
     say(app, 2, "Approved")
+    scored[2] = scoring.started(scoring.put(name="after.csv"))
     (deployment,) = situation.started_since(app, known)
     run = situation.end_of(app, deployment)
     assert (run.status, run.cause) == ("SUCCEEDED", None)
     assert app.in_service()["Parameters"] == situation.names_of(app, waiting.run_id)
+    output = scoring.ended(scored[2]).output
+    assert (output["Version"], output["RunId"]) == (2, waiting.run_id)

@@ -13,6 +13,8 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 
 from localcloud import mailbox
@@ -36,18 +38,19 @@ _numbers = count(1)
 
 @dataclass
 class Scoring:
-    """A stack whose model scores files."""
+    """A stack whose model scores files; `sound` is one that it scores."""
 
     app: App
+    sound: bytes = SOUND
 
     @property
     def machine(self) -> str:
         return self.app.outputs[MACHINE]
 
-    def put(self, body: bytes = SOUND, name: str = "") -> str:
+    def put(self, body: bytes | None = None, name: str = "") -> str:
         """Drop a file, and return its version."""
-        key = f"{INCOMING}{name or f'cars-{next(_numbers)}.csv'}"
-        return str(self.app.client("s3").put_object(Bucket=self.app.bucket, Key=key, Body=body)["VersionId"])
+        key, content = f"{INCOMING}{name or f'cars-{next(_numbers)}.csv'}", self.sound if body is None else body
+        return str(self.app.client("s3").put_object(Bucket=self.app.bucket, Key=key, Body=content)["VersionId"])
 
     def started(self, version: str) -> str:
         """The execution of a version of a file: of its event, or of a scan."""
@@ -59,7 +62,7 @@ class Scoring:
 
         return wait_for(when_one_has_begun(find), f"the execution of {version}", pause=0.1)
 
-    def drop(self, body: bytes = SOUND, name: str = "") -> Run:
+    def drop(self, body: bytes | None = None, name: str = "") -> Run:
         """Drop a file, and wait until it has been scored or refused."""
         return self.ended(self.started(self.put(body, name)))
 
@@ -135,8 +138,31 @@ def test_a_file_that_is_dropped_is_scored_row_by_row_and_put_aside(scoring: Scor
     assert json.loads(scoring.read(run.output["Report"]))["captured"] == ROWS
     assert scoring.read(run.output["Done"]) == packed
     assert scoring.keys(INCOMING) == []
+    assert b"<h1>Scored: " in scoring.read(run.output["Page"])
     (mail,) = scoring.mails(run)
     assert mail.subject.startswith(f"File scored: {ROWS} of the {ROWS} rows of eu/cars of today")
+    assert "Report        s3://" in mail.body
+
+
+def test_parquet_gzip_and_json_lines_are_scored_side_by_side_and_come_back_in_their_own_forms(
+    scoring: Scoring,
+) -> None:
+    table = pa_csv.read_csv(io.BytesIO(SOUND)).slice(0, 40)
+    parquet, text = io.BytesIO(), io.BytesIO()
+    pq.write_table(table, parquet)
+    pa_csv.write_csv(table, text)
+    lines = "".join(f"{json.dumps(row)}\n" for row in table.to_pylist()).encode()
+    files = {"a.parquet": parquet.getvalue(), "a.csv.gz": gzip.compress(text.getvalue()), "a.jsonl": lines}
+    started = [scoring.started(version) for version in [scoring.put(body, name) for name, body in files.items()]]
+    outputs = [scoring.ended(arn).output for arn in started]
+    assert [one["Scored"].rpartition("/")[2] for one in outputs] == list(files)
+    columnar, packed, by_line = (scoring.read(one["Scored"]) for one in outputs)
+    scored = pq.read_table(io.BytesIO(columnar))
+    assert scored.select(table.column_names) == table
+    predictions = scored["prediction"].to_pylist()
+    assert all(2_000 < prediction < 120_000 for prediction in predictions)
+    assert [float(row["prediction"]) for row in rows_of(gzip.decompress(packed))] == predictions
+    assert [json.loads(line)["prediction"] for line in by_line.splitlines()] == predictions
 
 
 def test_the_monitor_reads_scored_rows_as_requests(scoring: Scoring) -> None:
@@ -146,7 +172,7 @@ def test_the_monitor_reads_scored_rows_as_requests(scoring: Scoring) -> None:
     window = scoring.ended(arn["executionArn"])
     key = f"monitoring/{window.output['WindowId']}/verdict.json"
     verdict = json.loads(scoring.read(f"s3://{scoring.app.bucket}/{key}"))
-    assert (verdict["verdict"], verdict["records"]) == ("Healthy", ROWS + 1)  # one was asked of the endpoint
+    assert (verdict["verdict"], verdict["records"]) == ("Healthy", ROWS + 3 * 40 + 1)  # one was asked of the endpoint
 
 
 @matrix("Batch", "the file has drifted", ends="Failed")

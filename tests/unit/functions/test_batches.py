@@ -343,11 +343,13 @@ def finish(aws, lambda_context):
     app = load_function("finish_batch")
     batch, work = "20261129100000-0a1b", "batch/work/20261129100000-0a1b"
 
-    def call(key=KEY):
+    def call(key=KEY, **page):
         version = aws.put(key, "original")
         aws.put(f"{work}/input/data", "original")
         aws.put(f"{work}/result/result", "predictions")
         report = {"rows": 3, "scored": 2, "captured_at": "2026-11-29T10:59:59+00:00"}
+        report["page"] = page or {"file": "report.html"}
+        aws.put(f"{work}/result/report.html", "<!doctype html>")
         aws.put(f"{work}/result/report.json", json.dumps(report))
         aws.put(f"{work}/result/capture/part-00000.jsonl", "{}")
         event = {"BatchId": batch, "Work": f"s3://{BUCKET}/{work}", "Key": key, "VersionId": version}
@@ -362,13 +364,20 @@ def test_predictions_and_original_are_put_where_people_look_and_the_file_leaves(
     scored = "batch/scored/20261129100000-0a1b/eu/cars of today.csv"
     assert answer == {
         "Scored": f"s3://{BUCKET}/{scored}", "Report": f"s3://{BUCKET}/{scored}.report.json",
+        "Page": f"s3://{BUCKET}/{scored}.report.html",
         "Done": f"s3://{BUCKET}/batch/done/20261129100000-0a1b/eu/cars of today.csv", "Rows": 3, "Predictions": 2,
     }  # fmt: skip
-    assert aws.get(scored) == "predictions"
+    assert (aws.get(scored), aws.get(f"{scored}.report.html")) == ("predictions", "<!doctype html>")
     assert aws.get("batch/done/20261129100000-0a1b/eu/cars of today.csv") == "original"
     assert aws.keys("batch/incoming/") == []
     assert aws.keys("capture/") == [f"capture/{STACK}/batch/2026/11/29/10/20261129100000-0a1b-part-00000.jsonl"]
     assert work() == answer
+
+
+def test_a_page_that_could_not_be_drawn_is_left_out(aws, finish):
+    _, work = finish(problem="ValueError: x")
+    assert work()["Page"] is None
+    assert [key for key in aws.keys("batch/scored/") if key.endswith(".html")] == []
 
 
 def test_a_file_that_was_dropped_under_the_same_name_meanwhile_stays(aws, finish):
@@ -429,7 +438,10 @@ def test_a_scored_file_is_told_with_its_numbers_and_addresses(aws, tell):
         "scored": 998, "captured": 10, "predictions": {"min": 1, "mean": 2.5, "max": 9},
     }))  # fmt: skip
     scored = f"s3://{BUCKET}/batch/scored/{BATCH}/cars.csv"
-    output = {"Scored": scored, "Report": f"{scored}.report.json", "Done": f"s3://{BUCKET}/batch/done/{BATCH}/cars.csv"}
+    output = {
+        "Scored": scored, "Report": f"{scored}.report.json", "Page": f"{scored}.report.html",
+        "Done": f"s3://{BUCKET}/batch/done/{BATCH}/cars.csv",
+    }  # fmt: skip
     answer, (mail,) = tell(ANSWER, output=json.dumps(output))
     assert (answer["BatchId"], answer["Status"]) == (BATCH, "Scored")
     assert mail["Subject"].startswith("File scored: 998 of the 1,000 rows of cars.csv have a prediction")
@@ -437,6 +449,7 @@ def test_a_scored_file_is_told_with_its_numbers_and_addresses(aws, tell):
     for line in (
         f"Model         of run {RUN}, version 3", "Rows          1,000, 2 of them refused (mileage: minimum 2)",
         "Predictions   min 1, mean 2.5, max 9", f"Predictions   {scored}", f"Original      {output['Done']}",
+        f"Report        {scored}.report.html", f"As JSON       {scored}.report.json",
     ):  # fmt: skip
         assert line in mail["Message"].splitlines()
     record = aws.get_json(f"batch/runs/{BATCH}/batch.json")
@@ -447,12 +460,18 @@ def test_drift_is_told_with_its_columns_and_what_the_policy_said(aws, decide, te
     decide()
     answer = {**ANSWER, "BatchId": "20261129100001-0a1b"}
     reasons = ["mileage: by the Kolmogorov-Smirnov distance. Baseline drift distance: 0.4", "price: 0.3"]
-    aws.put("batch/runs/20261129100001-0a1b/verdict.json", json.dumps({"verdict": "Drift", "reasons": reasons}))
+    prefix = "batch/runs/20261129100001-0a1b"
+    verdict = {"verdict": "Drift", "reasons": reasons, "page": {"file": "report.html"}}
+    aws.put(f"{prefix}/verdict.json", json.dumps(verdict))
     told, (mail,) = tell(answer, status="FAILED", error="InputDrifted", cause="…")
     assert told["Status"] == "Drift"
     assert mail["Subject"].startswith("Drift in a file: cars.csv: mileage: by the Kolmogorov-Smirnov distance")
     assert "price: 0.3" in mail["Message"]
-    assert "Retraining     started: drift starts a training run" in mail["Message"]
+    assert (
+        "Retraining     started: drift starts a training run on the data that are there. Where none of them are new it "
+        'ends at once, and a mail of its own says "Not retrained".'
+    ) in mail["Message"]
+    assert f"Report        s3://{BUCKET}/{prefix}/report.html" in mail["Message"]
     assert mail["TopicArn"].endswith(":data-owners")
 
 

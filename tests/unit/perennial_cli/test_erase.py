@@ -462,6 +462,7 @@ def test_files_that_were_scored_are_data_and_what_jobs_left_of_them_is_not_looke
         stack.put(key, HEADER + MINE + OTHER)
     documents = [
         f"batch/runs/{batch}/verdict.json",
+        f"batch/scored/{batch}/cars.csv.report.html",
         f"batch/scored/{batch}/cars.csv.report.json",
         f"batch/work/{batch}/result/report.json",
         f"batch/work/{batch}/predictions/part-00000.jsonl.out",

@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.monitoring.capture import Tally, events
+from perennial.words import number
 from processing import check_batch, join_predictions
 from tests.monitored import COLUMNS, Car, World, cars
+from tests.pages import Page
 
 BATCH = "20261129101500-1a2b"
 OURS = ["prediction", "inference_id", "problem"]
@@ -68,6 +70,8 @@ class Scoring:
         return join_predictions.main([
             f"--config={self.config}", f"--input={self.folder / 'input'}",
             f"--predictions={self.folder / 'predictions'}", f"--output={self.folder / 'joined'}",
+            f"--verdict={self.folder / 'checked'}", f"--statistics={self.folder / 'checked'}",
+            f"--baseline={self.world.folder / 'data-baseline'}",
             f"--message={self.folder / 'message'}",
         ])  # fmt: skip
 
@@ -125,6 +129,30 @@ def test_every_row_of_a_sound_file_has_its_prediction_in_its_place(scoring: Scor
     assert report["predictions"]["mean"] == pytest.approx(sum(predictions) / 300)
 
 
+def test_a_page_shows_rows_predictions_and_the_distances_of_the_columns(scoring: Scoring) -> None:
+    scoring.scored(SOUND)
+    assert scoring.report["page"] == {"file": "report.html"}
+    shares = scoring.report["distribution"]["shares"]
+    assert (len(shares), sum(shares)) == (20, pytest.approx(1))
+    page = Page((scoring.folder / "joined/report.html").read_bytes())
+    assert list(page.unsafe()) == []
+    low, high = (number(scoring.report["predictions"][name]) for name in ("min", "max"))
+    for said in (
+        "Scored: cars.csv", f"Batch {BATCH}", "version 3", "with a prediction 300", f"min {low}", f"max {high}",
+        "predicted price", "mileage", "distance is above",
+    ):  # fmt: skip
+        assert said in page.text, said
+
+
+def test_a_page_that_cannot_be_drawn_is_a_reason_in_the_report_and_fails_nothing(scoring: Scoring) -> None:
+    scoring.check(SOUND)
+    scoring.answer()
+    (scoring.folder / "checked/statistics.json").write_text("{")
+    assert scoring.join() == 0
+    assert scoring.report["page"]["problem"].startswith("JSONDecodeError: ")
+    assert not (scoring.folder / "joined/report.html").exists()
+
+
 def test_drift_leaves_nothing_to_score_and_names_the_column_with_its_distance(scoring: Scoring) -> None:
     older = [replace(car, fields=(car.fields[0] * 1.35, *car.fields[1:])) for car in cars(400, 6)]
     verdict = scoring.check(as_csv(older))
@@ -132,6 +160,9 @@ def test_drift_leaves_nothing_to_score_and_names_the_column_with_its_distance(sc
     assert [one["subject"] for one in verdict["analyses"]["data_quality"]["findings"]] == ["mileage"]
     assert "exceeds threshold" in verdict["reasons"][0]
     assert scoring.records == []
+    page = Page((scoring.folder / "checked" / verdict["page"]["file"]).read_bytes())
+    assert page.text.startswith("Drift: cars.csv")
+    assert "Now: this file" in page.text
     assert (scoring.folder / "message").read_text().startswith("Drift: 400 rows, 0 of them refused; mileage: ")
 
 
@@ -190,7 +221,7 @@ CHANGED: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize(("content", "reason"), CHANGED.values(), ids=CHANGED)
 def test_a_file_that_cannot_be_scored_is_bad_data_that_says_why(scoring: Scoring, content: bytes, reason: str) -> None:
     verdict = scoring.check(content)
-    assert (verdict["verdict"], scoring.records) == ("BadData", [])
+    assert (verdict["verdict"], scoring.records, verdict["page"]) == ("BadData", [], {"file": "report.html"})
     assert verdict["reasons"][0].startswith("cars.csv: ")
     assert reason in verdict["reasons"][0]
 

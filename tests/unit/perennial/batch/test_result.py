@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from perennial.batch import result
 from perennial.batch.result import Joiner, Predictions, writer
 from perennial.batch.rows import FileKind, contract_of, kind_of, names_of_ours, rows_of
 from perennial.evaluation.predictions import PredictionsError
@@ -41,6 +43,7 @@ def joined(folder: Path, kind: FileKind, content: bytes, answers: list[Any]) -> 
         joiner.add(some)
         joiner.finish()
     assert joiner.summary() is None
+    assert joiner.distribution() == {"classes": list(CLASSES), "rows": [1, 1, 0]}
     return folder / "result"
 
 
@@ -90,3 +93,13 @@ def test_names_that_the_file_has_are_left_to_it() -> None:
 def test_a_file_is_known_by_its_first_bytes(tmp_path: Path, start: bytes, kind: str) -> None:
     (tmp_path / "file").write_bytes(start)
     assert kind_of(tmp_path / "file") == FileKind(kind, gzip=False)  # type: ignore[arg-type]
+
+
+def test_a_sample_of_a_stream_is_every_nth_of_it_however_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result, "MOST_SAMPLED", 10)
+    for sizes in ([41], [1] * 41, [3, 17, 0, 21]):
+        sample, start = result._EvenSample(), 0
+        for size in sizes:
+            sample.add(np.arange(start, start + size, dtype=np.float64))
+            start += size
+        assert sample.values.tolist() == [0, 8, 16, 24, 32, 40]
