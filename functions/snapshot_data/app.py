@@ -8,11 +8,12 @@ Raises     DataVersionMissingError: a recorded version was deleted for good. Per
            DataVersionUnavailableError: S3 did not give a version; transient. All three name the object.
            CopiesLeftError: the call's time is over before all are copied; the next call goes on.
 
-Copies are made by S3 itself, in parts when an object is large. A retried call goes on where it stopped.
+Copies are made by S3 itself, in parts when an object is large. A retried call goes on where it stopped, part by part.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,7 +31,7 @@ logger = Logger()
 THREADS = 32
 # One copy call up to 1 GiB, parts of 256 MiB beyond; parts of one object are copied side by side.
 TRANSFER = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 28, max_concurrency=4)
-LAST_START_MS = 120_000  # before the end of a call: no copy begins after it
+LAST_START_MS = 120_000  # before the end of a call: no copy begins after it, and no part of one
 LOG_EVERY = 500
 
 
@@ -91,13 +92,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _copy_all(missing: list[Copy], context: LambdaContext, run_id: str) -> int:
-    """Copy as many as begin in this call's time, and return how many."""
+    """Copy as many as this call has time for, and return how many."""
+
+    def has_time() -> bool:
+        return bool(context.get_remaining_time_in_millis() >= LAST_START_MS)
 
     def copied(copy: Copy) -> bool:
-        if context.get_remaining_time_in_millis() < LAST_START_MS:
-            return False
-        _copy(copy)
-        return True
+        return has_time() and _copy(copy, has_time)
 
     number = 0
     with ThreadPoolExecutor(THREADS) as pool:
@@ -108,11 +109,16 @@ def _copy_all(missing: list[Copy], context: LambdaContext, run_id: str) -> int:
     return number
 
 
-def _copy(copy: Copy) -> None:
+def _copy(copy: Copy, has_time: Callable[[], bool]) -> bool:
+    """Return whether a copy is whole."""
     source = {"Bucket": settings.data_bucket, "Key": copy.key, **versions.named(copy.version_id)}
     # In a bucket without versions only the ETag tells that an object was overwritten.
     unchanged = f'"{copy.etag}"'
     try:
-        copying.copy(source, copy.bucket, copy.target, copy.size, TRANSFER, CopySourceIfMatch=unchanged)
+        if copy.size > TRANSFER.multipart_threshold:
+            place = (copy.bucket, copy.target, copy.size)
+            return copying.copy_on(source, *place, TRANSFER, has_time, CopySourceIfMatch=unchanged)
+        copying.copy(source, copy.bucket, copy.target, copy.size, CopySourceIfMatch=unchanged)
     except versions.FAILURES as error:
         raise versions.failure(error, copy.key, copy.version_id) from error
+    return True

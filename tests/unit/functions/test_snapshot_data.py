@@ -98,6 +98,39 @@ def test_an_object_larger_than_one_copy_call_is_copied_in_parts(aws, app, snapsh
     assert head["ETag"].endswith('-3"')
 
 
+def test_a_large_copy_goes_on_part_by_part_in_the_next_call(aws, app, answers, lambda_context, monkeypatch):
+    from boto3.s3.transfer import TransferConfig
+
+    parts = TransferConfig(multipart_threshold=6 << 20, multipart_chunksize=5 << 20, max_concurrency=1)
+    monkeypatch.setattr(app, "TRANSFER", parts)
+    left = iter([900_000, 900_000, app.LAST_START_MS - 1, 90_000, 900_000, 900_000, 900_000])
+    monkeypatch.setattr(type(lambda_context), "get_remaining_time_in_millis", lambda _: next(left))
+    body = b"0123456789abcdef" * (11 << 16)
+    record_versions(aws, ("raw/big.csv", aws.put("raw/big.csv", body)))
+    asked = answers("s3", "UploadPartCopy", None)
+    with pytest.raises(app.CopiesLeftError, match="0 of 1 versions were copied when the time of a call was over"):
+        app.handler({"RunId": RUN, "Prefix": PREFIX}, lambda_context)
+    assert len(asked) == 1
+    assert app.handler({"RunId": RUN, "Prefix": PREFIX}, lambda_context)["Files"] == 1
+    assert [one.headers["x-amz-copy-source-range"] for one in asked] == [
+        b"bytes=0-5242879", b"bytes=5242880-10485759", b"bytes=10485760-11534335",
+    ]  # fmt: skip
+    (copy,) = aws.keys("copies/")
+    assert aws.client("s3").get_object(Bucket=BUCKET, Key=copy)["Body"].read() == body
+
+
+def test_a_large_copy_that_another_run_has_made_whole_meanwhile_is_looked_for_again(
+    aws, app, answers, snapshot, monkeypatch
+):
+    from boto3.s3.transfer import TransferConfig
+
+    monkeypatch.setattr(app, "TRANSFER", TransferConfig(multipart_threshold=6 << 20, multipart_chunksize=5 << 20))
+    record_versions(aws, ("raw/big.csv", aws.put("raw/big.csv", b"0123456789abcdef" * (11 << 16))))
+    answers("s3", "CompleteMultipartUpload", s3_error(404, "NoSuchUpload"))
+    with pytest.raises(app.CopiesLeftError):
+        snapshot()
+
+
 def record_in(aws, bucket, key, body):
     put = aws.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
     listed = {"Key": key, "VersionId": put.get("VersionId", "null"), "ETag": put["ETag"].strip('"'), "Size": len(body)}
