@@ -14,7 +14,7 @@ from perennial_cli import batches as scored
 from perennial_cli import following, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, StackName
-from perennial_cli.console import FAILED, notice, pairs, show, show_json, table
+from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table
 from perennial_cli.stacks import Stack
 
 NOTHING = ("Started", "NoFile")  # ends of a scan that are no failure
@@ -35,6 +35,7 @@ def score(
         Path | None, typer.Option("--output", "-o", help="Where the result goes. Default: beside the file.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait, and fetch the result.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a result that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a file by the newest approved model: drop it, follow, fetch the result.
@@ -53,6 +54,9 @@ def score(
         if ended["status"] not in NOTHING:
             raise typer.Exit(FAILED)
         return
+    target = output or scored.beside(file)
+    if follow and target.exists() and not force:
+        raise CommandError(f"{target} is there already; choose another --output, or replace it with --force")
     name = f"{INCOMING}{key or file.name}"
     with file.open("rb") as body:
         put = boto3.client("s3").put_object(Bucket=chosen.bucket, Key=name, Body=body)
@@ -62,7 +66,7 @@ def score(
             show_json({"bucket": chosen.bucket, "key": name, "version": put.get("VersionId")})
         return
     arn = following.wait_for_drop(chosen, str(put.get("VersionId", "null")), machine=machine)
-    _end(chosen, following.follow(arn), output or scored.beside(file), as_json=as_json)
+    _end(chosen, following.follow(arn), target, as_json=as_json)
 
 
 def _end(stack: Stack, described: Mapping[str, Any], target: Path, *, as_json: bool) -> None:
@@ -82,6 +86,7 @@ def _end(stack: Stack, described: Mapping[str, Any], target: Path, *, as_json: b
             "model": f"run {ended['run']}{version}" if ended.get("run") else "",
             "rows": rows,
             "because": "; ".join(ended.get("reasons") or []),
+            "report": ended.get("page"),
             **written,
         }
         pairs({name: value for name, value in known.items() if value})

@@ -159,6 +159,16 @@ def test_the_run_that_is_shown_is_one_that_the_model_yaml_shown_allows() -> None
     assert elsewhere.withheld == ("data_prefix",)
 
 
+def test_the_page_of_models_names_each_override_of_a_run() -> None:
+    section = (ROOT / "docs/add-a-model.md").read_text().split("## Start a run by hand")[1]
+    for name in configuration._PATHS:
+        step, _, field = name.rpartition(".")
+        generic = f"Instances.<Step>.{field}" if step.startswith("Instances.") else name
+        named = (name, f"`{generic}`", f"`.{field}`" if step.startswith("Instances.") else name)
+        assert any(one in section for one in named), name
+    assert "`HyperParameters.<name>`" in section
+
+
 def test_a_decision_has_a_number_of_its_own() -> None:
     numbers = [path.name[:4] for path in sorted(ROOT.glob("docs/decisions/*.md"))]
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]

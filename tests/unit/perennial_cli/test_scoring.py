@@ -22,7 +22,7 @@ BATCH = run_id(ARN, datetime.fromtimestamp(1, UTC))
 RESULT = f"s3://{BUCKET}/batch/scored/{BATCH}/cars.csv"
 RECORD = {
     "id": BATCH, "status": "Scored", "file": "batch/incoming/cars.csv", "run": "20261120093440-1a2b", "version": 3,
-    "rows": 2, "scored": 1, "reasons": [], "result": RESULT,
+    "rows": 2, "scored": 1, "reasons": [], "result": RESULT, "page": f"{RESULT}.report.html",
 }  # fmt: skip
 
 
@@ -68,9 +68,24 @@ def test_a_file_is_dropped_followed_and_its_result_fetched(stack, executions, fi
     assert file.with_name("cars.scored.csv").read_text() == "mileage,prediction\n1,2\n"
     assert "1 of 2 have a prediction" in ended.stdout
     assert "version 3" in ended.stdout
+    assert f"{RESULT}.report.html" in "".join(ended.stdout.split())
     elsewhere = file.with_name("other.csv")
     answer = json.loads(perennial("score", file, "--key", "x.csv", "--output", elsewhere, "--json").stdout)
     assert (answer["status"], answer["written"]) == ("Scored", str(elsewhere))
+
+
+def test_a_result_that_is_there_is_replaced_only_where_that_is_wanted(stack, executions, file: Path) -> None:
+    executions()
+    stack.put(f"batch/runs/{BATCH}/batch.json", json.dumps(RECORD))
+    stack.put(RESULT.removeprefix(f"s3://{BUCKET}/"), "new")
+    there = file.with_name("cars.scored.csv")
+    there.write_text("mine")
+    refused = perennial("score", file)
+    assert refused.exit_code == 1
+    assert "cars.scored.csv is there already; choose another --output, or replace it with --force" in refused.stderr
+    assert (there.read_text(), stack.keys("batch/incoming/")) == ("mine", [])
+    assert perennial("score", file, "--force").exit_code == 0
+    assert there.read_text() == "new"
 
 
 def test_a_file_that_is_not_scored_ends_with_the_reason(stack, executions, file: Path) -> None:
