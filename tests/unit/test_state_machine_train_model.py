@@ -352,6 +352,10 @@ SCRIPT = {
     "Channels": [{"ChannelName": "code"}],
     "Serving": {"Environment": {"SAGEMAKER_PROGRAM": "serve_script.py"}},
 }
+OF_TRIALS = {
+    "StaticHyperParameters": {"sagemaker_program": "unpack.py"},
+    "Environment": {"PIP_NO_BUILD_ISOLATION": "0"},
+}
 
 
 def test_a_script_adds_its_start_its_code_and_how_it_serves_to_the_same_states() -> None:
@@ -369,12 +373,11 @@ def test_a_script_adds_its_start_its_code_and_how_it_serves_to_the_same_states()
 
 
 def test_trials_of_a_script_have_what_starts_it_in_a_definition_that_knows_no_entry_point() -> None:
-    own = {"StaticHyperParameters": {"sagemaker_program": "unpack.py"}, "Environment": {"PIP_NO_BUILD_ISOLATION": "0"}}
     metrics = {"MetricDefinitions": SCRIPT["Program"]["MetricDefinitions"]}
-    work = {"Algorithm": {**WORK["Algorithm"], "Program": metrics}, "Tuning": {**TUNING, "Definition": own}}
+    work = {"Algorithm": {**WORK["Algorithm"], "Program": metrics}, "Tuning": {**TUNING, "Definition": OF_TRIALS}}
     (job,) = walk(work=work).called("Tune")
     definition = job["TrainingJobDefinition"]
-    assert {name: definition[name] for name in own} == own
+    assert {name: definition[name] for name in OF_TRIALS} == OF_TRIALS
     image = WORK["Algorithm"]["Image"]
     expected = {"TrainingImage": image, "TrainingInputMode": "File", **metrics}
     assert definition["AlgorithmSpecification"] == expected
@@ -484,7 +487,7 @@ def requests() -> list[Any]:
     creating = walk({"Check endpoint": functions(seen("Recreate"), seen("Create"))}, work={"Champion": None})
     restoring = walk({"Verify endpoint": failing("EndpointVerificationError")(function({}))})
     again = walk({"Reserve deployment": functions(turn("Compare", NEW_CHAMPION), turn("Deploy", NEW_CHAMPION))})
-    tuned = walk(work={"Tuning": {**TUNING, "WarmStart": PARENT}, "Spot": SPOT})
+    tuned = walk(work={"Tuning": {**TUNING, "Definition": OF_TRIALS, "WarmStart": PARENT}, "Spot": SPOT})
     calls = [*creating.calls, *walk().calls, *restoring.calls, *again.calls, *tuned.calls]
     of_each_state = {call.state: call for call in calls if not call.resource.endswith("lambda:invoke")}
     return [pytest.param(call, id=state) for state, call in of_each_state.items()]
