@@ -81,9 +81,12 @@ class MetricLog:
 
         `\S` of XGBoost's expressions does not see a TAB that is written `#011`.
         """
+        number = (text or "").split(_TAB)[0]
         try:
-            value = float((text or "").split(_TAB)[0])
+            value = float(number)
         except ValueError:
+            return
+        if "_" in number:  # Python alone reads 1_000 as a number
             return
         if not math.isfinite(value):
             self._last.pop(name, None)  # a model that ends in NaN must not show an earlier, better value

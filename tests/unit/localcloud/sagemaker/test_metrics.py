@@ -63,7 +63,7 @@ def test_a_metric_that_ends_in_nan_is_missing() -> None:
 
 
 def test_what_is_no_number_is_no_metric() -> None:
-    assert read([{"Name": "m", "Regex": r"m=(\S+)"}], "m=high", "other") == ({}, [])
+    assert read([{"Name": "m", "Regex": r"m=(\S+)"}], "m=high", "m=1_000", "other") == ({}, [])
 
 
 def test_the_value_may_stand_anywhere_in_the_line() -> None:
