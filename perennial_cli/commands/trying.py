@@ -105,7 +105,7 @@ def _show_rows(report: Mapping[str, Any]) -> None:
             "rows": f"{rows['read']:,} read, {rows['used']:,} used, {rows['quarantined']:,} put aside",
             "repeated": f"{report['duplicates']['rows']:,} rows repeat others",
             "sets": ", ".join(f"{name} {count:,}" for name, count in report["sets"].items()) or "none",
-            "features": f"{len(report['features'])} encoded from the columns of the definition",
+            "features": f"{len(report['features'])} made of the columns of the definition",
         }
     )
     for rule in report["rules"]:
