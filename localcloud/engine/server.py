@@ -153,6 +153,7 @@ class _Server:
         """Put this package's parts into MiniStack."""
         from localcloud.engine import (
             api_logs,
+            ecr,
             guard,
             permissions,
             persistence,
@@ -208,6 +209,7 @@ class _Server:
         api_logs.register()
         model_package_groups.register(self._sagemaker.handle)
         ssm.register()
+        ecr.register()
         readers.register()
         unknown_properties.register()
         yaml_templates.register()
