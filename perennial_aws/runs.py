@@ -18,7 +18,8 @@ from botocore.exceptions import ClientError
 
 from perennial.runs import naming, record, work
 from perennial.runs import strays as rules
-from perennial.runs.run_record import RunRecord
+from perennial.runs.run_record import Data, RunRecord
+from perennial_aws import objects
 from perennial_aws.clients import client, code_of
 from perennial_aws.settings import settings
 
@@ -213,6 +214,18 @@ def get(run_id: str) -> RunRecord | None:
     stored = item(f"run#{run_id}") or {}
     known = {name: value for name, value in stored.items() if name != "id"}
     return cast(RunRecord, known) if known else None
+
+
+def with_all_files(known: RunRecord) -> RunRecord:
+    """Return a record with all its files: the table's item holds but some of many, the manifest all."""
+    data = known.get("data", {})
+    lists = {name: title for name, title in record.LISTED_IN_MANIFEST.items() if data.get(f"{name}_left_out")}
+    if not lists:
+        return known
+    manifest = objects.read_json(data["manifest"])
+    others = {name: value for name, value in data.items() if not name.endswith("_left_out")}
+    whole = {**others, **{name: manifest[title] for name, title in lists.items()}}
+    return {**known, "data": cast(Data, whole)}
 
 
 def put(document: RunRecord) -> None:

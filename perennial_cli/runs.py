@@ -21,6 +21,7 @@ from perennial_cli.stacks import Stack
 
 AT_ONCE, LATEST = 16, "latest"
 RECORD = "runs/{}/run.json"
+SO_FAR = "runs/{}/approval.json"  # as it was when people were asked
 SUCCESSES = ("Succeeded", "Superseded", "AlreadyTrained", "NoData", "TrainedOnly")
 FAILURES = ("Failed", "TimedOut", "Aborted")
 
@@ -61,10 +62,12 @@ def execution(stack: Stack, run: str | None) -> Execution:
     )
 
 
-def record(stack: Stack, run: str) -> dict[str, Any]:
-    """Return the record of a run that has ended. Raises CommandError: there is none."""
+def record(stack: Stack, run: str, *, may_wait: bool = False) -> dict[str, Any]:
+    """Return the record of a run that has ended; if it may, of one that waits for people. Raises CommandError: none."""
     _require_id(run)
     known = document(stack, RECORD.format(run))
+    if known is None and may_wait:
+        known = document(stack, SO_FAR.format(run))
     if known is None:
         raise CommandError(
             f"the run {run} of {stack.name} has no record: it has not ended, trained nothing, or is none of its runs. "
@@ -74,24 +77,28 @@ def record(stack: Stack, run: str) -> dict[str, Any]:
 
 
 def document(stack: Stack, key: str) -> dict[str, Any] | None:
-    """Return a document in the stack's bucket; None where it is not there (yet)."""
+    """Return a document in the stack's bucket; None where it is not there (yet).
+
+    It looks in the list, because S3 answers 403 for a key that is not there to people who may list only some prefixes.
+    """
     s3 = boto3.client("s3")
-    try:
-        body = s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
-    except s3.exceptions.NoSuchKey:
+    listed = s3.list_objects_v2(Bucket=stack.bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+    if [item["Key"] for item in listed] != [key]:
         return None
-    return dict(json.loads(body))
+    return dict(json.loads(s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()))
 
 
-def of(stack: Stack, run: str) -> dict[str, Any]:
+def of(stack: Stack, run: str, *, may_wait: bool = False) -> dict[str, Any]:
     """Return the record of a run by its id or its version, or of the latest that has ended.
+
+    may_wait  whether the record so far is good enough of a run that waits for people
 
     Raises CommandError: there is none.
     """
     if run.isdecimal():
-        return record(stack, versions.run_of(stack.name, run))
+        return record(stack, versions.run_of(stack.name, run), may_wait=may_wait)
     if run != LATEST:
-        return record(stack, run)
+        return record(stack, run, may_wait=may_wait)
     ended = [one for one in newest(stack, 5) if one["status"] != "Running"]
     if not ended:
         raise CommandError(f"no run of {stack.name} has ended yet")
@@ -133,12 +140,8 @@ def doubts(record: Mapping[str, Any]) -> list[str]:
 
 def explained(stack: Stack, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record with the importances of its model's features, where it got so far that there are some."""
-    key, s3 = f"runs/{record['run_id']}/baselines/attribution/analysis.json", boto3.client("s3")
-    try:
-        body = s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
-    except s3.exceptions.NoSuchKey:
-        return dict(record)
-    return {**record, "importances": comparison.shares(json.loads(body))}
+    analysis = document(stack, f"runs/{record['run_id']}/baselines/attribution/analysis.json")
+    return {**record, "importances": comparison.shares(analysis)} if analysis else dict(record)
 
 
 def _require_id(run: str) -> None:

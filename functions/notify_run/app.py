@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from perennial.model import complaints
 from perennial.registry import approval
 from perennial.runs import cause, facts, message, naming, record, strays, work
-from perennial.runs.run_record import Aside, Data, Deployment, Failure, ModelVersion, RunRecord
+from perennial.runs.run_record import Aside, Deployment, Failure, ModelVersion, RunRecord
 from perennial_aws import ends, model_versions, objects, payloads, run_report, runs
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
@@ -109,7 +109,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
     version = model_versions.with_answerer(version) if version else None
     seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
     known = {**known, "hours": settings.hours, "api": settings.api_url}
-    known, folder = _with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
+    known, folder = runs.with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
     report = objects.read_json_if_there(f"{folder}/report.json")
     closed = record.closed(
         known,
@@ -185,18 +185,6 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> RunRecord:
 
 def _is_bounded(document: dict[str, Any]) -> bool:
     return not complaints.is_deep(document) and complaints.size(document) <= complaints.MAX_INPUT_BYTES
-
-
-def _with_all_files(known: RunRecord) -> RunRecord:
-    """Return the record with all its files: the table's item holds but some of many, the manifest all."""
-    data = known.get("data", {})
-    lists = {name: title for name, title in record.LISTED_IN_MANIFEST.items() if data.get(f"{name}_left_out")}
-    if not lists:
-        return known
-    manifest = objects.read_json(data["manifest"])
-    others = {name: value for name, value in data.items() if not name.endswith("_left_out")}
-    whole = {**others, **{name: manifest[title] for name, title in lists.items()}}
-    return {**known, "data": cast(Data, whole)}
 
 
 def _put_aside(known: RunRecord, report: dict[str, Any] | None, execution_arn: str) -> list[Aside]:

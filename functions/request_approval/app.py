@@ -2,7 +2,8 @@
 
 Called by  train_model, state "Wait for approval", which waits for an answer with the token: functions/answer_approval
 Writes     the run's turn to deploy, given back: people may take days; the item `approval#<ARN>` of the run table;
-           runs/<run id>/approval.html, its report so far; one message to the approvers' topic
+           runs/<run id>/approval.json and approval.html, its record and its report so far; one message to the
+           approvers' topic
 
 A call that comes again brings another token, which takes the place of the first; people are asked once.
 """
@@ -59,14 +60,17 @@ def _ask(request: Request) -> str:
     known = runs.get(request.RunId)
     if known is None:
         raise LookupError(f"run {request.RunId} has no record in table {settings.run_table}")
-    report = objects.read_json_if_there(f"s3://{known['bucket']}/runs/{request.RunId}/report/report.json")
+    folder = f"s3://{known['bucket']}/runs/{request.RunId}"
+    report = objects.read_json_if_there(f"{folder}/report/report.json")
     version: ModelVersion = {
         "arn": request.Version,
         "number": int(request.Version.rpartition("/")[2]),
         "status": approval.PENDING,
     }
-    waiting: RunRecord = {**known, **record.of_report(report), "status": work.AWAITS_APPROVAL, "version": version}
+    waiting: RunRecord = {**runs.with_all_files(known), **record.of_report(report), "version": version}
+    waiting["status"] = work.AWAITS_APPROVAL
     waiting["report"] = run_report.leave(waiting, report, "approval.html")
+    objects.write_json(f"{folder}/approval.json", waiting)
     text = message.ask(waiting, version, request.Days)
     message_id = ends.publish(settings.approver_topic_arn, text, work.AWAITS_APPROVAL)
     approvals.were_asked(request.Version)

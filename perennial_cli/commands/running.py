@@ -279,7 +279,7 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
 def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> None:
     """Show one run whole: what it was made of, what it measured and decided, how long it took."""
     chosen = _stack(stack)
-    record = history.of(chosen, run_id)
+    record = history.of(chosen, run_id, may_wait=True)
     if as_json:
         show_json({**record, "hyperparameters": trials.hyperparameters(record)})
         return
@@ -334,10 +334,11 @@ def _tried(record: Mapping[str, Any]) -> None:
 
 
 def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
+    execution = record["execution"]
     about = {
         **{f"promoted {number}": step for number, step in enumerate(promotion.steps(record.get("promotions")), 1)},
-        "started": record["execution"]["started_at"],
-        "took": f"{record['execution'].get('duration_seconds', 0):,.1f} s",
+        "started": execution["started_at"],
+        **({"took": f"{execution['duration_seconds']:,.1f} s"} if "duration_seconds" in execution else {}),
     }
     if not history.has_begun(record):
         return about
@@ -368,10 +369,10 @@ def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = 
     """Say what differs between two runs: metrics, importances, data, gate, configuration and code.
 
     Where the model of one was in service when that of the other was tested, the metrics of both on the same rows come
-    first.
+    first. Of a run that waits for an approval its record so far is compared.
     """
     chosen = _stack(stack)
-    one, other = (history.explained(chosen, history.of(chosen, run)) for run in (first, second))
+    one, other = (history.explained(chosen, history.of(chosen, run, may_wait=True)) for run in (first, second))
     differences = comparison.differences(one, other)
     if as_json:
         show_json([difference.as_json() for difference in differences])

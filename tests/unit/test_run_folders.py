@@ -30,7 +30,7 @@ OF_FUNCTIONS = {
     "SealArtifactRole": ["serving/preprocessor.tar.gz", "serving/model.tar.gz"],
     "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv"],
     "NotifyRunRole": ["run.json", "report.html"],
-    "RequestApprovalRole": ["approval.html"],
+    "RequestApprovalRole": ["approval.html", "approval.json"],
 }
 
 

@@ -997,7 +997,7 @@ def test_data_scientists_may_write_data_and_labels_only_and_read_results_only() 
     ]
     read = {resource["Fn::Sub"].removeprefix(f"${{Bucket.Arn}}/runs/{naming.RUN_PATTERN}/") for resource in results}
     folders = {"baselines/*", "evaluation/*", "predictions/*", "quarantine/*", "report/*"}
-    reports = {"approval.html", "report.html", "run.json"}
+    reports = {"approval.html", "approval.json", "report.html", "run.json"}
     assert read == {"config.json", "input.manifest", "manifest.json", "problems.txt", *reports, *folders}
     assert statements["ReadCode"]["Resource"] == {"Fn::Sub": "${Bucket.Arn}/code/*"}
     through = statements["Key"]["Condition"]["StringEquals"]["kms:ViaService"]
@@ -1008,7 +1008,7 @@ def test_who_approves_versions_may_change_nothing_else() -> None:
     statements = {s["Sid"]: s for s in properties("ModelApproverPolicy")["PolicyDocument"]["Statement"]}
     assert {action for statement in statements.values() for action in listed(statement["Action"])} == {
         "cloudformation:DescribeStacks", "sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage",
-        "sagemaker:UpdateModelPackage", "ssm:GetParameter", "s3:GetObject", "kms:Decrypt",
+        "sagemaker:UpdateModelPackage", "ssm:GetParameter", "s3:GetObject", "s3:ListBucket", "kms:Decrypt",
     }  # fmt: skip
     assert statements["Answer"]["Resource"]["Fn::Sub"].endswith(":model-package/${AWS::StackName}/*")
 

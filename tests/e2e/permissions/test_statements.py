@@ -643,7 +643,6 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("ReserveDeploymentRole", "OtherRuns"): keeping_the_turn(meeting_another_run(asking_again("Reserve deployment"))),
     "RequestApprovalRole": asking_people,
     ("RequestApprovalRole", "Turn"): asking_with_the_turn,
-    ("RequestApprovalRole", "Report"): seen_by_the_operator(asking_people),
     "AnswerApprovalRole": answering,
     ("AnswerApprovalRole", "Undelivered"): seen_by_the_operator(an_unkept_answer),
     "KeepHoursRole": looking_at_the_hours,
@@ -790,6 +789,9 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ),
     ("ModelApproverPolicy", "ReadNames"): approving(
         lambda ask, it: ask("ssm").get_parameter(Name=f"/{STACK}/model-package")
+    ),
+    ("ModelApproverPolicy", "ListRuns"): approving(
+        lambda ask, deployed: ask("s3").list_objects_v2(Bucket=deployed.app.bucket, Prefix="runs/")
     ),
     ("ModelApproverPolicy", "ReadReports"): approving(read_report_as),
     ("ModelApproverPolicy", "Key"): approving(read_report_as),

@@ -102,6 +102,21 @@ def test_people_are_asked_once_however_often_the_task_is_tried(ask, mails):
     assert parse_qs(mails[0].body)["TopicArn"] == [APPROVERS]
 
 
+def test_what_is_known_of_a_run_that_waits_is_there_to_compare_with_all_of_its_files(aws, ask):
+    from perennial_aws import runs
+
+    files = [{"Key": f"raw/{number}.csv", "VersionId": "1"} for number in range(200)]
+    aws.put(f"runs/{RUN}/manifest.json", json.dumps({"Files": files}))
+    data = {"manifest": f"s3://{BUCKET}/runs/{RUN}/manifest.json", "files": files, "file_count": 200, "prefix": "raw/"}
+    runs.update(RUN, data=data)
+    runs.put(runs.get(RUN))  # which keeps but some of them
+    ask()
+    so_far = aws.get_json(f"runs/{RUN}/approval.json")
+    assert (so_far["run_id"], so_far["status"], so_far["data"]["files"]) == (RUN, AWAITS_APPROVAL, files)
+    assert so_far["version"] == {"arn": VERSION, "number": 3, "status": "PendingManualApproval"}
+    assert runs.get(RUN)["status"] == "Running"
+
+
 @matrix("People", "two calls ask about one version at the same time", ends="Succeeded")
 def test_two_who_ask_at_the_same_time_keep_the_newest_token(ask, answer, registry, sent, monkeypatch):
     """The second call comes while the first writes its mail; nothing of it is lost when the first has."""

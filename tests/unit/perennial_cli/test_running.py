@@ -546,6 +546,29 @@ def test_a_version_stands_for_its_run(registry, stack) -> None:
     assert json.loads(perennial("show", "1", "--json").stdout)["run_id"] == RUN
 
 
+def test_a_version_whose_run_waits_for_people_is_compared_and_shown_as_far_as_it_is_known(registry, stack) -> None:
+    waits = {"status": "AwaitsApproval", "deployed": None, "execution": {"started_at": "2026-11-21T09:34:40.000Z"}}
+    stack.put(f"runs/{OTHER}/approval.json", json.dumps(record(OTHER, rmse=2000.0, **waits)))
+    differences = json.loads(perennial("compare", "1", "3", "--json").stdout)
+    values = [tuple(item.values()) for item in differences]
+    assert ("metrics.candidate.rmse", 2345.6789012345, 2000.0) in values
+    assert ("status", "Succeeded", "AwaitsApproval") in values
+    shown = perennial("show", "3").stdout
+    assert f"{OTHER}: AwaitsApproval" in shown
+    assert "took" not in shown
+    assert "it has not ended" in perennial("reproduce", "3").stderr
+
+
+def test_who_may_not_list_the_whole_bucket_is_told_of_a_missing_record_in_words(stack, answers) -> None:
+    answers("s3", "GetObject", (403, "<Error><Code>AccessDenied</Code></Error>"))
+    assert "has no record: it has not ended" in perennial("show", OTHER).stderr
+
+
+def test_of_a_run_that_has_ended_the_record_of_its_end_is_shown(stack) -> None:
+    stack.put(f"runs/{RUN}/approval.json", json.dumps(record(status="AwaitsApproval")))
+    assert f"{RUN}: Succeeded" in perennial("show", RUN).stdout
+
+
 @pytest.mark.parametrize(("number", "problem"), [("2", "by hand"), ("4", "cars has no version 4")])
 def test_a_version_without_a_run_is_told_in_words(registry, number: str, problem: str) -> None:
     ended = perennial("show", number)
