@@ -3,7 +3,7 @@
 Called by  EventBridge: the clock; the end of an execution of train_model; an endpoint that is in service, or has failed
            publish_job_code: a deployment has changed hours or scaling
 Reads      the configuration of the model in service (Parameter Store), whose turn it is to deploy
-Writes     the endpoint, and whether it scales; a message where it could not be made, once
+Writes     the endpoint, and whether it scales; a message where it could not be made, once, with or without hours
 Raises     EndpointGoesError: it is being deleted and has to be there. Transient.
 
 What counts is the time now and how the endpoint is, so that events may come twice, late or in another order. While a
@@ -67,13 +67,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         status,
         awake=when is None or when.awake(datetime.now(UTC)),
         may_wake=_may_wake(request, when),
-        has_failed=when is not None and request.detail.get("EndpointStatus") == "FAILED",
+        has_failed=request.detail.get("EndpointStatus") == "FAILED",
     )
     if act == "Nothing" and status == "InService" and (wanted := scaling.read(settings.scaling)):
         act = "Nothing" if autoscaling.is_as(wanted) else "Scale"
     if act != "Nothing" and (run := runs.deploying()):
         logger.info("left to the run that deploys", run_id=run, act=act)
         act = "Nothing"
+    if act == "Tell" and described and described["EndpointConfigName"] != champion.config_name():
+        act = "Nothing"  # a run has made it, whose own mail says so
     answer = Answer(_do(act, request.id, described or {}), status)
     logger.info("looked", endpoint=settings.endpoint_name, status=status, done=answer.Done)
     return asdict(answer)
@@ -120,5 +122,6 @@ def _create(event_id: str) -> endpoint.Due:
 
 def _tell(why: str, what: str, event_id: str) -> None:
     """Tell people once of each failure: SageMaker may send several events of one."""
+    text = message.not_awake(settings.stack_name, why, has_hours=hours.read(settings.hours) is not None)
     if runs.is_first_to_say(f"not-awake#{what}", event_id, SAID_SECONDS):
-        ends.publish(settings.topic_arn, message.not_awake(settings.stack_name, why), STATUS)
+        ends.publish(settings.topic_arn, text, STATUS)

@@ -80,9 +80,10 @@ def ask(record: RunRecord, version: ModelVersion, days: int | None) -> Message:
     return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
 
 
-def not_awake(stack: str, why: str) -> Message:
-    """Return the message that the endpoint of a stack, which sleeps by the hour, is not there when it is to be."""
+def not_awake(stack: str, why: str, *, has_hours: bool) -> Message:
+    """Return the message that an endpoint that sleeps by the hour, or did, is not there when it is to be."""
     first = f"Endpoint not awake: {why}"
+    again = "when the hours of the parameter AwakeHours begin the next time, or a run ends in them"
     body = f"""{safe(first, MAX_FIRST)}
 
 Nothing answers requests to the endpoint {stack}. The model is there, and Parameter Store names it as before.
@@ -92,7 +93,7 @@ What to do
     aws sagemaker delete-endpoint --endpoint-name {stack}    # if it is there, as Failed
     aws sagemaker create-endpoint --endpoint-name {stack} --endpoint-config-name "$(aws ssm get-parameter \\
       --name /{stack}/endpoint-config --query Parameter.Value --output text)"
-  Otherwise it is tried again when the hours of the parameter AwakeHours begin the next time, or a run ends in them.
+  Otherwise it is tried again {again if has_hours else "by the next run that deploys"}.
 """
     return Message(subject(first, stack), body)
 

@@ -328,12 +328,15 @@ def test_the_alarms_that_take_an_update_back_may_be_looked_at_by_who_asks_for_it
 
 
 def test_what_looks_at_the_endpoints_hours_and_scaling_is_there_where_there_are_some() -> None:
-    """The function itself is always there: it also looks at what a deployment has ended."""
+    """The function itself is always there: it also looks at what a deployment has ended, or has made."""
     parts = {name: RESOURCES[name].get("Condition") for name in RESOURCES if name.startswith(("Hours", "KeepHours"))}
     always, by_clock = {"KeepHoursFunction", "KeepHoursLogs", "KeepHoursRole"}, {"HoursRule", "HoursPermission"}
+    always |= {"HoursEndpointRule", "HoursEndpointPermission"}  # an endpoint that could not be made is told of
     assert {name for name, condition in parts.items() if condition is None} == always
     assert {name for name, condition in parts.items() if condition == "Sleeps"} == by_clock
-    assert len([name for name, condition in parts.items() if condition == "SleepsOrScales"]) == 6
+    assert len([name for name, condition in parts.items() if condition == "SleepsOrScales"]) == 4
+    statuses = properties("HoursEndpointRule")["EventPattern"]["detail"]["EndpointStatus"]
+    assert statuses == {"Fn::If": ["SleepsOrScales", ["FAILED", "IN_SERVICE"], ["FAILED"]]}
     assert properties("HoursRule")["ScheduleExpression"] == {"Fn::GetAtt": ["JobCode", "HoursSchedule"]}
 
 

@@ -18,7 +18,22 @@ DAY, NIGHT = datetime(2026, 11, 30, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, 
 CLOCK = {"id": "1", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 RUN_ENDED = {**CLOCK, "source": "aws.states", "detail": {"executionArn": EXECUTION_ARN, "status": "FAILED"}}
 IN_SERVICE = {**CLOCK, "source": "aws.sagemaker", "detail": {"EndpointStatus": "IN_SERVICE"}}
-FAILED = {**CLOCK, "source": "aws.sagemaker", "detail": {"EndpointStatus": "FAILED"}}
+FAILED = {
+    **CLOCK,
+    "source": "aws.sagemaker",
+    "detail-type": "SageMaker Endpoint State Change",
+    "resources": [f"arn:aws:sagemaker:{REGION}:123456789012:endpoint/{STACK}"],
+    "detail": {
+        "EndpointName": STACK,
+        "EndpointArn": f"arn:aws:sagemaker:{REGION}:123456789012:endpoint/{STACK}",
+        "EndpointConfigName": CONFIG,
+        "ProductionVariants": [{"DesiredWeight": 1.0, "DesiredInstanceCount": 1.0}],
+        "EndpointStatus": "FAILED",
+        "CreationTime": 1795942800203.0,
+        "LastModifiedTime": 1795942994287.0,
+        "Tags": {},
+    },
+}
 TARGET = {
     "ServiceNamespace": "sagemaker",
     "ResourceId": f"endpoint/{STACK}/variant/AllTraffic",
@@ -29,7 +44,8 @@ MAILED = (200, "<PublishResponse><PublishResult><MessageId>1</MessageId></Publis
 
 
 def described(status, **more):
-    return 200, {"EndpointName": STACK, "EndpointStatus": status, "CreationTime": CREATED, **more}
+    known = {"EndpointName": STACK, "EndpointConfigName": CONFIG, "CreationTime": CREATED}
+    return 200, {**known, "EndpointStatus": status, **more}
 
 
 @pytest.fixture
@@ -157,14 +173,29 @@ def test_one_that_has_failed_is_deleted_when_its_hours_begin_and_looked_at_again
     assert len(sagemaker["Delete"]) == 1
 
 
+NO_MACHINE = described("Failed", FailureReason="CapacityError: no ml.m5.large")
+
+
 @matrix("Endpoint", "an endpoint that sleeps cannot be made again: SageMaker has no machine for it", ends="Succeeded")
-def test_one_that_fails_as_it_is_made_again_is_one_mail_however_many_events_come(keep, sagemaker, mails):
-    failed = described("Failed", FailureReason="CapacityError: no ml.m5.large")
-    assert [keep({**FAILED, "id": one}, DAY, failed) for one in ("1", "2")] == ["Tell", "Tell"]
+@pytest.mark.parametrize(
+    ("hours", "again"), [("07:00-19:00", "AwakeHours+begin+the+next+time"), ("", "by+the+next+run+that+deploys")]
+)
+def test_one_that_fails_as_it_is_made_again_is_one_mail_however_many_events_come(keep, sagemaker, mails, hours, again):
+    """Also where a deployment has ended its hours, which has it made."""
+    assert [keep({**FAILED, "id": one}, DAY, NO_MACHINE, hours=hours) for one in ("1", "2")] == ["Tell", "Tell"]
     assert len(mails) == 1
     assert "Endpoint+not+awake%3A+CapacityError%3A+no+ml.m5.large" in mails[0].body
     assert "create-endpoint+--endpoint-name+" in mails[0].body
+    assert f"it+is+tried+again+{again}" in mails[0].body.replace("when+the+hours+of+the+parameter+", "")
     assert sagemaker == {"Delete": [], "Create": []}, "to make it again at once might fail for ever"
+
+
+@pytest.mark.parametrize("hours", ["07:00-19:00", ""])
+def test_one_that_a_run_has_made_and_that_fails_is_told_by_the_mail_of_the_run(keep, mails, hours):
+    """The event may come when the run has ended; only what is verified is in Parameter Store."""
+    failed = described("Failed", FailureReason="CapacityError: no ml.m5.large", EndpointConfigName=f"{STACK}-{LATER}")
+    assert keep(FAILED, DAY, failed, hours=hours) == "Nothing"
+    assert mails == []
 
 
 def test_one_that_fails_outside_of_its_hours_goes_without_a_word(keep, mails):
@@ -203,7 +234,7 @@ def test_hours_that_end_while_the_endpoint_sleeps_wake_it(keep, sagemaker):
     assert body(sagemaker["Create"])[0]["EndpointConfigName"] == CONFIG
 
 
-@pytest.mark.parametrize("event", [CLOCK, RUN_ENDED, IN_SERVICE, FAILED, deployed(), deployed("Scaling")])
+@pytest.mark.parametrize("event", [CLOCK, RUN_ENDED, IN_SERVICE, deployed(), deployed("Scaling")])
 @pytest.mark.parametrize("endpoint", [GONE, described("Failed")])
 def test_without_hours_nothing_but_their_end_makes_an_endpoint(keep, sagemaker, mails, event, endpoint):
     assert keep(event, DAY, endpoint, hours="", scaling="1 4 70") == "Nothing"
