@@ -28,7 +28,8 @@ class NoGroupError(CommandError):
 class Version:
     """A version: its number, whether it is approved, who said so, the run that made it, and what that measured.
 
-    by  who has changed it last (registry.approval.answered_by); None where nobody has
+    by      who has changed it last (registry.approval.answered_by); None where nobody has
+    serves  whether Parameter Store names it as the one in service
     """
 
     number: int
@@ -39,6 +40,7 @@ class Version:
     candidate: float | None
     arn: str
     by: str | None
+    serves: bool
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -46,8 +48,9 @@ class Version:
 
 def newest(group: str, most: int) -> list[Version]:
     """Return the newest versions, the newest first."""
+    serving = serving_arn(group)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(_described, islice(summaries(group), most)))
+        return list(pool.map(lambda one: _described(one, serving), islice(summaries(group), most)))
 
 
 def find(group: str, wanted: str | None) -> Mapping[str, Any]:
@@ -93,6 +96,22 @@ def run_of(group: str, number: str) -> str:
     raise CommandError(f"version {number} of {group} was made by no run, but by hand")
 
 
+def outcome(group: str, number: int, status: str, before: str) -> str:
+    """Return what follows from an answer about a version, in words."""
+    serving, newest = number_of(serving_arn(group)), max(approved(group), default=None)
+    return approval.outcome(number, status, before, serving=serving, newest=newest)
+
+
+def described(arn: str) -> Mapping[str, Any] | None:
+    """Describe a version; None: it is gone."""
+    try:
+        return boto3.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    except ClientError as error:
+        if not error.response["Error"]["Message"].endswith("does not exist."):
+            raise
+        return None
+
+
 def answer(group: str, number: int, status: str, reason: str | None) -> str:
     """Approve or reject a version, and return what it was before. Raises CommandError: there is none."""
     summary = _summary(group, str(number))
@@ -107,7 +126,7 @@ def roll_back(group: str, wanted: int | None, reason: str | None) -> tuple[list[
 
     Return (the numbers that were rejected, the number that comes into service). Raises CommandError: there is none.
     """
-    serving, listed = _serving(group), approved(group)
+    serving, listed = _require_serving(group), approved(group)
     target = max((number for number in listed if number < serving), default=None) if wanted is None else wanted
     if target is None or target not in listed:
         which = "no approved version before it" if target is None else f"version {target} is not approved"
@@ -123,13 +142,19 @@ def roll_back(group: str, wanted: int | None, reason: str | None) -> tuple[list[
     return above, target
 
 
-def _serving(group: str) -> int:
+def _require_serving(group: str) -> int:
     name = serving_arn(group)
     if name is None:
         raise CommandError(f"{group} has no version in service")
-    if not name.rpartition("/")[2].isdecimal():
+    if (number := number_of(name)) is None:
         raise CommandError(f"what {group} serves is no version of the model registry: /{group}/model-package is {name}")
-    return int(name.rpartition("/")[2])
+    return number
+
+
+def number_of(arn: str | None) -> int | None:
+    """Return the number of a version by its ARN; None of anything else, which Parameter Store may name."""
+    number = (arn or "").rpartition("/")[2]
+    return int(number) if number.isdecimal() else None
 
 
 def serving_arn(group: str) -> str | None:
@@ -166,7 +191,7 @@ def summaries(group: str) -> Iterator[Mapping[str, Any]]:
         ) from error
 
 
-def _described(summary: Mapping[str, Any]) -> Version:
+def _described(summary: Mapping[str, Any], serving: str | None) -> Version:
     arn = summary["ModelPackageArn"]
     described = boto3.client("sagemaker").describe_model_package(ModelPackageName=arn)
     origin = described.get("CustomerMetadataProperties", {})
@@ -179,4 +204,5 @@ def _described(summary: Mapping[str, Any]) -> Version:
         metric=origin.get("metric"),
         candidate=float(origin["candidate"]) if "candidate" in origin else None,
         arn=arn,
+        serves=arn == serving,
     )

@@ -18,6 +18,32 @@ def rejected(description: str | None) -> str:
     return f"somebody has rejected it: {description or NO_REASON}"
 
 
+def outcome(number: int, status: str, before: str, *, serving: int | None, newest: int | None) -> str:
+    """Return what follows from an answer about a version, for whoever has given it.
+
+    before           what the version was before
+    serving, newest  the numbers of the version in service and of the newest approved one, after the answer
+    """
+    now = f"version {serving} is in service" if serving else "nothing is in service"
+    if status == APPROVED:
+        if number == serving:
+            return "It is in service."
+        if newest and newest > number:
+            newer = now if newest == serving else f"version {newest} is approved as well, and {now}"
+            why = f"{newer}, and of the approved versions only the newest is"
+            return (
+                f"It is not deployed: {why}. To have it serve nevertheless, go back to it: perennial rollback {number}"
+            )
+        if before == APPROVED:
+            again = "Where no run deploys it, reject it, and approve it again."
+            return f"Nothing follows, because only a change is heard; {now}. {again}"
+        return f"Until a run has deployed it, {now}."
+    if number != serving:
+        return f"As before, {now}."
+    following = f"until version {newest} is deployed" if newest else "because no other version is approved"
+    return f"It stays in service {following}."
+
+
 def answered_by(described: Mapping[str, Any]) -> str | None:
     """Return who has changed a version last, mostly by approving or rejecting it; None where nobody has.
 

@@ -62,7 +62,8 @@ def _answer(version: int, stack: str | None, status: str, reason: str | None, *,
     say_whom()
     name = stacks.chosen(stack).name
     before = versions.answer(name, version, status, reason)
+    outcome = versions.outcome(name, version, status, before)
     if as_json:
-        show_json({"stack": name, "version": version, "status": status, "before": before})
+        show_json({"stack": name, "version": version, "status": status, "before": before, "outcome": outcome})
     else:
-        show(f"version {version} of {name}: {status}, before {before}")
+        show(f"version {version} of {name}: {status}, before {before}. {outcome}")

@@ -133,7 +133,11 @@ def _status(version: ModelVersion, one: promotion.Candidate, to: Stack) -> str:
     """Return what has become of a version where it has come to; one that nobody has to approve is deployed first."""
     if versions.serving_arn(to.name) == version["arn"]:
         return SERVES
-    if version["status"] == approval.REJECTED or promotion.waits_for_people(to):
+    if version["status"] == approval.REJECTED:
+        why = (versions.described(version["arn"]) or {}).get("ApprovalDescription")
+        notice(f"{approval.rejected(why)}; whoever approves it has it deployed: perennial approve {version['number']}")
+        return version["status"]
+    if promotion.waits_for_people(to):
         return version["status"]
     ended = promotion.deploy(version, to, f"promoted from {one.stack.name}, version {one.number}")
     if ended["status"] == "Succeeded":

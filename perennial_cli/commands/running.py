@@ -11,7 +11,7 @@ import boto3
 import typer
 
 from perennial.model import definition
-from perennial.registry import promotion
+from perennial.registry import approval, promotion
 from perennial.runs import comparison, configuration, costs, run_input, trials
 from perennial.runs.cause import problems
 from perennial.serving import hours
@@ -158,18 +158,18 @@ def _start(stack: Stack, wanted: Mapping[str, Any], *, follow: bool, as_json: bo
 def _end(stack: Stack, arn: str, *, as_json: bool) -> None:
     """Look at a run until it has ended, print what it left, and leave with its exit code."""
     record = following.outcome(stack, following.follow(arn))
-    show_json(record) if as_json else _show_end(record)
+    show_json(record) if as_json else _show_end(stack, record)
     if record["status"] not in history.SUCCESSES:
         raise typer.Exit(FAILED)
 
 
-def _show_end(record: Mapping[str, Any]) -> None:
-    deployed, reason = record.get("deployed") or {}, history.reason(record)
+def _show_end(stack: Stack, record: Mapping[str, Any]) -> None:
+    reason = history.reason(record)
     rows = {
         "run": f"{record['run_id']}: {record['status']}",
         "because": reason,
         "withheld": record.get("withheld") or "",
-        "serves": deployed.get("endpoint", ""),
+        **_deployed(stack, record),
         "sleeps": f"outside of {when}" if (when := hours.read(record.get("hours") or "")) else "",
         "report": record.get("report") or "",
     }
@@ -180,6 +180,17 @@ def _show_end(record: Mapping[str, Any]) -> None:
     for line in problems(failure or {}):
         if line not in reason:
             warn(line)
+
+
+def _deployed(stack: Stack, record: Mapping[str, Any]) -> dict[str, str]:
+    """Return which endpoint serves the model of a run, or has served it, if Parameter Store names another by now."""
+    deployed = record.get("deployed") or {}
+    mine, serving = (record.get("version") or {}).get("arn"), registry.serving_arn(stack.name) if deployed else None
+    if not (mine and serving) or mine == serving:
+        return {"serves": deployed.get("endpoint", "")}
+    number_now = registry.number_of(serving)
+    now = f"version {number_now}" if number_now else "another model"
+    return {"served": f"{deployed['endpoint']}, where {now} is in service now"}
 
 
 def follow(
@@ -244,6 +255,7 @@ def versions(
     table(
         "version",
         "status",
+        "serves",
         "by",
         "metric",
         "run",
@@ -256,7 +268,8 @@ def versions(
 def _version_row(version: Version) -> tuple[str, ...]:
     metric = f"{version.metric} {number(version.candidate)}" if version.metric else ""
     by = caller(version.by) if version.by else ""
-    return str(version.number), version.status, by, metric, version.run or "by hand", version.created_at
+    serves = "yes" if version.serves else ""
+    return str(version.number), version.status, serves, by, metric, version.run or "by hand", version.created_at
 
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -283,8 +296,8 @@ def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> N
     if as_json:
         show_json({**record, "hyperparameters": trials.hyperparameters(record)})
         return
-    _show_end(record)
-    pairs({**_made_of(record), **({"api": api} if (api := serving_api.address(chosen)) else {})})
+    _show_end(chosen, record)
+    pairs({**_version(record), **_made_of(record), **({"api": api} if (api := serving_api.address(chosen)) else {})})
     metrics = record.get("metrics") or {}
     candidate, champion = metrics.get("candidate") or {}, metrics.get("champion") or {}
     if candidate:
@@ -307,6 +320,17 @@ def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> N
         rows=((name, f"{seconds:,.1f}") for name, seconds in (record.get("durations_seconds") or {}).items()),
         right=("seconds",),
     )
+
+
+def _version(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the registry says now of the version of a run."""
+    if not (version := record.get("version")):
+        return {}
+    if not (described := registry.described(version["arn"])):
+        return {"version": f"{version['number']}, which is not in the registry any more"}
+    by, why = approval.answered_by(described), described.get("ApprovalDescription")
+    said = f"{described['ModelApprovalStatus']}{f' by {caller(by)}' if by else ''}{f': {why}' if why else ''}"
+    return {"version": f"{version['number']}, {said}"}
 
 
 def _tried(record: Mapping[str, Any]) -> None:

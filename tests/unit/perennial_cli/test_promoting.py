@@ -285,6 +285,7 @@ def test_where_people_approve_they_are_asked_once_and_nothing_serves_before(
     environments.registries.versions[PROD][0]["ModelApprovalStatus"] = approval.REJECTED
     ended = environments.promote()
     assert (ended.exit_code, "Rejected" in ended.stdout) == (1, True)
+    assert "somebody has rejected it: no reason was given; whoever approves it has it deployed" in ended.stderr
 
 
 def test_a_deployment_that_fails_fails_it_and_trying_again_tries_again(environments: Environments) -> None:

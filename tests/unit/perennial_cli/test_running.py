@@ -522,6 +522,7 @@ def registry(stack: FakeAws, answers: Callable[..., list[Any]]) -> list[Any]:
 def test_versions_are_listed_newest_first_with_their_run_and_metric(registry, monkeypatch) -> None:
     monkeypatch.setattr("perennial_cli.versions.AT_ONCE", 1)
     listed = json.loads(perennial("versions", "--json").stdout)
+    assert [one["serves"] for one in listed] == [False, False, False]
     assert [(one["number"], one["run"], one["candidate"], one["by"]) for one in listed] == [
         (3, OTHER, 2345.5, "arn:aws:sts::123456789012:assumed-role/approver/ada"),
         (2, None, None, None),
@@ -529,6 +530,40 @@ def test_versions_are_listed_newest_first_with_their_run_and_metric(registry, mo
     ]
     request = json.loads(registry[0].body)
     assert (request["ModelPackageGroupName"], request["SortOrder"]) == ("cars", "Descending")
+
+
+def test_of_the_versions_the_one_in_service_is_marked(registry, stack, monkeypatch) -> None:
+    monkeypatch.setattr("perennial_cli.versions.AT_ONCE", 1)
+    stack.client("ssm").put_parameter(Name="/cars/model-package", Value=f"{ARN}/1", Type="String")
+    assert [one["serves"] for one in json.loads(perennial("versions", "--json").stdout)] == [False, False, True]
+    lines = [line.split() for line in perennial("versions").stdout.splitlines()]
+    assert lines[0][:3] == ["version", "status", "serves"]
+    assert [line[2] == "yes" for line in lines[1:]] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [(3, ["serves", "cars"]), (1, ["served", "cars, where version 1 is in service now"]),
+     ("none", ["served", "cars, where another model is in service now"])],
+)  # fmt: skip
+def test_a_run_says_whether_its_version_serves_by_now(stack, answers, now: object, said: list[str]) -> None:
+    answers("sagemaker", "DescribeModelPackage", (200, {"ModelApprovalStatus": "Approved"}))
+    stack.client("ssm").put_parameter(Name="/cars/model-package", Value=f"{ARN}/{now}", Type="String")
+    version = {"arn": f"{ARN}/3", "number": 3, "status": "Approved"}
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(record(OTHER, version=version)))
+    shown = [line.split(maxsplit=1) for line in perennial("show", OTHER).stdout.splitlines()]
+    assert [line for line in shown if line and line[0].startswith("serve")] == [said]
+
+
+def test_a_run_says_who_has_rejected_its_version_and_why(registry, stack, answers) -> None:
+    who = {"IamIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/approver/ada"}}
+    said = {"ModelApprovalStatus": "Rejected", "ApprovalDescription": "biased"}
+    answers("sagemaker", "DescribeModelPackage", (200, {**said, "LastModifiedTime": 1796000000, "LastModifiedBy": who}))
+    version = {"arn": f"{ARN}/3", "number": 3, "status": "Approved"}
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(record(OTHER, version=version)))
+    assert "3, Rejected by assumed-role/approver/ada: biased\n" in perennial("show", "3").stdout
+    answers("sagemaker", "DescribeModelPackage", refusal("ValidationException", "ModelPackage x does not exist."))
+    assert "3, which is not in the registry any more\n" in perennial("show", "3").stdout
 
 
 def test_versions_are_a_table_of_as_many_as_are_asked_for(registry) -> None:
@@ -585,11 +620,19 @@ def test_a_version_is_approved_or_rejected_in_the_registry(
 ) -> None:
     updates = answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": f"{ARN}/3"}))
     answer = json.loads(perennial(*command, "--json").stdout)
+    assert answer.pop("outcome")
     assert answer == {"stack": "cars", "version": 3, "status": status, "before": "Approved"}
     request = json.loads(updates[0].body)
     assert (request["ModelPackageArn"], request["ModelApprovalStatus"]) == (f"{ARN}/3", status)
     assert request.get("ApprovalDescription") == reason
     assert status in perennial(*command).stdout
+
+
+def test_whoever_approves_an_older_version_is_told_that_the_newer_one_serves(serving) -> None:
+    serving(2, (2,), (1,))
+    told = perennial("approve", "1").stdout
+    assert "version 1 of cars: Approved, before Rejected. It is not deployed: version 2 is in service" in told
+    assert "perennial rollback 1" in json.loads(perennial("approve", "1", "--json").stdout)["outcome"]
 
 
 def test_a_rejection_needs_a_reason(registry) -> None:
