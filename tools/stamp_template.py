@@ -1,26 +1,35 @@
-"""Write the images that a stack runs into template.yaml, from perennial/model/images.py and the algorithms' files.
+"""Write into template.yaml what follows from other places: the images that a stack runs, the names of API deployments.
 
     python -m tools.stamp_template           write what differs; part of `make format`
     python -m tools.stamp_template --check   exit with 1, and name the blocks, if something differs
 
 A block stands between the lines `# stamped: NAME` and `# end`. The template stays one that deploys as it is. An image
 has a parameter for its version, a variable of the functions, accounts that own it, and a repository that jobs may pull.
+
+An API answers as it was when its deployment was made, and CloudFormation makes a new one only under a new name: it ends
+with a hash of methods and responses, as those that SAM makes do (CloudFormation User Guide, ApiGateway::Deployment).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.images import SKLEARN, Image
+from tools import cfn
 from tools.terminal import run
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 120
+OF_API = ("RestApi", "Resource", "Method", "GatewayResponse")
+_DEPLOYMENT = re.compile(r"\b(ApiDeploymentOf(?:Keys|Signatures))[0-9a-f]*\b")
 _BLOCK = re.compile(r"^( *)# stamped: (.*)\n((?:.*\n)*?)\1# end\n", re.MULTILINE)
 
 
@@ -109,7 +118,14 @@ def stamped(text: str) -> str:
     there = sorted(block[2] for block in _BLOCK.finditer(text))
     if there != sorted(BLOCKS):
         raise ValueError(f"the template has the stamped blocks {there}; expected each of {sorted(BLOCKS)} once")
-    return _BLOCK.sub(_with_block, text)
+    text = _BLOCK.sub(_with_block, text)
+    return _DEPLOYMENT.sub(rf"\g<1>{_api_hash(cfn.parse(text))}", text)
+
+
+def _api_hash(template: dict[str, Any]) -> str:
+    """Return what stands for all that a deployment of the API is made of."""
+    parts = [cfn.resources(template, f"AWS::ApiGateway::{kind}") for kind in OF_API]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _with_block(block: re.Match[str]) -> str:
@@ -128,8 +144,11 @@ def main(argv: list[str], root: Path = ROOT) -> int:
         path.write_text(wanted)
         return 0
     blocks = zip(_BLOCK.finditer(text), _BLOCK.finditer(wanted), strict=True)
-    names = ", ".join(repr(now[2]) for now, then in blocks if now[3] != then[3])
-    sys.stderr.write(f"{path}: {names} are not as perennial/model/images.py and algorithms/ say; run: make format\n")
+    names = [repr(now[2]) for now, then in blocks if now[3] != then[3]]
+    if [one[0] for one in _DEPLOYMENT.finditer(text)] != [one[0] for one in _DEPLOYMENT.finditer(wanted)]:
+        names.append("the names of the API's deployments")
+    say = "are not as perennial/model/images.py, algorithms/ and the API's own parts say; run: make format"
+    sys.stderr.write(f"{path}: {', '.join(names)} {say}\n")
     return 1
 
 

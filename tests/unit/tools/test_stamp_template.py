@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import stamp_template
+from tools import cfn, stamp_template
 from tools.stamp_template import ROOT, stamped
 
 TEXT = (ROOT / "template.yaml").read_text()
@@ -29,6 +29,26 @@ def test_a_block_that_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "'algorithms' are not as perennial/model/images.py" in capsys.readouterr().err
     assert stamp_template.main([], tmp_path) == 0
     assert (tmp_path / "template.yaml").read_text() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"), [("HttpMethod: GET", "HttpMethod: PUT"), ("the request is too large;", "it is too large;")]
+)
+def test_what_the_api_answers_otherwise_needs_a_deployment_of_another_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], was: str, becomes: str
+) -> None:
+    changed = TEXT.replace(was, becomes)
+    assert changed != TEXT
+    (tmp_path / "template.yaml").write_text(changed)
+    assert stamp_template.main(["--check"], tmp_path) == 1
+    assert "the names of the API's deployments are not as" in capsys.readouterr().err
+
+    def names(text: str) -> set[str]:
+        return set(cfn.resources(cfn.parse(text), "AWS::ApiGateway::Deployment"))
+
+    assert not names(stamped(changed)) & names(TEXT)
+    assert len(names(stamped(changed))) == 2
+    assert stamped(stamped(changed)) == stamped(changed)
 
 
 def test_a_block_without_a_place_is_an_error() -> None:
