@@ -1,16 +1,19 @@
 """The metrics of an endpoint's invocations in CloudWatch: namespace AWS/SageMaker, by endpoint and variant.
 
 Source: SageMaker Developer Guide, "Monitor Amazon SageMaker with Amazon CloudWatch"; latencies are in microseconds.
+They are told as values, because CloudWatch has no percentiles of statistic sets (CloudWatch User Guide, "Percentiles").
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 from datetime import UTC, datetime
 from typing import Any
 
 NAMESPACE = "AWS/SageMaker"
 _LATENCIES = ("ModelLatency", "OverheadLatency")
+_MOST_VALUES = 10  # of a delivery: each is kept for hours, and looked at by alarms
 
 
 class InvocationMetrics:
@@ -55,13 +58,24 @@ class InvocationMetrics:
                 "Dimensions": dimensions,
                 "Timestamp": moment,
                 "Unit": "Microseconds" if name in _LATENCIES else "None",
-                "StatisticValues": {
-                    "SampleCount": float(len(samples)),
-                    "Sum": sum(samples),
-                    "Minimum": min(samples),
-                    "Maximum": max(samples),
-                },
+                **(_values(samples) if name in _LATENCIES else _statistics(samples)),
             }
             for name, samples in values.items()
             for dimensions in (self._dimensions, *of_fleet)
         ]
+
+
+def _statistics(samples: list[float]) -> dict[str, Any]:
+    count = float(len(samples))
+    low, high = min(samples), max(samples)
+    return {"StatisticValues": {"SampleCount": count, "Sum": sum(samples), "Minimum": low, "Maximum": high}}
+
+
+def _values(samples: list[float]) -> dict[str, Any]:
+    """Return values and how often each came: the least, the largest, and of many between them means of as many each."""
+    ordered, groups = sorted(samples), _MOST_VALUES - 2
+    between = ordered[1:-1]
+    cuts = [len(between) * number // groups for number in range(groups + 1)]
+    parts = [ordered[:1], *(between[start:end] for start, end in itertools.pairwise(cuts)), ordered[1:][-1:]]
+    parts = [part for part in parts if part]
+    return {"Values": [sum(part) / len(part) for part in parts], "Counts": [float(len(part)) for part in parts]}

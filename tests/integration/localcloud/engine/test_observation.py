@@ -1,14 +1,21 @@
 """Logs and metrics: what is asked of them is evaluated as on AWS, or refused; none of it is silently other."""
 
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_lambda_powertools import single_metric
+from aws_lambda_powertools.metrics import MetricUnit
 
+from localcloud.sagemaker.endpoints import metrics
+from localcloud.sagemaker.endpoints.metrics import InvocationMetrics
 from tests.integration.conftest import Cloud, make_function, run_machine, unique, watch_events
 from tests.waiting import wait_for
+from tools import cfn
 
 LINES = [
     {"level": "ERROR", "rows": 3, "who": {"name": "Ada"}},
@@ -155,6 +162,83 @@ def test_extended_statistics_have_values(cloud: Cloud, statistic: str, value: fl
 def test_a_statistic_that_there_is_not_is_refused(cloud: Cloud) -> None:
     with pytest.raises(cloud.client("cloudwatch").exceptions.ClientError, match="q50"):
         metric(cloud, "Any", "N", "q50")
+
+
+# ---- The alarms of the template, but for their actions, and what the local SageMaker measures of ten requests a minute
+
+TEMPLATE = cfn.load(Path(__file__).parents[4] / "template.yaml")["Resources"]
+OF_ENDPOINT = [name for name in TEMPLATE if re.fullmatch(r"Endpoint\w+Alarm", name)]
+SOUND, FAILS, SILENT, REFUSES, SLOW = (200, 0.01), (500, 0.01), (0, 0.01), (400, 0.01), (200, 1.5)
+
+
+def put_alarm(cloud: Cloud, logical_id: str, stack: str) -> str:
+    """Put an alarm as a stack has it; return its name."""
+    names = {"AWS::StackName": stack, "LatencyAlarmMilliseconds": "1000"}
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [resolved(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "Fn::Sub" in value:
+            return re.sub(r"\$\{([\w:]+)\}", lambda found: names[found[1]], value["Fn::Sub"])
+        return names[value["Ref"]] if "Ref" in value else {key: resolved(item) for key, item in value.items()}
+
+    given = {
+        key: value for key, value in TEMPLATE[logical_id]["Properties"].items() if key not in ("AlarmActions", "Tags")
+    }
+    alarm = resolved(given)
+    cloud.client("cloudwatch").put_metric_alarm(**{**alarm, "Threshold": float(alarm["Threshold"])})
+    return str(alarm["AlarmName"])
+
+
+@pytest.mark.parametrize(
+    ("minutes", "ringing"),
+    [
+        ([[SOUND]] * 3, set()),
+        ([[FAILS], [FAILS], [SOUND]], {"EndpointErrorsAlarm"}),
+        ([[FAILS], [SOUND], [SOUND]], set()),
+        ([[SILENT] * 3, [SILENT] * 3, [SOUND]], {"EndpointModelErrorsAlarm"}),
+        ([[SILENT] * 3, [SOUND], [SOUND]], set()),
+        ([[SLOW] * 2] * 3, {"EndpointLatencyAlarm"}),
+        ([[SLOW] * 2, [SLOW] * 2, [SOUND]], set()),
+        ([[REFUSES] * 2] * 3, {"EndpointRefusalsAlarm"}),
+    ],
+    ids=["sound", "fails", "fails for a minute", "silent", "silent for a minute", "slow", "slow at first", "refuses"],
+)
+def test_the_alarms_of_an_endpoint_ring_by_what_its_requests_came_to(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, minutes: list[list[tuple[int, float]]], ringing: set[str]
+) -> None:
+    """Of each minute, the newest first, what is not named is sound."""
+    stack, client, now = unique("cars"), cloud.client("cloudwatch"), datetime.now(UTC)
+    names = {put_alarm(cloud, logical_id, stack): logical_id for logical_id in OF_ENDPOINT}
+    assert len(names) == 4
+    measured = InvocationMetrics(stack, "AllTraffic")
+    for age, requests in enumerate(minutes):
+        moment = now - timedelta(seconds=60 * age + 5)
+        monkeypatch.setattr(metrics, "datetime", type("Clock", (), {"now": staticmethod(lambda _, at=moment: at)}))
+        for status, seconds in [*requests, *[SOUND] * (10 - len(requests))]:
+            measured.record(status, seconds, 0.001, instances=1)
+        client.put_metric_data(Namespace=metrics.NAMESPACE, MetricData=measured.drain())
+
+    alarms = client.describe_alarms(AlarmNames=list(names))["MetricAlarms"]
+    assert {names[alarm["AlarmName"]] for alarm in alarms if alarm["StateValue"] == "ALARM"} == ringing
+
+
+def test_the_alarm_of_the_models_quality_rings_by_the_line_in_a_log_that_says_so(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack, logs = unique("cars"), cloud.client("logs")
+    name = put_alarm(cloud, "ModelQualityAlarm", stack)
+    with single_metric("ModelWorse", MetricUnit.NoUnit, 1, namespace="Perennial") as told:  # as notify_window tells it
+        told.add_dimension("service", stack)
+    logs.create_log_group(logGroupName=stack)
+    logs.create_log_stream(logGroupName=stack, logStreamName="one")
+    line = {"timestamp": int(time.time() * 1000), "message": capsys.readouterr().out}
+    logs.put_log_events(logGroupName=stack, logStreamName="one", logEvents=[line])
+
+    (alarm,) = cloud.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    assert alarm["StateValue"] == "ALARM"
 
 
 CALLED = """

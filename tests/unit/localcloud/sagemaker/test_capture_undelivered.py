@@ -74,6 +74,23 @@ def test_delivery_gives_up_after_its_time_and_keeps_the_data(
     assert "captured data still waits in" in caplog.text
 
 
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 1000])
+def test_many_latencies_are_few_values_of_the_same_count_sum_least_and_largest(count: int) -> None:
+    metrics = InvocationMetrics("cars", "AllTraffic")
+    for number in range(count):
+        metrics.record(200, (number * 7919 % count + 1) / 1e6, 0.0, instances=1)
+
+    (data,) = (datum for datum in metrics.drain() if datum["MetricName"] == "ModelLatency")
+    values, counts = data["Values"], data["Counts"]
+    assert len(values) == len(counts) == min(count, 10)
+    assert sum(counts) == count
+    assert sum(value * times for value, times in zip(values, counts, strict=True)) == pytest.approx(
+        count * (count + 1) / 2
+    )
+    assert (values[0], values[-1]) == pytest.approx((1, count))
+    assert values == sorted(values)
+
+
 def test_nobody_is_reachable_at_a_closed_port() -> None:
     assert not undelivered.is_reachable("http://127.0.0.1:9")
 
@@ -86,13 +103,9 @@ def test_invocations_are_summed_by_metric() -> None:
 
     data = {datum["MetricName"]: datum for datum in metrics.drain()}
     assert data["ModelLatency"]["Unit"] == "Microseconds"
-    assert data["ModelLatency"]["StatisticValues"] == {
-        "SampleCount": 3.0,
-        "Sum": 60_006_000.0,
-        "Minimum": 2000.0,
-        "Maximum": 60_000_000.0,
-    }
-    sums = {name: datum["StatisticValues"]["Sum"] for name, datum in data.items()}
+    assert data["ModelLatency"]["Values"] == [2000.0, 4000.0, 60_000_000.0]
+    assert data["ModelLatency"]["Counts"] == [1.0, 1.0, 1.0]
+    sums = {name: datum["StatisticValues"]["Sum"] for name, datum in data.items() if "StatisticValues" in datum}
     assert sums["Invocations"] == 3
     assert sums["InvocationsPerInstance"] == 1.5
     assert (sums["Invocation4XXErrors"], sums["Invocation5XXErrors"], sums["InvocationModelErrors"]) == (0, 1, 2)
