@@ -7,7 +7,8 @@ import math
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import openapi_spec_validator
 import pytest
 
 from tests.command import perennial
-from tests.e2e.api import Api
+from tests.e2e.api import Answer, Api
 from tests.e2e.conftest import App, Run, worthless_cars
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -263,6 +264,20 @@ def test_record_leads_from_the_model_back_to_the_data(app: App, first: Run) -> N
 
 
 @pytest.fixture(scope="module")
+def late(app: App, first: Run, api: Api) -> Iterator[Future[Answer]]:
+    """What becomes of a request whose model takes longer than the API waits, while other tests go on."""
+    slow = {"operation": "sagemaker:InvokeEndpoint", "effect": "delay", "seconds": 60}
+    with app.injected(slow) as fired, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(api.post, CADILLAC)
+        wait_for(fired, "the request that waits")
+        yield asked
+
+
+def test_api_waits_for_a_slow_model(late: Future[Answer]) -> None:
+    assert not late.done()
+
+
+@pytest.fixture(scope="module")
 def update(app: App, first: Run) -> tuple[Run, list[str]]:
     """A second drop while clients keep calling; what they got besides answers."""
     with Callers(app, json.dumps(CADILLAC), clients=3) as callers:
@@ -446,6 +461,13 @@ def test_a_faulty_model_is_taken_back_by_an_alarm_of_the_stack_and_only_the_cana
     assert alarm in app.record(run)["failure"]["cause"]
     assert registry(app)[2][0] == "Rejected"
     assert alarm in registry(app)[2][1]
+
+
+@matrix("The API", "the endpoint is slow", ends="no run; 504")
+def test_api_waits_no_longer_than_whoever_asks_may(late: Future[Answer]) -> None:
+    answer = late.result()
+    assert (answer.status, answer.headers["content-type"]) == (504, "application/problem+json")
+    assert answer.document["detail"] == "the model did not answer in time; send fewer records, or again"
 
 
 def test_the_version_that_was_rolled_back_is_approved_again_and_serves(

@@ -177,14 +177,24 @@ def one_more_version(app: App, run: Run, status: str) -> str:
     return str(sagemaker.create_model_package(**same, ModelApprovalStatus=status)["ModelPackageArn"])
 
 
-def sleep_and_wake(app: App) -> None:
-    """Let the hours of the endpoint end, and begin again; from then on events have them looked at."""
-    functions, sagemaker, name = app.client("lambda"), app.client("sagemaker"), f"{STACK}-keep-hours"
+def set_hours(app: App, function: str, hours: str) -> str:
+    """Give a function other hours of the endpoint, as a deployment does; return those that it had."""
+    functions, name = app.client("lambda"), f"{STACK}-{function}"
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, "HOURS": hours}})
+    return str(variables["HOURS"])
+
+
+def sleep_and_wake(app: App, caller: Api) -> None:
+    """Let the hours of the endpoint end, and begin again; from then on events have them looked at.
+
+    Meanwhile who calls the API is told until when it sleeps.
+    """
+    sagemaker = app.client("sagemaker")
     other_day = (datetime.now(UTC) + timedelta(days=3)).strftime("%a").upper()
-    asleep = {**variables, "HOURS": f"00:00-00:00 UTC {other_day} clock"}
-    for values, done in ((asleep, "Delete"), (variables, "Create")):
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": values})
+    asleep = f"00:00-00:00 UTC {other_day} clock"
+    always = set_hours(app, "keep-hours", asleep)
+    for done in ("Delete", "Create"):
         assert json.loads(keep_hours(app)["Payload"].read())["Done"] == done
         there = ["InService"] if done == "Create" else []
         wait_for(
@@ -195,6 +205,14 @@ def sleep_and_wake(app: App) -> None:
         )  # fmt: skip
         for rule in HOURS_RULES[1:]:
             app.client("events").enable_rule(Name=rule)
+        if done == "Delete":
+            set_hours(app, "answer-request", asleep)
+            answer = caller.post(CAR)
+            assert answer.status == 503
+            assert 86_400 < int(answer.headers["retry-after"]) < 3 * 86_400
+            assert "the endpoint sleeps until 20" in answer.document["detail"]
+            for function in ("answer-request", "keep-hours"):
+                set_hours(app, function, always)
     with struck(app, HOURS):
         pass
 

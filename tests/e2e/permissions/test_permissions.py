@@ -446,6 +446,7 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 def exercised(
     app: App,
     approver: Ask,
+    caller: Api,
     caught: Run,
     updated: Run,
     idle: Run,
@@ -459,7 +460,7 @@ def exercised(
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     ask_about_newer_rows(app, window)
-    sleep_and_wake(app)
+    sleep_and_wake(app, caller)
     with no_machines(app):
         keep_hours(app)
     assert change_hours(app)["Status"] == "SUCCESS"
