@@ -126,10 +126,11 @@ def _blocks(names: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
 
 
 def pairs(document: Mapping[str, str]) -> None:
-    """Print names and values, a line each."""
+    """Print names and values, a line each; further lines of a value begin where it does."""
     width = max(map(len, document), default=0) + 2
     for name, value in document.items():
-        _output().print(f"[bold]{_escaped(name):<{width}}[/bold]{_escaped(value)}")
+        text = _escaped(value).replace("\n", f"\n{' ' * width}")
+        _output().print(f"[bold]{_escaped(name):<{width}}[/bold]{text}")
 
 
 @contextmanager

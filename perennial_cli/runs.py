@@ -129,6 +129,11 @@ def reason(record: Mapping[str, Any]) -> str:
     return message.why(cast(RunRecord, record))
 
 
+def brief(record: Mapping[str, Any]) -> str:
+    """Return why a run ended as it did, where there is little room."""
+    return message.in_few_words(cast(RunRecord, record))
+
+
 def doubts(record: Mapping[str, Any]) -> list[str]:
     """Return what was not used of the data and why, and what makes the outcome doubtful, as the mail has it."""
     one = cast(RunRecord, record)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from perennial.data.broken import problem
 from perennial.runs import advice, asking, facts, news
-from perennial.runs.cause import explained, problems, safe
+from perennial.runs.cause import explained, failed_job, problems, safe
 from perennial.runs.run_record import ModelVersion, RunRecord
 from perennial.runs.strays import removal
 from perennial.runs.work import AWAITS_APPROVAL, NOT_APPROVED, TRAINED_ONLY
@@ -135,8 +135,17 @@ def why(record: RunRecord) -> str:
     return f"{where}: {problem_line or failure.get('error') or 'no cause was given'}"
 
 
+def in_few_words(record: RunRecord) -> str:
+    """Return why a run ended as it did where the name of a job would take the room of its reason.
+
+    The state, which is named before, says which job it is.
+    """
+    words, job = why(record), failed_job((record.get("failure") or {}).get("cause"))
+    return words.replace(f"job {job.name} failed: ", "").replace(f"job {job.name} ", "its job ") if job else words
+
+
 def _subject(record: RunRecord) -> str:
-    outcome = f"{headline(record)}: {news.outcome(record) or why(record)}"
+    outcome = f"{headline(record)}: {news.outcome(record) or in_few_words(record)}"
     return subject(". ".join([*(item.brief for item in news.missing(record)), outcome]), record["stack"])
 
 

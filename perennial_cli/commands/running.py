@@ -165,9 +165,11 @@ def _end(stack: Stack, arn: str, *, as_json: bool) -> None:
 
 def _show_end(stack: Stack, record: Mapping[str, Any]) -> None:
     reason = history.reason(record)
+    failure = record.get("failure") if record["status"] in history.FAILURES else None
+    more = [line for line in problems(failure or {}) if line not in reason]
     rows = {
         "run": f"{record['run_id']}: {record['status']}",
-        "because": reason,
+        "because": "\n".join([reason, *more]),
         "withheld": record.get("withheld") or "",
         **_deployed(stack, record),
         "sleeps": f"outside of {when}" if (when := hours.read(record.get("hours") or "")) else "",
@@ -176,10 +178,6 @@ def _show_end(stack: Stack, record: Mapping[str, Any]) -> None:
     pairs({name: value for name, value in rows.items() if value})
     for line in history.doubts(record):
         warn(line)
-    failure = record.get("failure") if record["status"] in history.FAILURES else None
-    for line in problems(failure or {}):
-        if line not in reason:
-            warn(line)
 
 
 def _deployed(stack: Stack, record: Mapping[str, Any]) -> dict[str, str]:
@@ -278,7 +276,7 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     metric = f"{gate['metric']} {number(gate.get('candidate'))}" if gate else ""
     deployment = (record.get("deployment") or {}).get("reason")
     decided = record.get("withheld") or gate.get("brief") or gate.get("reason") or deployment
-    decision = history.reason(record) if record["status"] in history.FAILURES else decided
+    decision = history.brief(record) if record["status"] in history.FAILURES else decided
     return (
         record["run_id"],
         record["status"],

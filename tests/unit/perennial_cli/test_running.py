@@ -463,11 +463,21 @@ def test_a_run_that_failed_says_why_in_the_words_of_its_mail(executions, stack, 
     failed = record(status="Failed", failure={"error": "States.TaskFailed", **failure})
     stack.put(f"runs/{RUN}/run.json", json.dumps(failed))
     ended = perennial("show", RUN)
-    assert f"because  in state 'Preprocess': {first}\n" in ended.stdout
-    assert [line for line in ended.stderr.splitlines() if "cloud" not in line and "AWS" not in line] == rest
+    lines = [f"because  in state 'Preprocess': {first}", *(f"         {line}" for line in rest)]
+    assert "\n".join([*lines, ""]) in ended.stdout
+    assert "column" not in ended.stderr
     assert f"in state 'Preprocess': {first}" in perennial("runs").stdout
     assert "ProcessingInputs" not in ended.output
     assert "stackTrace" not in ended.output
+
+
+def test_a_list_of_runs_has_the_reason_of_a_job_not_its_name(executions, stack) -> None:
+    executions()
+    job = {"TrainingJobName": f"cars-{RUN}-train", "FailureReason": "CapacityError: no ml.m5.large"}
+    failure = {"error": "States.TaskFailed", "cause": json.dumps(job), "state": "Train"}
+    stack.put(f"runs/{RUN}/run.json", json.dumps(record(status="Failed", failure=failure)))
+    assert "in state 'Train': CapacityError: no ml.m5.large" in perennial("runs").stdout
+    assert f"job cars-{RUN}-train failed: CapacityError" in perennial("show", RUN).stdout
 
 
 def test_a_file_that_was_put_aside_is_named_with_the_reason(executions, stack) -> None:

@@ -272,6 +272,23 @@ def dropped(*aside, **data):
     }
 
 
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (
+            {"FailureReason": "AlgorithmError: eta is out of range, exit code: 1"},
+            "AlgorithmError: eta is out of range,",
+        ),
+        ({"TrainingJobStatus": "Stopped"}, "its job was stopped ["),
+    ],
+)
+def test_the_subject_of_a_run_whose_job_failed_has_the_reason_not_the_jobs_name(end, said):
+    job = {"TrainingJobName": "perennial-used-cars-20261120093440-1a2b-train", **end}
+    mail = compose(status="Failed", failure={"error": "States.TaskFailed", "cause": json.dumps(job), "state": "Train"})
+    assert mail.subject.startswith(f"Run failed: in state 'Train': {said}")
+    assert "perennial-used-cars-20261120093440-1a2b-train" in mail.body
+
+
 def test_a_rejection_has_its_cause_in_the_subject():
     assert rejected("champion").subject == (
         "Candidate rejected: worse (rmse 132.4, in service 130.2) [perennial-used-cars]"
