@@ -585,8 +585,12 @@ def answer_versions(app: App, approver: Ask, updated: Run) -> None:
             if status == APPROVED:
                 states.stop_execution(executionArn=arn)
     go_back(app, approver, updated)
-    report = approver("s3").get_object(Bucket=app.bucket, Key=f"runs/{updated.run_id}/approval.html")["Body"].read()
+    s3, folder = approver("s3"), f"runs/{updated.run_id}/"
+    listed = s3.list_objects_v2(Bucket=app.bucket, Prefix=f"{folder}approval.")["Contents"]
+    assert [item["Key"] for item in listed] == [f"{folder}approval.html", f"{folder}approval.json"]
+    report, so_far = (s3.get_object(Bucket=app.bucket, Key=item["Key"])["Body"].read() for item in listed)
     assert b"Approval needed" in report
+    assert json.loads(so_far)["metrics"]["candidate"]
 
 
 def go_back(app: App, approver: Ask, updated: Run) -> None:
