@@ -53,7 +53,8 @@ from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_cap
 
 DERIVED = (
     "train/", "validation/", "test/", "labels/", "baseline/", "predictions/", "evaluation/predictions.csv",
-    "quarantine/", "checkpoints/", "rows/champion-test/", "report/problems.txt", "approval.html", "approval.json", "report.html",
+    "quarantine/", "checkpoints/", "rows/champion-test/", "report/problems.txt", "approval.html", "approval.json",
+    "report.html",
 )  # fmt: skip
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
 MARK = "erased.json"

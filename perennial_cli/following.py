@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from perennial.runs import facts, record
 from perennial.runs.cause import failed_state
 from perennial.runs.naming import run_id
 from perennial_cli import runs
@@ -81,12 +82,18 @@ def follow(
     client, deadline = boto3.client("stepfunctions"), time.monotonic() + limit_seconds
     console = console or Console(stderr=True, highlight=False)
     printed: set[str] = set()
+    retried: dict[str, int] = {}
     running: dict[str, Any] = {}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         while time.monotonic() < deadline:
             described = client.describe_execution(executionArn=execution_arn)
-            for name, seconds in state_spans(history(execution_arn)):
+            events = history(execution_arn)
+            for name, known in record.retries(events).items():
+                if known["times"] != retried.get(name) and described["status"] == "RUNNING":
+                    retried[name] = known["times"]
+                    progress.console.print(f"  {escape(safe(f'{name}: {facts.tried_again(known)}'))}")
+            for name, seconds in state_spans(events):
                 if seconds is None and name not in running and described["status"] == "RUNNING":
                     running[name] = progress.add_task(escape(name), total=None)
                     if name == ASKS:

@@ -107,7 +107,8 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         version = model_versions.find(deployed["Number"])
         name = answer["Name"]
     version = model_versions.with_answerer(version) if version else None
-    seconds, unfinished = record.durations(_history(execution["executionArn"]), ended_at)
+    history = list(_history(execution["executionArn"]))
+    seconds, unfinished = record.durations(history, ended_at)
     known = {**known, "hours": settings.hours, "api": settings.api_url}
     known, folder = runs.with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
     report = objects.read_json_if_there(f"{folder}/report.json")
@@ -117,6 +118,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         ended_at=ended_at,
         failure=_failure(status, execution, unfinished, (report or {}).get("problems"), f"{folder}/problems.txt"),
         durations_seconds=seconds,
+        retries=record.retries(history),
         report=report,
         aside=_put_aside(known, report, execution["executionArn"]),
         jobs=[] if "deployment" in known else [job for stem in _stems(name, answer) for job in _jobs(stem)],

@@ -173,12 +173,14 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
 def _training_metrics(request: Request, expected: list[str]) -> dict[str, float]:
     """Return the last value of each metric that the training job reported, by name; those expected are among them.
 
-    Records what was saved where its machine might have been taken away.
+    Records what was saved where its machine might have been taken away, and how often it was.
     """
     job = client("sagemaker").describe_training_job(TrainingJobName=request.TrainingJobName)
     if job.get("EnableManagedSpotTraining"):
         seconds = {f"{name.lower()}_seconds": job[f"{name}TimeInSeconds"] for name in ("Training", "Billable")}
-        runs.update(request.RunId, spot={"job": request.TrainingJobName, **seconds})
+        interruptions = [one for one in job.get("SecondaryStatusTransitions", []) if one["Status"] == "Interrupted"]
+        spot = {"job": request.TrainingJobName, **seconds, "interruptions": len(interruptions)}
+        runs.update(request.RunId, spot=spot)
     reported = {item["MetricName"]: float(item["Value"]) for item in job.get("FinalMetricDataList", [])}
     if not reported:  # whether the service collects metrics of every version of its images is not certain
         logger.warning("the training job's metrics were not collected", job=request.TrainingJobName)

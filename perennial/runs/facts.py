@@ -8,8 +8,9 @@ from typing import Any
 from perennial.data.since import set_by
 from perennial.evaluation.gate import TWINS
 from perennial.model.problem_types import scores_of
-from perennial.runs import costs, no_data, rollout, trials
-from perennial.runs.run_record import Rows, RunRecord
+from perennial.runs import costs, naming, no_data, rollout, trials
+from perennial.runs.cause import failed_job
+from perennial.runs.run_record import Retried, Rows, RunRecord
 from perennial.runs.strays import PUT_ASIDE
 from perennial.runs.work import NOT_APPROVED, OLDER, TRAINED_ONLY
 from perennial.serving import hours
@@ -19,6 +20,8 @@ NAMES_SHOWN = 3
 MOVED_SHOWN = 3
 NOTES_SHOWN = 3
 KEYS_SHOWN = 10
+NO_ROOM = "SageMaker.ResourceLimitExceededException"  # other jobs have the machines of the account's quota
+BY_PLATFORM = ("CapacityError", "InternalServerError")  # SageMaker has no machine, or lost the job: it is made again
 
 
 def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
@@ -41,9 +44,10 @@ def lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "Tuned", tried
     if cost := costs.line(record):
         yield "Cost", cost
-    if spot := record.get("spot"):
-        took, billed = spot["training_seconds"], spot["billable_seconds"]
-        yield "Spot", f"{billed:,} of {took:,} s of training are billed: {1 - billed / max(took, 1):.0%} saved"
+    if saved := spot(record):
+        yield "Spot", saved
+    for waited in waits(record):
+        yield "Waited", waited
     if version := record.get("version"):
         by = f" by {caller(who)}" if (who := version.get("by")) else ""
         yield "Version", f"{version['number']} in the model registry ({version['arn']}), {version['status']}{by}"
@@ -265,6 +269,42 @@ def unit_of(record: RunRecord) -> str:
     unit = definition["columns"][definition["target"]].get("unit")
     score = scores_of(definition["problem"], definition.get("metrics", {}))[definition["gate"]["metric"]]
     return f" {unit}" if unit and score.in_unit else ""
+
+
+def spot(record: RunRecord) -> str:
+    """Return what a machine that may be taken away has saved, and whether it was; empty of any other."""
+    if not (known := record.get("spot")):
+        return ""
+    took, billed, times = known["training_seconds"], known["billable_seconds"], known.get("interruptions")
+    interrupted = f"; interrupted {counted_times(times)}, and begun anew" if times else ""
+    return f"{billed:,} of {took:,} s of training are billed: {1 - billed / max(took, 1):.0%} saved{interrupted}"
+
+
+def waits(record: RunRecord) -> list[str]:
+    """Return what a run has waited for: a quota, or a machine, for want of which a job had failed and was made again.
+
+    The job that the run failed with was not, nor are trials of a tuning job.
+    """
+    retries, last = record.get("retries") or {}, failed_job((record.get("failure") or {}).get("cause"))
+    busy = [(state, retried) for state, retried in retries.items() if NO_ROOM in retried["errors"]]
+    failed = [job for job in record.get("jobs") or [] if str(job["reason"]).startswith(BY_PLATFORM)]
+    own = naming.stem(record["stack"], record["run_id"]) if failed else ""
+    again = [job for job in failed if job["name"].startswith(own) and job["name"] != (last.name if last else None)]
+    names = [(costs.short_name(job["name"], record["run_id"]), job["reason"]) for job in again]
+    return [
+        *(f"in state {state!r}, {tried_again(retried)}" for state, retried in busy),
+        *(f"job {name} was made again: {reason}" for name, reason in names),
+    ]
+
+
+def tried_again(retried: Retried) -> str:
+    """Return how often a state tried again, and after which errors."""
+    errors = f", after {' and '.join(retried['errors'])}" if retried["errors"] else ""
+    return f"tried again {counted_times(retried['times'])}{errors}"
+
+
+def counted_times(times: int) -> str:
+    return "once" if times == 1 else f"{times:,} times"
 
 
 def trigger_type(record: RunRecord) -> str:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from perennial.runs.run_record import Aside, Champion, Code, Failure, ModelVersion, Rows, RunRecord, WarmStart
+from perennial.runs.run_record import Aside, Champion, Code, Failure, ModelVersion, Retried, Rows, RunRecord, WarmStart
 from perennial.runs.work import RUNNING, Listing
 
 if TYPE_CHECKING:  # most functions import this module, and few know of definitions
@@ -108,6 +108,7 @@ def closed(
     ended_at: datetime,
     failure: Failure | None,
     durations_seconds: Mapping[str, float],
+    retries: Mapping[str, Retried],
     report: Mapping[str, Any] | None,
     aside: Sequence[Aside],
     jobs: Iterable[Mapping[str, Any]],
@@ -134,6 +135,7 @@ def closed(
         },
         "failure": failure,
         "durations_seconds": dict(durations_seconds),
+        "retries": dict(retries),
         "jobs": [dict(job) for job in jobs],
         "version": version,
         **of_report(report),
@@ -188,6 +190,30 @@ def durations(events: Iterable[Mapping[str, Any]], ended_at: datetime) -> tuple[
     for name, starts in entered.items():
         seconds[name] += sum((ended_at - start).total_seconds() for start in starts)
     return {name: round(value, 3) for name, value in seconds.items()}, [name for name in entered if entered[name]]
+
+
+def retries(events: Iterable[Mapping[str, Any]]) -> dict[str, Retried]:
+    """Return which states tried again, from an execution's history, oldest event first.
+
+    Each event names the one before it. What failed and was not tried again is no retry. Without its data a history may
+    have no errors.
+    """
+    states: dict[int, str] = {}
+    failed: dict[str, str | None] = {}
+    found: dict[str, Retried] = {}
+    for event in events:
+        if "stateEnteredEventDetails" in event:
+            name = states[event["id"]] = event["stateEnteredEventDetails"]["name"]
+            failed.pop(name, None)
+        elif name := states.get(event.get("previousEventId", 0), ""):
+            states[event["id"]] = name
+            if event["type"].endswith(("Failed", "TimedOut")):
+                failed[name] = next((one.get("error") for one in event.values() if isinstance(one, Mapping)), None)
+            elif event["type"].endswith("Scheduled") and name in failed:
+                retried, error = found.setdefault(name, {"times": 0, "errors": []}), failed.pop(name)
+                retried["times"] += 1
+                retried["errors"] = sorted({*retried["errors"], *([error] if error else [])})
+    return found
 
 
 def as_item(record: RunRecord) -> dict[str, Any]:

@@ -361,11 +361,22 @@ class Deployed(TypedDict, total=False):
 
 
 class Spot(TypedDict):
-    """What a training job on a machine that may be taken away took, and what of it is billed (DescribeTrainingJob)."""
+    """What a training job on a machine that may be taken away took, and what of it is billed (DescribeTrainingJob).
+
+    interruptions  how often its machine was taken away
+    """
 
     job: str
     training_seconds: int
     billable_seconds: int
+    interruptions: int
+
+
+class Retried(TypedDict):
+    """How often a state tried again, and after which errors, of those that the execution's history tells."""
+
+    times: int
+    errors: list[str]
 
 
 class RunRecord(TypedDict, total=False):
@@ -374,6 +385,7 @@ class RunRecord(TypedDict, total=False):
     status         Running, Succeeded, Rejected, Superseded, NotApproved, TrainedOnly, Failed, TimedOut or Aborted;
                    AlreadyTrained or NoData of a run that drift or an alarm had asked for
     input          as whoever started the run wrote it: of any form where it was refused
+    retries        by state, of those that tried again
     reader         stands for all that decides whether a file can be read (runs.strays)
     configuration  all that decides what the run does (runs.configuration.Configuration.as_json)
     tuning         what was tried, of a run that has tuned
@@ -422,6 +434,7 @@ class RunRecord(TypedDict, total=False):
     gate: Judged
     failure: Failure | None
     durations_seconds: dict[str, float]
+    retries: dict[str, Retried]
     jobs: list[dict[str, Any]]
     rows: Rows | None
     drift: Drift | None

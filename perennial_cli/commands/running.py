@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import boto3
 import typer
 
 from perennial.model import definition
 from perennial.registry import approval, promotion
-from perennial.runs import comparison, configuration, costs, run_input, trials
+from perennial.runs import comparison, configuration, costs, facts, run_input, trials
 from perennial.runs.cause import problems
+from perennial.runs.run_record import RunRecord
 from perennial.serving import hours
 from perennial.words import caller, number
 from perennial_cli import explain as lineages
@@ -312,10 +313,15 @@ def show_run(run_id: Run, stack: StackName = None, as_json: AsJson = False) -> N
         )
     show()
     _tried(record)
+    retries = record.get("retries") or {}
     table(
         "state",
         "seconds",
-        rows=((name, f"{seconds:,.1f}") for name, seconds in (record.get("durations_seconds") or {}).items()),
+        *(["retries"] if retries else []),
+        rows=(
+            (name, f"{seconds:,.1f}", *([facts.tried_again(retries[name]) if name in retries else ""] * bool(retries)))
+            for name, seconds in (record.get("durations_seconds") or {}).items()
+        ),
         right=("seconds",),
     )
 
@@ -373,6 +379,8 @@ def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
         "rows": ", ".join(f"{name} {count:,}" for name, count in (record.get("rows") or {}).items()),
         "algorithm": f"{algorithm['name']} ({settings})",
         "code": f"{code['hash']} (commit {code['commit']})",
+        **({"spot": saved} if (saved := facts.spot(cast(RunRecord, record))) else {}),
+        **({"waited": "\n".join(waited)} if (waited := facts.waits(cast(RunRecord, record))) else {}),
     }
 
 

@@ -108,10 +108,12 @@ def test_what_was_saved_where_the_machine_might_have_been_taken_away_is_recorded
     labels(aws, *LABELS)
     predicted(aws, *LABELS)
     runs.put({"run_id": RUN, "status": "Running"})
+    went = ("Starting", "Training", "Interrupted", "Starting", "Training", "Interrupted", "Starting", "Completed")
+    body["SecondaryStatusTransitions"] = [{"Status": status, "StartTime": 1_764_400_000} for status in went]
     answers("sagemaker", "DescribeTrainingJob", (200, {**body, **seconds, "FinalMetricDataList": listed}))
     query()
     spot = runs.get(RUN)["spot"]
-    assert (spot["training_seconds"], spot["billable_seconds"]) == (500, 100)
+    assert (spot["training_seconds"], spot["billable_seconds"], spot["interruptions"]) == (500, 100, 2)
 
 
 def test_the_first_candidate_needs_only_the_threshold(aws, query):

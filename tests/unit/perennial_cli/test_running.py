@@ -471,6 +471,44 @@ def test_a_run_that_failed_says_why_in_the_words_of_its_mail(executions, stack, 
     assert "stackTrace" not in ended.output
 
 
+def test_a_run_is_shown_with_what_it_waited_for_and_what_spot_machines_saved(executions, stack) -> None:
+    executions()
+    busy = {"times": 3, "errors": ["SageMaker.ResourceLimitExceededException"]}
+    spot = {"job": "t", "training_seconds": 500, "billable_seconds": 100, "interruptions": 2}
+    jobs = [{"name": f"cars-{RUN}-train-0", "status": "Failed", "reason": "CapacityError: no ml.m5.large"}]
+    seconds = {"Train": 61.5, "Clean up": 1.0}
+    waited = record(stack="cars", spot=spot, retries={"Train": busy}, jobs=jobs, durations_seconds=seconds)
+    stack.put(f"runs/{RUN}/run.json", json.dumps(waited))
+    lines = [" ".join(line.split()) for line in perennial("show", RUN).stdout.splitlines()]
+    again = "tried again 3 times, after SageMaker.ResourceLimitExceededException"
+    assert "spot 100 of 500 s of training are billed: 80% saved; interrupted 2 times, and begun anew" in lines
+    place = lines.index(f"waited in state 'Train', {again}")
+    assert lines[place + 1] == "job train-0 was made again: CapacityError: no ml.m5.large"
+    assert lines[lines.index("state seconds retries") + 1 :] == [f"Train 61.5 {again}", "Clean up 1.0"]
+
+
+def test_whoever_follows_a_run_is_told_that_it_tries_again(aws, answers) -> None:
+    execution = {"executionArn": "one", "stateMachineArn": MACHINE, "startDate": 1}
+    described = [(200, {**execution, "status": status}) for status in ("RUNNING", "RUNNING", "SUCCEEDED")]
+    answers("stepfunctions", "DescribeExecution", *described)
+    error = {"error": "SageMaker.ResourceLimitExceededException"}
+    steps = [
+        ("TaskStateEntered", {"stateEnteredEventDetails": {"name": "Train"}}),
+        ("TaskScheduled", {}),
+        ("TaskSubmitFailed", {"taskSubmitFailedEventDetails": error}),
+        ("TaskScheduled", {}),
+    ]
+    events = [
+        {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": 1, **details}
+        for number, (kind, details) in enumerate(steps, 1)
+    ]
+    answers("stepfunctions", "GetExecutionHistory", (200, {"events": events}))
+    printed = io.StringIO()
+    following.follow("one", Console(file=printed, width=200), pause_seconds=0)
+    told = "Train: tried again once, after SageMaker.ResourceLimitExceededException"
+    assert printed.getvalue().count(told) == 1
+
+
 def test_a_list_of_runs_has_the_reason_of_a_job_not_its_name(executions, stack) -> None:
     executions()
     job = {"TrainingJobName": f"cars-{RUN}-train", "FailureReason": "CapacityError: no ml.m5.large"}

@@ -111,6 +111,37 @@ def test_a_mail_says_what_the_run_has_cost(monkeypatch):
 def test_what_spot_instances_save_is_told():
     spot = {"job": "cars-train-0", "training_seconds": 500, "billable_seconds": 100}
     assert "\nSpot          100 of 500 s of training are billed: 80% saved\n" in compose(spot=spot).body
+    told = "\nSpot          100 of 500 s of training are billed: 80% saved; interrupted once, and begun anew\n"
+    assert told in compose(spot={**spot, "interruptions": 1}).body
+
+
+def test_that_a_job_was_made_again_for_want_of_a_machine_is_told_but_not_of_the_one_that_the_run_failed_with():
+    jobs = [
+        {"name": f"perennial-used-cars-20261120093440-1a2b-train-{number}", "status": "Failed", "reason": reason}
+        for number, reason in enumerate(
+            ("CapacityError: no ml.m5.large", "InternalServerError: sorry", "ClientError: no")
+        )
+    ]
+    trial = {"name": "0a1b2c3d-20261120093440-1a2b-t0-001-0f0444b1", "status": "Failed", "reason": "CapacityError: no"}
+    jobs.append(trial)
+    first = "\nWaited        job train-0 was made again: CapacityError: no ml.m5.large\n"
+    second = "\nWaited        job train-1 was made again: InternalServerError: sorry\n"
+    body = compose(jobs=jobs).body
+    assert first in body
+    assert second in body
+    assert body.count("was made again") == 2
+    last = {"TrainingJobName": jobs[1]["name"], "FailureReason": jobs[1]["reason"]}
+    failed = compose(jobs=jobs, status="Failed", failure={"error": "States.TaskFailed", "cause": json.dumps(last)}).body
+    assert first in failed
+    assert second not in failed
+
+
+def test_that_a_run_has_waited_for_machines_is_told_and_other_retries_are_not():
+    busy = {"times": 3, "errors": ["SageMaker.ResourceLimitExceededException"]}
+    body = compose(retries={"Train": busy, "Clean up": {"times": 1, "errors": ["Lambda.ServiceException"]}}).body
+    why = "tried again 3 times, after SageMaker.ResourceLimitExceededException"
+    assert f"\nWaited        in state 'Train', {why}\n" in body
+    assert "Clean up" not in body
 
 
 def test_where_the_api_is_stands_among_the_links_of_a_deployment():

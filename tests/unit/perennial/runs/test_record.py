@@ -30,6 +30,7 @@ def closed(status="Succeeded", **more):
         "ended_at": START + timedelta(seconds=61.5),
         "failure": None,
         "durations_seconds": {"Train": 2.5},
+        "retries": {},
         "report": None,
         "aside": [],
         "jobs": [],
@@ -97,6 +98,49 @@ def test_parallel_states_have_their_own_durations():
         event(5, "Exited", "b"),
     ]
     assert record.durations(events, START)[0] == {"a": 3.0, "b": 4.0}
+
+
+def history(*steps):
+    """Events of an execution: (type, the event before, name of the state or error)."""
+    events = [{"id": 1, "type": "ExecutionStarted", "previousEventId": 0}]
+    for number, (kind, before, text) in enumerate(steps, 2):
+        details = {f"{kind[0].lower()}{kind[1:]}EventDetails": {"error": text}} if text else {}
+        if kind.endswith("StateEntered"):
+            details = {"stateEnteredEventDetails": {"name": text}}
+        events.append({"id": number, "type": kind, "previousEventId": before, **details})
+    return events
+
+
+BUSY = "SageMaker.ResourceLimitExceededException"
+
+
+def test_a_state_that_tried_again_is_known_with_its_errors_until_it_gave_up():
+    tried = [
+        ("TaskStateEntered", 1, "Train"),
+        ("TaskScheduled", 2, None),
+        ("TaskSubmitFailed", 3, BUSY),
+        ("TaskScheduled", 4, None),
+        ("TaskTimedOut", 5, "States.Timeout"),
+        ("TaskScheduled", 6, None),
+        ("TaskFailed", 7, "States.TaskFailed"),
+    ]
+    assert record.retries(history(*tried)) == {"Train": {"times": 2, "errors": [BUSY, "States.Timeout"]}}
+
+
+def test_branches_tried_again_for_themselves_and_a_caught_failure_is_no_retry():
+    tried = [
+        ("ParallelStateEntered", 1, "Baselines"),
+        ("TaskStateEntered", 2, "One"),
+        ("TaskStateEntered", 2, "Two"),
+        ("TaskScheduled", 3, None),
+        ("TaskScheduled", 4, None),
+        ("TaskFailed", 5, None),
+        ("TaskFailed", 6, "E"),
+        ("TaskScheduled", 7, None),
+        ("TaskStateEntered", 8, "Tell"),
+        ("TaskScheduled", 10, None),
+    ]
+    assert record.retries(history(*tried)) == {"One": {"times": 1, "errors": []}}
 
 
 @pytest.mark.parametrize(("section", "name"), record.ROOM_IN_ITEM)
