@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.conftest import App
+from localcloud import mailbox
+from tests.e2e.conftest import App, mails
+from tests.e2e.matrix.situation import SEEN
 from tests.e2e.matrix.trips import (
     LIMIT_SECONDS,
     Case,
@@ -38,13 +40,21 @@ def delete(app: App) -> None:
 
 
 def break_creation(app: App) -> None:
-    """Leave an endpoint behind whose creation failed."""
+    """Leave an endpoint behind whose creation failed, as that of a deployment which ends its hours; a mail says so."""
     delete(app)
+
+    def told() -> mailbox.Message | None:
+        own = (mail for mail in mails(app.state) if mail.subject.endswith(f"[{app.stack}]") and mail.path not in SEEN)
+        return next((mail for mail in own if mail.subject.startswith("Endpoint not awake: ")), None)
+
     with app.faults.injected("endpoint", "creation-fails"):
         app.client("sagemaker").create_endpoint(
             EndpointName=app.endpoint, EndpointConfigName=app.parameters()["endpoint-config"]
         )
         until("Failed", app)
+    mail = wait_for(told, "the mail", LIMIT_SECONDS)
+    assert f"aws sagemaker create-endpoint --endpoint-name {app.endpoint}" in mail.body
+    SEEN.add(mail.path)
 
 
 @contextmanager
