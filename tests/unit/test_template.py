@@ -327,6 +327,13 @@ def test_the_alarms_that_take_an_update_back_may_be_looked_at_by_who_asks_for_it
         assert [alarms[arn["Fn::GetAtt"][0]] for arn in statement["Resource"]] == names
 
 
+def test_a_deployment_of_the_api_is_made_when_all_of_its_parts_are_there() -> None:
+    parts = {*of_type("AWS::ApiGateway::Method"), *of_type("AWS::ApiGateway::GatewayResponse")}
+    deployments = of_type("AWS::ApiGateway::Deployment")
+    assert len(deployments) == 2
+    assert all(set(RESOURCES[name]["DependsOn"]) == parts for name in deployments)
+
+
 def test_what_looks_at_the_endpoints_hours_and_scaling_is_there_where_there_are_some() -> None:
     """The function itself is always there: it also looks at what a deployment has ended, or has made."""
     parts = {name: RESOURCES[name].get("Condition") for name in RESOURCES if name.startswith(("Hours", "KeepHours"))}
