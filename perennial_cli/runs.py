@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import boto3
+from botocore.exceptions import ClientError
 
 from perennial.runs import comparison, message, news, run_input, trials
 from perennial.runs.naming import run_id
@@ -79,13 +80,18 @@ def record(stack: Stack, run: str, *, may_wait: bool = False) -> dict[str, Any]:
 def document(stack: Stack, key: str) -> dict[str, Any] | None:
     """Return a document in the stack's bucket; None where it is not there (yet).
 
-    It looks in the list, because S3 answers 403 for a key that is not there to people who may list only some prefixes.
+    Who may list but some prefixes is refused by S3 (403) what is not there, and the list tells.
     """
     s3 = boto3.client("s3")
-    listed = s3.list_objects_v2(Bucket=stack.bucket, Prefix=key, MaxKeys=1).get("Contents", [])
-    if [item["Key"] for item in listed] != [key]:
+    try:
+        return dict(json.loads(s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()))
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == "NoSuchKey":
+            return None
+        if code != "AccessDenied" or s3.list_objects_v2(Bucket=stack.bucket, Prefix=key, MaxKeys=1)["KeyCount"]:
+            raise
         return None
-    return dict(json.loads(s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()))
 
 
 def of(stack: Stack, run: str, *, may_wait: bool = False) -> dict[str, Any]:

@@ -645,6 +645,7 @@ def test_a_version_whose_run_waits_for_people_is_compared_and_shown_as_far_as_it
 def test_who_may_not_list_the_whole_bucket_is_told_of_a_missing_record_in_words(stack, answers) -> None:
     answers("s3", "GetObject", (403, "<Error><Code>AccessDenied</Code></Error>"))
     assert "has no record: it has not ended" in perennial("show", OTHER).stderr
+    assert "AccessDenied" in perennial("show", RUN).stderr, "it is there"
 
 
 def test_of_a_run_that_has_ended_the_record_of_its_end_is_shown(stack) -> None:
