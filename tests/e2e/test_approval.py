@@ -83,6 +83,9 @@ def test_nothing_serves_while_a_mail_asks_with_metric_report_and_three_ways_to_a
     assert "there is no model in service to compare with" in " ".join(mail.body.split())
     assert f"runs/{run}/approval.html" in mail.body
     assert bodies(app, f"runs/{run}/approval.html")
+    so_far = json.loads(perennial("show", "1", "--stack", app.stack, "--json").stdout)
+    assert (so_far["status"], so_far["run_id"]) == ("AwaitsApproval", run)
+    assert so_far["metrics"]["candidate"]
     assert "Studio, Models, group perennial-penguins, version 1" in mail.body
     assert way(mail, "perennial approve") == ["perennial", "approve", "1", "--stack", app.stack]
     assert "nobody answers within 1 day" in mail.body
