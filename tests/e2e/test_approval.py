@@ -164,7 +164,7 @@ def test_a_run_goes_on_when_its_version_is_approved_in_the_registry(app: App, wa
 
 def test_a_run_goes_on_by_the_command_that_the_mail_names(app: App, asked: str, waiting: str) -> None:
     approved = perennial(*way(question(app, asked), "perennial approve")[1:])
-    assert approved.stdout == f"version 1 of {app.stack}: Approved, before PendingManualApproval\n"
+    assert approved.stdout == f"version 1 of {app.stack}: Approved, before PendingManualApproval. It is in service.\n"
     run = situation.end_of(app, waiting)
     assert (run.status, run.cause) == ("SUCCEEDED", None)
 
