@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import boto3
@@ -52,20 +53,21 @@ def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None
     )
 
 
-def wait_for_version(stack: Stack, number: int, before: Container[str]) -> str:
-    """Return the execution that deploys a version, which is none of those before. Raises CommandError: none begins."""
+def wait_for_version(stack: Stack, number: int, since: datetime) -> str:
+    """Return the newest execution that deploys a version and has not ended before a time. Raises CommandError: none."""
     deadline = time.monotonic() + START_LIMIT_SECONDS
     with working(f"waiting for what the approval of version {number} starts"):
         while time.monotonic() < deadline:
             for one in runs.executions(stack):
-                if one.arn in before:
-                    break
                 if one.arn.rpartition(":")[2].startswith(f"version-{number}-"):
-                    return one.arn
+                    if one.ended_at is None or one.ended_at >= since:
+                        return one.arn
+                    break
             time.sleep(POLL_SECONDS)
     raise CommandError(
         f"version {number} of {stack.name} is approved, and nothing that deploys it began within "
-        f"{START_LIMIT_SECONDS} s; see the queue of undelivered events, {stack.outputs.get('UndeliveredEventsUrl')}"
+        f"{START_LIMIT_SECONDS} s; see the queue of undelivered events, {stack.outputs.get('UndeliveredEventsUrl')}; "
+        f"to try again: perennial reject {number} and perennial approve {number}"
     )
 
 

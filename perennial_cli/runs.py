@@ -35,12 +35,13 @@ class Execution:
     run_id: str
     started_at: datetime
     status: str
+    ended_at: datetime | None
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Execution:
         """Read what Step Functions says of an execution."""
-        arn = item["executionArn"]
-        return cls(arn, run_id(arn, item["startDate"]), item["startDate"].astimezone(UTC), item["status"])
+        arn, ended_at = item["executionArn"], item.get("stopDate")
+        return cls(arn, run_id(arn, item["startDate"]), item["startDate"].astimezone(UTC), item["status"], ended_at)
 
 
 def executions(stack: Stack, status: str | None = None) -> Iterator[Execution]:

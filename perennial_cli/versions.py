@@ -74,6 +74,11 @@ def of_run(group: str, run: str) -> Mapping[str, Any] | None:
     return next((one for one in summaries(group) if one.get("ModelPackageDescription") == mine), None)
 
 
+def of_arn(group: str, arn: str) -> Mapping[str, Any] | None:
+    """Return a version by its ARN, as lists show it; None: it is gone."""
+    return next((one for one in summaries(group) if one["ModelPackageArn"] == arn), None)
+
+
 def as_version(summary: Mapping[str, Any]) -> ModelVersion:
     """Return a version as records have it."""
     return {
@@ -154,6 +159,12 @@ def _require_serving(group: str) -> int:
 def number_of(arn: str | None) -> int | None:
     """Return the number of a version by its ARN; None of anything else, which Parameter Store may name."""
     number = (arn or "").rpartition("/")[2]
+    return int(number) if number.isdecimal() else None
+
+
+def serving_number(group: str) -> int | None:
+    """Return the number of the version in service; None: nothing is, or no version of the registry."""
+    number = (serving_arn(group) or "").rpartition("/")[2]
     return int(number) if number.isdecimal() else None
 
 

@@ -130,15 +130,18 @@ def _brought(one: promotion.Candidate, here: Place, there: Place) -> ModelVersio
 
 
 def _status(version: ModelVersion, one: promotion.Candidate, to: Stack) -> str:
-    """Return what has become of a version where it has come to; one that nobody has to approve is deployed first."""
+    """Return what has become of a version where it has come to; one that nobody has to approve is deployed first.
+
+    One that is approved is being deployed, or was: that is looked at, whoever has approved it.
+    """
     if versions.serving_arn(to.name) == version["arn"]:
         return SERVES
+    if version["status"] == approval.PENDING and promotion.waits_for_people(to):
+        promotion.ask(one, version, to)
+        return approval.PENDING
     if version["status"] == approval.REJECTED:
-        why = (versions.described(version["arn"]) or {}).get("ApprovalDescription")
-        notice(f"{approval.rejected(why)}; whoever approves it has it deployed: perennial approve {version['number']}")
-        return version["status"]
-    if promotion.waits_for_people(to):
-        return version["status"]
+        notice(promotion.rejected(version, to))
+        return approval.REJECTED
     ended = promotion.deploy(version, to, f"promoted from {one.stack.name}, version {one.number}")
     if ended["status"] == "Succeeded":
         return SERVES

@@ -2,8 +2,13 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count, cycle
+from operator import add
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,9 +18,12 @@ import pytest
 
 from perennial.registry import approval
 from perennial_cli.account import Account
+from perennial_cli.console import INTERRUPTED
+from perennial_cli.promotion import ASK_SECONDS
+from perennial_cli.runs import Execution
 from perennial_cli.stacks import Stack
 from tests.command import perennial
-from tests.unit.conftest import BUCKET, REGION, FakeAws
+from tests.unit.conftest import BUCKET, REGION, FakeAws, xml_refusal
 from tests.unit.perennial.runs.test_message import RECORD
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +43,7 @@ STAY = {
     "train/part-00000.csv": "rows",
     "preprocessor/model.tar.gz": "as it was written",
 }
+PUBLISHED = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"
 IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0"
 
 
@@ -45,13 +54,17 @@ def group_of(stack: str) -> str:
 
 @dataclass
 class Registries:
-    """The versions of both stacks, as SageMaker describes them."""
+    """The versions of both stacks, as SageMaker describes them, and what the approvals in prod have started there."""
 
     versions: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {DEV: [], PROD: []})
+    started: list[Execution] = field(default_factory=list)
 
     def create(self, request: Any) -> tuple[int, Any]:
         wanted = json.loads(request.body)
         group = self.versions[wanted["ModelPackageGroupName"]]
+        for one in group:
+            if "ClientToken" in wanted and one.get("ClientToken") == wanted["ClientToken"]:
+                return 200, {"ModelPackageArn": one["ModelPackageArn"]}
         number = len(group) + 1
         arn = f"{group_of(wanted['ModelPackageGroupName'])}/{number}"
         known = {"ModelPackageArn": arn, "ModelPackageVersion": number, "CreationTime": 1}
@@ -66,8 +79,19 @@ class Registries:
 
     def update(self, request: Any) -> tuple[int, Any]:
         wanted = json.loads(request.body)
-        self.of(wanted["ModelPackageArn"]).update(wanted)
+        self.answer(wanted["ModelPackageArn"], wanted["ModelApprovalStatus"])
         return 200, {"ModelPackageArn": wanted["ModelPackageArn"]}
+
+    def answer(self, arn: str, status: str) -> None:
+        """Approve or reject a version: what approves it deploys it; the same answer again is no change."""
+        version = self.of(arn)
+        if version["ModelApprovalStatus"] == status:
+            return
+        answered_at = len(self.started) + 2
+        version.update(ModelApprovalStatus=status, LastModifiedTime=answered_at)
+        if status == approval.APPROVED:
+            name, at = f"{PROD}:version-{version['ModelPackageVersion']}-{answered_at}", datetime.fromtimestamp(9, UTC)
+            self.started.insert(0, Execution(name, f"2026110{answered_at}000000-cccc", at, "RUNNING", None))
 
     def of(self, arn: str) -> dict[str, Any]:
         return next(one for group in self.versions.values() for one in group if one["ModelPackageArn"] == arn)
@@ -99,10 +123,30 @@ class Environments:
         assert ended.exit_code == 0, ended.stderr
         return str(json.loads(ended.stdout)["status"])
 
+    def let_people_approve(self) -> None:
+        prod = self.stacks[PROD]
+        self.stacks[PROD] = replace(prod, parameters={**prod.parameters, "Approval": "manual"})
+
+    def interrupt(self) -> None:
+        """Stop a promotion where it looks at the deployment that it has started."""
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("perennial_cli.following.wait_for_version", stopped)
+            assert self.promote().exit_code == INTERRUPTED
+
+    def empty_prod(self) -> None:
+        """Take away whatever came to prod."""
+        s3 = self.aws.client("s3")
+        for one in s3.list_object_versions(Bucket=BUCKET).get("Versions", []):
+            s3.delete_object(Bucket=BUCKET, Key=one["Key"], VersionId=one["VersionId"])
+        self.aws.client("dynamodb").delete_item(TableName="runs", Key={"id": {"S": f"run#{RUN}"}})
+        self.aws.client("ssm").delete_parameters(Names=[f"/{PROD}/model-package"])
+        self.registries.versions[PROD].clear()
+        self.registries.started.clear()
+
     def copies(self) -> dict[str, str]:
-        """The files of the run in prod, and their versions."""
+        """The files of the run in prod, and their newest versions."""
         listed = self.aws.client("s3").list_object_versions(Bucket=BUCKET).get("Versions", [])
-        return {one["Key"].removeprefix(f"runs/{RUN}/"): one["VersionId"] for one in listed}
+        return {one["Key"].removeprefix(f"runs/{RUN}/"): one["VersionId"] for one in listed if one["IsLatest"]}
 
 
 @pytest.fixture
@@ -117,7 +161,7 @@ def environments(aws: FakeAws, answers: Callable[..., list[Any]], monkeypatch: p
         PROD: Stack(PROD, {**outputs, "BucketName": BUCKET}, parameters),
     }
     accounts = [Account("222222222222", REGION, None), Account("111111111111", REGION, None)]
-    looks = iter(accounts * 9)
+    looks = cycle(accounts)
     monkeypatch.setenv("PERENNIAL_HOME", str(ROOT))
     monkeypatch.setattr("perennial_cli.stacks.chosen", stacks.__getitem__)
     monkeypatch.setattr("perennial_cli.account.session", lambda profile, role=None: boto3.DEFAULT_SESSION)
@@ -128,17 +172,24 @@ def environments(aws: FakeAws, answers: Callable[..., list[Any]], monkeypatch: p
     answers("sagemaker", "ListModelPackages", registries.list)
     planned = {"status": "Succeeded"}
 
-    def deployed(stack: Stack, number: int, before: set[str]) -> str:
+    def followed(arn: str) -> dict[str, Any]:
+        number = arn.split("-")[-2]
+        version = f"{group_of(PROD)}/{number}"
         if planned["status"] == "Succeeded":
-            arn = f"{group_of(PROD)}/{number}"
             name = f"/{PROD}/model-package"
-            aws.client("ssm").put_parameter(Name=name, Value=arn, Type="String", Overwrite=True)
-        return f"version-{number}"
+            aws.client("ssm").put_parameter(Name=name, Value=version, Type="String", Overwrite=True)
+            runs_of_functions().update(RUN, serving_images=[])  # as functions/verify_endpoint does
+        else:
+            registries.answer(version, approval.REJECTED)
+        registries.started[:] = [
+            replace(one, ended_at=datetime.fromtimestamp(10, UTC)) if one.arn == arn else one
+            for one in registries.started
+        ]
+        return {"executionArn": arn}
 
-    monkeypatch.setattr("perennial_cli.following.wait_for_version", deployed)
-    monkeypatch.setattr("perennial_cli.following.follow", lambda arn: {"executionArn": arn})
+    monkeypatch.setattr("perennial_cli.following.follow", followed)
     monkeypatch.setattr("perennial_cli.following.outcome", lambda stack, end: dict(planned))
-    monkeypatch.setattr("perennial_cli.runs.executions", lambda stack: [])
+    monkeypatch.setattr("perennial_cli.runs.executions", lambda stack: registries.started)
     data = {"listed_at": "2026-11-01T00:00:00.000Z", "manifest": f"s3://{DEV_BUCKET}/runs/{RUN}/manifest.json"}
     record: dict[str, Any] = {**RECORD, "run_id": RUN, "stack": DEV, "bucket": DEV_BUCKET, "artifacts": {}}
     record["data"], record["gate"] = {**RECORD["data"], **data}, {**RECORD["gate"], "accepted": True}
@@ -158,6 +209,40 @@ def environments(aws: FakeAws, answers: Callable[..., list[Any]], monkeypatch: p
     made.write_record()
     registries.create(_Request(registration()))
     return made
+
+
+def stopped(*_: object) -> str:
+    raise KeyboardInterrupt
+
+
+def runs_of_functions() -> Any:
+    from perennial_aws import runs
+
+    return runs
+
+
+@pytest.fixture
+def overtakes(environments: Environments, answers: Callable[..., list[Any]]) -> Callable[[str, int], list[str]]:
+    """Let another promotion do everything before a write of this one; returns how it ends, once it has."""
+    services = {"PutObject": "s3", "PutItem": "dynamodb"}
+
+    def overtake(operation: str, number: int) -> list[str]:
+        service, ended, came = services.get(operation, "sagemaker"), list[str](), count()
+        answer = {
+            "CreateModelPackage": environments.registries.create, "UpdateModelPackage": environments.registries.update,
+        }.get(operation, lambda request: None)  # fmt: skip
+
+        def first_the_other(request: Any) -> Any:
+            if next(came) == number:
+                ended.append(environments.status())
+            return answer(request)
+
+        for one, plain in (("PutObject", None), ("PutItem", None)):
+            answers(services[one], one, plain)
+        answers(service, operation, first_the_other)
+        return ended
+
+    return overtake
 
 
 @dataclass(frozen=True)
@@ -202,11 +287,9 @@ def test_what_serves_comes_along_and_what_it_was_trained_on_stays(environments: 
 
 def test_the_record_says_where_the_version_comes_from_and_where_it_is(environments: Environments) -> None:
     environments.status()
-    from perennial_aws import runs
-
-    known: Any = runs.get(RUN)
+    known = runs_of_functions().get(RUN)
     body = environments.aws.client("s3").get_object(Bucket=BUCKET, Key=f"runs/{RUN}/run.json")["Body"].read()
-    assert json.loads(body) == known
+    assert {**json.loads(body), "serving_images": []} == known
     assert (known["stack"], known["bucket"], known["deployed"]) == (PROD, BUCKET, None)
     (step,) = known["promotions"]
     assert (step["version"], step["stack"]) == (f"{group_of(DEV)}/1", DEV)
@@ -234,6 +317,39 @@ def test_what_was_interrupted_goes_on(environments: Environments, answers: Calla
     copies = {name: version for name, version in environments.copies().items() if name != "run.json"}
     assert environments.status() == "Serves"
     assert {name: version for name, version in environments.copies().items() if name != "run.json"} == copies
+
+
+def test_what_an_earlier_promotion_has_left_otherwise_is_replaced(environments: Environments) -> None:
+    """Somebody has deleted the version there, and overwritten what it served."""
+    assert environments.status() == "Serves"
+    environments.registries.versions[PROD].clear()
+    environments.aws.client("ssm").delete_parameters(Names=[f"/{PROD}/model-package"])
+    other = environments.put(BUCKET, f"runs/{RUN}/serving/model.tar.gz", "another model")
+    assert environments.status() == "Serves"
+    sealed, copies = runs_of_functions().get(RUN)["artifacts"]["model"]["sealed"], environments.copies()
+    assert sealed["version_id"] == copies["serving/model.tar.gz"] != other
+    assert environments.aws.get(f"runs/{RUN}/serving/model.tar.gz") == "a model"
+
+
+@pytest.mark.parametrize("key", ["test/part-00000.jsonl", "run.json"])
+def test_what_others_write_again_and_again_ends_in_words(
+    environments: Environments, answers: Callable[..., list[Any]], key: str
+) -> None:
+    conflict = 409, "<Error><Code>ConditionalRequestConflict</Code></Error>"
+    answers("s3", "PutObject", lambda request: conflict if request.url.endswith(f"{RUN}/{key}") else None)
+    ended = environments.promote()
+    said = f"s3://{BUCKET}/runs/{RUN}/{key} is written by somebody else again and again; promote again later"
+    assert (ended.exit_code, said in ended.stderr) == (1, True)
+    assert environments.registries.versions[PROD] == []
+
+
+def test_the_record_of_a_run_of_the_environment_itself_stays(environments: Environments) -> None:
+    """What came from there does not go back."""
+    own = json.dumps({**environments.record, "artifacts": {}})
+    environments.put(BUCKET, f"runs/{RUN}/run.json", own)
+    ended = environments.promote()
+    assert (ended.exit_code, f"the run {RUN} is one of cars-prod itself" in ended.stderr) == (1, True)
+    assert environments.aws.get(f"runs/{RUN}/run.json") == own
 
 
 def test_the_versions_that_the_run_recorded_are_copied_not_what_was_put_there_since(environments: Environments) -> None:
@@ -272,10 +388,8 @@ def test_what_others_have_registered_for_the_run_is_not_approved(environments: E
 def test_where_people_approve_they_are_asked_once_and_nothing_serves_before(
     environments: Environments, answers: Callable[..., list[Any]]
 ) -> None:
-    reply = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"
-    mails = answers("sns", "Publish", (200, reply))
-    prod = environments.stacks[PROD]
-    environments.stacks[PROD] = replace(prod, parameters={**prod.parameters, "Approval": "manual"})
+    mails = answers("sns", "Publish", (200, PUBLISHED))
+    environments.let_people_approve()
     assert environments.status() == environments.status() == "PendingManualApproval"
     (mail,) = mails
     body = parse_qs(mail.body)["Message"][0]
@@ -288,12 +402,82 @@ def test_where_people_approve_they_are_asked_once_and_nothing_serves_before(
     assert "somebody has rejected it: no reason was given; whoever approves it has it deployed" in ended.stderr
 
 
+@pytest.mark.parametrize(("later", "asked"), [(0, 1), (ASK_SECONDS, 2)])
+def test_where_the_mail_that_asks_was_not_sent_it_is_once_nobody_sends_it(
+    environments: Environments,
+    answers: Callable[..., list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    later: int,
+    asked: int,
+) -> None:
+    mails = answers("sns", "Publish", xml_refusal(404, "NotFound"), (200, PUBLISHED))
+    environments.let_people_approve()
+    assert environments.promote().exit_code == 1
+    monkeypatch.setattr("time.time", partial(add, time.time(), later))
+    assert environments.status() == environments.status() == "PendingManualApproval"
+    assert len(mails) == asked
+
+
 def test_a_deployment_that_fails_fails_it_and_trying_again_tries_again(environments: Environments) -> None:
     environments.planned["status"] = "Failed"
     ended = environments.promote()
     assert (ended.exit_code, "Failed" in ended.stdout) == (1, True)
+    again = environments.promote()
+    assert "To try it nevertheless: perennial approve 1 --stack cars-prod" in again.stderr
+    assert (again.exit_code, len(environments.registries.started)) == (1, 1)
     environments.planned["status"] = "Succeeded"
+    environments.registries.answer(f"{group_of(PROD)}/1", approval.APPROVED)
     assert environments.status() == "Serves"
+
+
+@pytest.mark.parametrize("people", ["auto", "manual"])
+def test_a_deployment_that_was_left_alone_is_found_and_followed(environments: Environments, people: str) -> None:
+    """Somebody stopped looking, or a person has approved it meanwhile."""
+    environments.interrupt()
+    if people == "manual":
+        environments.let_people_approve()
+    assert environments.status() == "Serves"
+    assert len(environments.registries.started) == 1
+
+
+def test_what_deployed_it_before_its_last_approval_is_not_taken_for_what_does(environments: Environments) -> None:
+    environments.interrupt()
+    (before,) = environments.registries.started
+    began = replace(before, arn=before.arn.replace("version-1-", "version-1-9"))
+    environments.registries.started[:] = [replace(before, ended_at=datetime.fromtimestamp(1, UTC))]
+    looks = iter([[], [began]])
+    sleeps: list[float] = []
+
+    def pause(seconds: float) -> None:
+        sleeps.append(seconds)
+        environments.registries.started[:0] = next(looks)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("time.sleep", pause)
+        assert environments.status() == "Serves"
+    assert len(sleeps) == 2
+
+
+def test_two_at_once_are_one_version_wherever_the_one_overtakes_the_other(
+    environments: Environments, overtakes: Callable[[str, int], list[str]]
+) -> None:
+    """The whole of the other comes before a write of the one, which then finds what is there."""
+    others = [(name, 0) for name in ("PutItem", "CreateModelPackage", "UpdateModelPackage")]
+    for operation, number in [("PutObject", 0), ("PutObject", len(FILES)), *others]:
+        environments.empty_prod()
+        other = overtakes(operation, number)
+        assert (environments.status(), other) == ("Serves", ["Serves"]), (operation, number)
+        s3 = environments.aws.client("s3")
+        kept = [one["Key"] for one in s3.list_object_versions(Bucket=BUCKET)["Versions"]]
+        assert len(kept) == len(set(kept)) == len(FILES) + 1, (operation, number)
+        (version,) = environments.registries.versions[PROD]
+        assert (version["ModelApprovalStatus"], len(environments.registries.started)) == ("Approved", 1)
+        known = runs_of_functions().get(RUN)
+        record = json.loads(s3.get_object(Bucket=BUCKET, Key=f"runs/{RUN}/run.json")["Body"].read())
+        assert known == {**record, "serving_images": []}, (operation, number)
+        copies = environments.copies()
+        sealed = {name: one["sealed"]["version_id"] for name, one in known["artifacts"].items()}
+        assert sealed == {name: copies[f"serving/{name}.tar.gz"] for name in ("preprocessor", "model")}
 
 
 def test_what_has_learned_from_newer_data_is_not_replaced(environments: Environments) -> None:
@@ -302,17 +486,31 @@ def test_what_has_learned_from_newer_data_is_not_replaced(environments: Environm
     environments.registries.create(_Request(registration().replace(RUN, SERVING).replace(DEV, PROD)))
     name, value = f"/{PROD}/model-package", f"{group_of(PROD)}/1"
     environments.aws.client("ssm").put_parameter(Name=name, Value=value, Type="String")
+    environments.aws.client("ssm").put_parameter(Name=f"/{PROD}/run", Value=SERVING, Type="String")
     ended = environments.promote()
     assert (ended.exit_code, f"what serves in cars-prod (run {SERVING}) on newer ones" in ended.stderr) == (1, True)
+    assert "listed at 2026-11-20T00:00:00.000Z. To have it all the same: perennial reject 1 --stack" in ended.stderr
     assert len(environments.registries.versions[PROD]) == 1
+    environments.registries.answer(f"{group_of(PROD)}/1", approval.REJECTED)
+    assert environments.status() == "Serves"
 
 
-def test_an_older_version_of_there_is_no_way_back(environments: Environments) -> None:
-    environments.planned["status"] = "Failed"
-    environments.promote()
+@pytest.mark.parametrize(
+    ("serving", "way"), [(2, "perennial approve 1 --stack cars-prod, then perennial rollback 1 --stack"), (None, None)]
+)
+def test_an_older_version_of_there_is_no_way_back(
+    environments: Environments, serving: int | None, way: str | None
+) -> None:
+    environments.interrupt()
+    (version,) = environments.registries.versions[PROD]
+    version["ModelApprovalStatus"] = approval.PENDING
     environments.registries.create(_Request(registration().replace(RUN, SERVING).replace(DEV, PROD)))
+    if serving:
+        name, value = f"/{PROD}/model-package", f"{group_of(PROD)}/{serving}"
+        environments.aws.client("ssm").put_parameter(Name=name, Value=value, Type="String")
     ended = environments.promote()
     assert (ended.exit_code, "version 2 of cars-prod is approved and newer than version 1" in ended.stderr) == (1, True)
+    assert ((way or "perennial") in ended.stderr) == bool(way)
 
 
 def other_bytes(it: Environments) -> None:
