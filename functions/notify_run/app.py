@@ -156,12 +156,16 @@ def _without_what_failed(closed: RunRecord, ended_at: datetime) -> ModelVersion 
 def _deploys_nothing_new(closed: RunRecord) -> bool:
     """Return whether a run that only deploys a version had no turn to, or found it in service; false for other runs.
 
-    "Reserve deployment" notes what serves when it gives the turn. A newer version that is approved meanwhile takes it.
+    "Reserve deployment" notes what serves when it gives the turn. A newer version that is approved meanwhile takes it;
+    the newest approved one that is superseded has learned from older data than what serves.
     """
     if "deployment" not in closed:
         return False
-    if "champion" not in closed or closed["status"] == "Superseded":
+    if "champion" not in closed:
         return True
+    if closed["status"] == "Superseded":
+        version, newest = closed.get("version"), model_versions.newest_approved()
+        return version is None or newest is None or newest["arn"] != version["arn"]
     champion = closed["champion"]
     return bool(champion and champion["RunId"] == closed["deployment"]["run_id"])
 

@@ -63,7 +63,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         decision = turn.wait_for(holder)
     elif request.DeploymentId:
         serving, newest = champion.current(), model_versions.newest_approved()
-        decision = turn.of_version(request.Version, newest["arn"] if newest else None)
+        stays = _listed(champion.run_of(serving)) if serving and _is_approved(champion.version_arn()) else None
+        decision = turn.of_version(request.Version, newest["arn"] if newest else None, _listed(run_id), stays)
         runs.update(request.DeploymentId, champion=serving)
     else:
         serving = champion.current()
@@ -73,6 +74,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             runs.update(run_id, champion=serving)
     logger.info("decided", run_id=run_id, turn=decision.turn, reason=decision.reason)
     return asdict(Answer(decision.turn, decision.reason, serving))
+
+
+def _is_approved(version_arn: str | None) -> bool:
+    """Return whether the registry approves the version in service; where it does not, that is gone back from."""
+    described = model_versions.described(version_arn) if version_arn and version_arn.startswith("arn:") else None
+    return bool(described and described["ModelApprovalStatus"] == approval.APPROVED)
 
 
 def _require_approved(version_arn: str | None) -> None:

@@ -46,14 +46,24 @@ def wait_for(holder: Holder) -> Answer:
     return Answer("Wait", f"run {holder.run_id} is deploying")
 
 
-def of_version(version_arn: str | None, newest_approved: str | None) -> Answer:
-    """Decide what an execution does that has the turn and only deploys a version: the newest approved one serves."""
-    if version_arn == newest_approved:
-        return Answer("Deploy", "it is the newest approved version")
-    newest = f"that is {newest_approved}" if newest_approved else "there is none"
-    return Answer(
-        "Superseded", f"{version_arn} is not the newest approved version any more; {newest}. What serves stays"
-    )
+def of_version(version_arn: str | None, newest_approved: str | None, run: Listed, stays: Listed | None) -> Answer:
+    """Decide what an execution does that has the turn and only deploys a version: the newest approved one serves.
+
+    run    when the run of the version listed its data
+    stays  the same of the model in service, where nobody has rejected its version; None where somebody has, or has none
+    """
+    if version_arn != newest_approved:
+        newest = f"that is {newest_approved}" if newest_approved else "there is none"
+        return Answer(
+            "Superseded", f"{version_arn} is not the newest approved version any more; {newest}. What serves stays"
+        )
+    if stays and stays.newer_than(run):
+        return Answer(
+            "Superseded",
+            f"run {stays.run_id}, whose model is in service, was trained on newer data (listed at {stays.at}; those of "
+            f"this version at {run.at}). What serves stays; where it is not to, reject its version first",
+        )
+    return Answer("Deploy", "it is the newest approved version")
 
 
 def decide(

@@ -445,6 +445,30 @@ def test_a_version_whose_deployment_failed_is_rejected_so_that_it_can_be_approve
     assert body.startswith("Run failed: in state 'Check deployment'")
 
 
+@pytest.mark.parametrize(("newest", "rejected"), [(7, True), (8, False)], ids=["newer data serve", "a newer version"])
+def test_the_newest_approved_version_that_is_superseded_has_older_data_and_is_rejected(
+    ended, notify, answers, newest, rejected
+):
+    """Or a way back from what serves would lead to it."""
+    from perennial_aws import runs
+
+    updates = registered(answers)
+    group = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}"
+    versions = [
+        {"ModelPackageArn": f"{group}/{number}", "ModelPackageVersion": number, "ModelApprovalStatus": "Approved"}
+        for number in {7, newest}
+    ]
+    answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": versions}))
+    runs.remember(EXECUTION_ARN, {
+        "Decision": "Deploy", "Reason": "it is the newest approved one", "RunId": "20261101093440-0a1b",
+        "DeploymentId": RUN, "Name": f"{STACK}-20261101093440-0a1b", "Version": {"Number": 7}, "Withheld": None,
+    })  # fmt: skip
+    runs.update(RUN, **serving("20261102093440-0a1b"))
+    event = ended("FAILED", "SupersededByNewerData", "newer data serve", states=("Reserve deployment",))
+    notify(event)
+    assert [json.loads(one.body)["ModelApprovalStatus"] for one in updates] == ["Rejected"] * rejected
+
+
 def test_a_run_whose_group_is_gone_is_told_without_a_version(aws, worked, ended, notify, mails, answers):
     answers("sagemaker", "ListModelPackages", refusal("ValidationException", "ModelPackageGroup arn does not exist."))
     notify(ended())

@@ -1,5 +1,6 @@
 """The function "Reserve deployment": one run at a time, newer data before older."""
 
+import json
 from typing import Any
 
 import pytest
@@ -138,22 +139,49 @@ def test_a_run_that_waits_for_an_approval_has_given_its_turn_back(aws, reserve, 
 VERSION = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}/3"
 
 
+@pytest.fixture
+def in_service(aws, record, answers):
+    """Let a version serve of a run that listed its data at this second, and another one be the newest approved one."""
+
+    def serve(serving: str, second: int, newest: int) -> None:
+        record(OTHER, f"2026-11-20T09:34:{second}.000Z", "Succeeded")
+        record(MINE, "2026-11-20T09:34:42.000Z", "Succeeded")
+        aws.serve(OTHER)
+        aws.client("ssm").put_parameter(Name=f"/{STACK}/model-package", Value=f"{VERSION[:-1]}2", Type="String")
+
+        def described(request: Any) -> tuple[int, Any]:
+            arn = json.loads(request.body)["ModelPackageName"]
+            return 200, {"ModelApprovalStatus": serving if arn.endswith("/2") else "Approved"}
+
+        answers("sagemaker", "DescribeModelPackage", described)
+        summary = {"ModelPackageArn": f"{VERSION[:-1]}{newest}", "ModelPackageVersion": newest}
+        listed = [{**summary, "ModelApprovalStatus": "Approved"}]
+        answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": listed}))
+
+    return serve
+
+
 @pytest.mark.parametrize(("newest", "turn"), [(3, "Deploy"), (4, "Superseded")])
-def test_a_version_is_deployed_while_it_is_the_newest_approved_one_whatever_serves(
-    aws, reserve, record, answers, newest, turn
-):
+def test_a_version_is_deployed_while_it_is_the_newest_approved_one(aws, reserve, in_service, newest, turn):
     from perennial_aws import runs
 
-    record(OTHER, "2026-11-20T09:34:43.000Z", "Succeeded")
-    record(MINE, "2026-11-20T09:34:42.000Z", "Succeeded")
-    aws.serve(OTHER)
-    answers("sagemaker", "DescribeModelPackage", (200, {"ModelApprovalStatus": "Approved"}))
-    summary = {"ModelPackageArn": f"{VERSION[:-1]}{newest}", "ModelPackageVersion": newest}
-    listed = [{**summary, "ModelApprovalStatus": "Approved"}]
-    answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": listed}))
+    in_service("Approved", 41, newest)
     answer = reserve(DeploymentId="20261121093440-3c4d", Version=VERSION)
     assert (answer["Turn"], answer["Champion"]) == (turn, named(OTHER))
     assert (runs.get("20261121093440-3c4d") or {})["champion"] == named(OTHER), "its end says what served"
+
+
+@pytest.mark.parametrize(("serving", "turn"), [("Approved", "Superseded"), ("Rejected", "Deploy")])
+def test_a_version_of_older_data_does_not_follow_what_serves_unless_that_was_rejected(
+    reserve, in_service, serving, turn
+):
+    """Newer data may have come into service between the question whether a version may serve and the answer."""
+    in_service(serving, 43, 3)
+    answer = reserve(DeploymentId="20261121093440-3c4d", Version=VERSION)
+    assert (answer["Turn"], "newer data (listed at 2026-11-20T09:34:43.000Z; " in answer["Reason"]) == (
+        turn,
+        turn == "Superseded",
+    )
 
 
 @matrix("People", "a version is approved and rejected at once", ends="NotApproved")
