@@ -140,12 +140,13 @@ smoke: install ## Try a deployed stack: a run that ends well, an endpoint that a
 	@$(PERENNIAL) smoke --env $(ENV) $(if $(filter 0,$(RUN)),--no-run)
 
 .PHONY: promote
-promote: install ## Bring an approved version to the next environment: make promote FROM_ENV=default ENV=staging (VERSION=3, or a run)
-	@$(PERENNIAL) promote $(if $(VERSION),"$$VERSION") --from "$$FROM_ENV" --to $(ENV)
+promote: install ## Bring an approved version to the next environment: make promote FROM_ENV=default ENV=staging (VERSION=3, or a run; RUN_FILE=where its run is written)
+	@$(PERENNIAL) promote $(if $(VERSION),"$$VERSION") --from "$$FROM_ENV" --to $(ENV) $(if $(RUN_FILE),--write-run "$$RUN_FILE")
 FROM_ENV ?= default
 override FROM_ENV := $(value FROM_ENV)
 override VERSION := $(value VERSION)
-export FROM_ENV VERSION
+override RUN_FILE := $(value RUN_FILE)
+export FROM_ENV VERSION RUN_FILE
 
 .PHONY: stack-drift
 stack-drift: install ## Mail what somebody has changed beside deployments: make stack-drift ENV=prod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import boto3
@@ -60,6 +61,10 @@ def promote(
             help="Role of the account where the version is, which who speaks to the other one takes.",
         ),
     ] = None,
+    write_run: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write run=ID there, its run: what the next step of a pipeline takes on."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring an approved version of the model to another environment, which deploys it.
@@ -89,10 +94,12 @@ def promote(
         "status": status,
     }
     show_json(steps) if as_json else pairs(steps)
+    if status not in (SERVES, approval.PENDING):
+        raise typer.Exit(FAILED)
+    if write_run:
+        write_run.write_text(f"run={one.run_id}\n")
     if status == approval.PENDING:
         notice(f"Next: `perennial approve {registered['number']} --stack {there.stack.name}` there")
-    elif status != SERVES:
-        raise typer.Exit(FAILED)
 
 
 def _profile(section: str) -> str | None:

@@ -57,7 +57,7 @@ def steps(workflow: str) -> list[str]:
 
 def deliver(project: Path, step: str, env: str = "local", **others: str) -> str:
     """Run a step of a pipeline in an environment; return what it prints."""
-    command = [*step.split(), f"ENV={env}", "--assume-old=install"]  # the environments are those of this repository
+    command = ["sh", "-ec", f"{step} ENV={env} --assume-old=install"]  # the environments are those of this repository
     aws = {name: value for name, value in os.environ.items() if not others or not name.startswith("AWS_")}
     ended = subprocess.run(command, cwd=project, env={**aws, **others}, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -203,6 +203,7 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     config.write_text("\n".join(texts) + "\n")
     files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     by = {**files, "AWS_PROFILE": "prod", "PERENNIAL_FROM_PROFILE": "dev", "FROM_ENV": "local"}
+    by["GITHUB_OUTPUT"] = str(tmp_path / "output")
     lines = deliver(project, promoted, "other", **by)
     assert re.search(rf"from    version \d of {STACK}, ", lines)
     assert f"to      version 1 of {STACK}-prod" in lines
@@ -214,7 +215,8 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     (version,) = sagemaker.list_model_packages(ModelPackageGroupName=f"{STACK}-prod")["ModelPackageSummaryList"]
     assert version["ModelPackageArn"].split(":")[4] == "222222222222"
     described = sagemaker.describe_model_package(ModelPackageName=version["ModelPackageArn"])
-    origin = described["CustomerMetadataProperties"]["promoted-from"]
+    origin, run = (described["CustomerMetadataProperties"][name] for name in ("promoted-from", "run"))
+    assert (tmp_path / "output").read_text() == f"run={run}\n"
     assert dev.describe_model_package(ModelPackageName=origin)["ModelApprovalStatus"] == "Approved"
     (mail,) = mailbox.messages(prod.state)
     assert f"it was {origin}, which arn:aws:sts::222222222222:assumed-role/deploys-{STACK}-prod/" in mail.body
@@ -223,7 +225,7 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     assert f"promoted {origin}, by arn:aws:sts::222222222222:assumed-role/deploys-{STACK}-prod/" in chain
 
     bucket = next(one["OutputValue"] for one in stack["Outputs"] if one["OutputKey"] == "BucketName")
-    model = f"runs/{described['CustomerMetadataProperties']['run']}/serving/model.tar.gz"
+    model = f"runs/{run}/serving/model.tar.gz"
     s3 = boto3.client("s3", **taken(theirs, their_arn))
     for change in (s3.delete_object, partial(s3.put_object, Body=b"mine")):
         with pytest.raises(ClientError, match="with an explicit deny in a resource-based policy"):

@@ -1,7 +1,10 @@
 """What delivers: GitHub's workflows and the Jenkinsfile call make alone, the same steps in the same order."""
 
+import os
 import re
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import tree_sitter_groovy
 import yaml
 from tree_sitter import Language, Node, Parser
 
+from tests.e2e.matrix.registry import matrix
 from tools import cfn
 from tools.check_deployer import missing, types
 
@@ -86,15 +90,103 @@ def test_both_run_the_same_steps() -> None:
     }
 
 
-def test_both_promote_by_the_same_steps_and_try_each_environment_before_the_next() -> None:
+def test_both_promote_by_the_same_targets_and_try_each_environment_before_the_next() -> None:
     steps = {name: commands("promote-to", "promote", job["with"]) for name, job in jobs("promote").items()}
-    assert steps == {"staging": ["make promote", "make smoke RUN=0"], "prod": ["make promote"]}
-    assert {name.removeprefix("Promote to "): run for name, run in stages(PROMOTION)} == steps
+    targets = {"staging": ["make promote", "make smoke"], "prod": ["make promote"]}
+    for run in (steps, {name.removeprefix("Promote to "): run for name, run in stages(PROMOTION)}):
+        assert {name: re.findall(r"make [a-z]+", " ".join(one)) for name, one in run.items()} == targets
     assert {name: job.get("needs") for name, job in jobs("promote").items()} == {"staging": None, "prod": "staging"}
     from_where = {name: (job["with"]["from"], job["with"]["section"]) for name, job in jobs("promote").items()}
     assert from_where == {"staging": ("default", "staging"), "prod": ("staging", "prod")}
     jenkins = (ROOT / "Jenkinsfile.promote").read_text()
     assert all(f"ENV = '{to}'; FROM_ENV = '{source}'" in jenkins for source, to in from_where.values())
+
+
+@dataclass
+class Pipeline:
+    """Runs the very steps of a pipeline that promotes, with a command that writes down how it was called."""
+
+    folder: Path
+    smoke: int = 0
+
+    def run(self, step: str, **environment: str) -> bool:
+        """Run a step as its pipeline does; return whether it went well."""
+        there = [str(path.relative_to(self.folder)) for path in self.folder.glob(".venvs/*/.installed")]
+        installed = " ".join(f"--assume-old={name}" for name in ("install", *there))
+        flags = f"-s {installed} -- PERENNIAL={self.folder}/perennial"
+        known = {"PATH": os.environ["PATH"], "MAKEFLAGS": flags, "SMOKE": str(self.smoke), **environment}
+        return subprocess.run(["sh", "-ec", step], cwd=self.folder, env=known, check=False).returncode == 0
+
+    def called(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+    def github(self) -> None:
+        """Run promote.yml: a job whose steps go well gives its outputs to those that need it, which else do not run."""
+        outputs: dict[str, str] = {}
+        for name, job in jobs("promote").items():
+            if not {job.get("needs", name)} <= {name, *outputs}:
+                continue
+            inputs = {key: evaluated(value, {**outputs, "inputs.version": ""}) for key, value in job["with"].items()}
+            (called,) = jobs("promote-to").values()
+            context = {f"inputs.{key}": value for key, value in inputs.items()}
+            environment = {key: evaluated(value, context) for key, value in called["env"].items()}
+            told = self.folder / "output"
+            run = commands("promote-to", "promote", job["with"])
+            if all(self.run(step, **environment, GITHUB_OUTPUT=str(told)) for step in run):
+                step_outputs = dict(line.split("=") for line in told.read_text().splitlines())
+                steps = {f"steps.promoted.outputs.{key}": value for key, value in step_outputs.items()}
+                of_job = {
+                    f"jobs.promote.outputs.{key}": evaluated(one, steps) for key, one in called["outputs"].items()
+                }
+                told_on = WORKFLOWS["promote-to"][True]["workflow_call"]["outputs"]  # YAML reads "on" as true
+                outputs |= {
+                    f"needs.{name}.outputs.{key}": evaluated(one["value"], of_job) for key, one in told_on.items()
+                }
+                outputs[name] = ""
+
+    def jenkins(self) -> None:
+        """Run Jenkinsfile.promote: a step that fails ends it."""
+        text = (ROOT / "Jenkinsfile.promote").read_text()
+        environments = [dict(re.findall(r"(\w+) = '([^']*)'", one)) for one in re.findall(r"environment {(.*)}", text)]
+        for (_, run), environment in zip(stages(PROMOTION), environments, strict=True):
+            if not all(self.run(step, **environment) for step in run):
+                return
+
+
+def evaluated(text: Any, known: dict[str, str]) -> str:
+    """Return a text of a workflow with its expressions replaced by what is known; nothing is known of the others."""
+    return re.sub(r"\$\{\{ (\S+) \}\}", lambda match: known.get(match[1], ""), str(text))
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    """In staging the version of run 2 is the newest by the time that the steps ask for none."""
+    for name in ("Makefile", "requirements", ".venvs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "perennial").write_text("""#!/bin/sh
+echo "$*" >> calls
+for word; do [ "$before" = --write-run ] && echo run=20261120000000-0001 > "$word"; before=$word; done
+[ "$1" = promote ] || exit "$SMOKE"
+""")
+    (tmp_path / "perennial").chmod(0o700)
+    return Pipeline(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["github", "jenkins"])
+def test_prod_gets_the_very_version_that_staging_tried(pipeline: Pipeline, where: str) -> None:
+    getattr(pipeline, where)()
+    to_staging, smoke, to_prod = pipeline.called()
+    assert to_staging.startswith("promote --from default --to staging --write-run ")
+    assert smoke.startswith("smoke ")
+    assert to_prod.startswith("promote 20261120000000-0001 --from staging --to prod")
+
+
+@matrix("Promotion", "the endpoint of staging does not answer as it should", ends="prod is not reached")
+@pytest.mark.parametrize("where", ["github", "jenkins"])
+def test_prod_is_not_reached_when_the_trial_in_staging_fails(pipeline: Pipeline, where: str) -> None:
+    pipeline.smoke = 1
+    getattr(pipeline, where)()
+    assert [call.split()[0] for call in pipeline.called()] == ["promote", "smoke"]
 
 
 def test_each_step_is_a_target_of_make() -> None:
@@ -106,7 +198,7 @@ def test_each_step_is_a_target_of_make() -> None:
         for step in job.get("steps", [])
         if "run" in step
     ]
-    matches = [re.fullmatch(r"make ([a-z-]+)( YES=1| RUN=0)?", one) for one in run]
+    matches = [re.fullmatch(r'make ([a-z-]+)( YES=1| RUN=0| RUN_FILE="\$GITHUB_OUTPUT")?', one) for one in run]
     assert {match[1] for match in matches if match} <= targets
     assert all(matches)
 

@@ -31,7 +31,14 @@ def test_the_local_cloud_is_found_unless_a_port_is_given(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "name"), [("promote", "VERSION"), ("promote", "FROM_ENV"), ("copy-data", "FROM"), ("erase", "ROWS")]
+    ("target", "name"),
+    [
+        ("promote", "VERSION"),
+        ("promote", "FROM_ENV"),
+        ("promote", "RUN_FILE"),
+        ("copy-data", "FROM"),
+        ("erase", "ROWS"),
+    ],
 )
 def test_a_text_from_outside_is_run_by_nobody(
     target: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

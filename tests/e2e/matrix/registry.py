@@ -23,6 +23,7 @@ LINES = (
     "People",
     "Monitoring",
     "Batch",
+    "Promotion",
     "The API",
     "The laptop",
 )

@@ -302,6 +302,17 @@ def test_the_record_says_where_the_version_comes_from_and_where_it_is(environmen
     assert known["containers"] == version["InferenceSpecification"]["Containers"]  # or it would not be deployed
 
 
+def test_its_run_is_written_for_the_next_step_once_it_is_there(environments: Environments, tmp_path: Path) -> None:
+    written = tmp_path / "output"
+    environments.planned["status"] = "Failed"
+    environments.promote("--write-run", str(written))
+    assert not written.exists()
+    environments.planned["status"] = "Succeeded"
+    environments.registries.answer(f"{group_of(PROD)}/1", approval.APPROVED)
+    environments.promote("--write-run", str(written))
+    assert written.read_text() == f"run={RUN}\n"
+
+
 def test_promoted_twice_it_is_one_version_and_nothing_is_copied_again(environments: Environments) -> None:
     assert environments.status() == "Serves"
     copies = environments.copies()
