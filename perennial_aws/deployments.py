@@ -11,7 +11,7 @@ from perennial.model.complaints import ConfigurationError
 from perennial.registry import approval, description
 from perennial.runs.run_record import RunRecord
 from perennial_aws import artifacts, champion, model_versions, payloads, runs
-from perennial_aws.clients import client, if_there
+from perennial_aws.settings import settings
 
 _MEMBERS = ("Image", "ModelDataUrl", "Environment")
 
@@ -67,7 +67,7 @@ def work_of(number: int, promoted: Callable[[RunRecord], dict[str, Any]]) -> dic
     rejected = _rejected()
     origin = f"; it was {steps[-1]['version']}, which {steps[-1]['by']} has promoted" if steps else ""
     reason = f"version {number}, of run {run_id}, is the newest approved one{_instead_of(rejected)}{origin}"
-    gate, sagemaker = made.get("gate") or {}, client("sagemaker")
+    gate = made.get("gate") or {}
     version: payloads.VersionPayload = {
         "Arn": described["ModelPackageArn"],
         "Number": number,
@@ -79,10 +79,16 @@ def work_of(number: int, promoted: Callable[[RunRecord], dict[str, Any]]) -> dic
             "Reason": reason,
         },
         "InsteadOf": description.run_of(rejected.get("ModelPackageDescription")) if rejected else None,
-        "Model": if_there(sagemaker.describe_model, ModelName=answer["Name"]) is not None,
-        "Configuration": if_there(sagemaker.describe_endpoint_config, EndpointConfigName=answer["Name"]) is not None,
     }
-    return {**answer, "TargetTransform": "none", "Withheld": None, "Reason": reason, "Version": version}
+    now = {"Vpc": settings.vpc(), "Instances": _with_key(answer["Instances"])}
+    return {**answer, **now, "TargetTransform": "none", "Withheld": None, "Reason": reason, "Version": version}
+
+
+def _with_key(instances: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the machines of an answer with the key of now, where the endpoint's volumes take one."""
+    endpoint = instances["Endpoint"]
+    key = {"KmsKeyId": settings.kms_key_arn} if "KmsKeyId" in endpoint else {}
+    return {**instances, "Endpoint": {**endpoint, **key}}
 
 
 def _require_recorded(number: int, made: RunRecord, containers: list[dict[str, Any]]) -> None:

@@ -78,9 +78,7 @@ class ResultPayload(TypedDict):
 class VersionPayload(TypedDict):
     """A version in the model registry that is only deployed: its containers, and why it is deployed.
 
-    InsteadOf      the run whose version was in service, and was rejected
-    Model          whether its SageMaker model is there, or has to be made again
-    Configuration  the same of its endpoint configuration
+    InsteadOf  the run whose version was in service, and was rejected
     """
 
     Arn: str
@@ -88,8 +86,6 @@ class VersionPayload(TypedDict):
     Containers: list[dict[str, Any]]
     Result: ResultPayload
     InsteadOf: str | None
-    Model: bool
-    Configuration: bool
 
 
 class GatePayload(TypedDict):

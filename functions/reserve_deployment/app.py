@@ -4,6 +4,8 @@ Called by  train_model, state "Reserve deployment", again and again while it ans
 Writes     the item `deployment` of the run table: who has the turn. It is free again when its execution has ended, and
            while that waits for an approval (functions/request_approval).
            The run's record, when the model in service has changed.
+Deletes    the model and the configuration of a version that is only deployed, where they are otherwise than they would
+           be made now (perennial_aws.made_before); the flow makes them.
 Raises     VersionRejectedError: the version was rejected after it had been approved. Permanent.
 
 After "Compare" the run keeps its turn, so that the model in service cannot change a second time.
@@ -19,7 +21,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from perennial.registry import approval
 from perennial.runs import run_record, turn, work
-from perennial_aws import champion, model_versions, payloads, runs
+from perennial_aws import champion, made_before, model_versions, payloads, runs
 
 logger = Logger()
 
@@ -28,8 +30,10 @@ logger = Logger()
 class Request:
     """A run that wants to deploy, and the model in service that its candidate was compared with.
 
-    DeploymentId  under which the turn is taken where the version of an earlier run is only deployed
-    Version       the ARN of its version, once it is registered
+    DeploymentId   under which the turn is taken where the version of an earlier run is only deployed
+    Version        the ARN of its version, once it is registered
+    Model          the request that makes its model, where it is only deployed
+    Configuration  the same of its endpoint configuration
     """
 
     RunId: str
@@ -37,15 +41,21 @@ class Request:
     Champion: run_record.Champion | None
     DeploymentId: str | None = None
     Version: str | None = None
+    Model: dict[str, Any] | None = None
+    Configuration: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the run does now, and the model in service as far as the run knows it now."""
+    """What the run does now, and the model in service as far as the run knows it now.
+
+    There  of a version that it deploys: {"Model", "Configuration"}, whether they are there or have to be made
+    """
 
     Turn: turn.Turn
     Reason: str
     Champion: run_record.Champion | None
+    There: dict[str, bool] | None = None
 
 
 class VersionRejectedError(Exception):
@@ -73,7 +83,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if serving != request.Champion:
             runs.update(run_id, champion=serving)
     logger.info("decided", run_id=run_id, turn=decision.turn, reason=decision.reason)
-    return asdict(Answer(decision.turn, decision.reason, serving))
+    there = _there(request, serving) if decision.turn == "Deploy" else None
+    return asdict(Answer(decision.turn, decision.reason, serving, there))
+
+
+def _there(request: Request, serving: run_record.Champion | None) -> dict[str, bool] | None:
+    """Return what is there of a version that is deployed; what serves is left as it is."""
+    if request.Model is None or request.Configuration is None:
+        return None
+    if serving and serving["ModelName"] == request.Model["ModelName"]:
+        return {"Model": True, "Configuration": True}
+    return made_before.keep_or_delete(request.Model, request.Configuration)
 
 
 def _is_approved(version_arn: str | None) -> bool:

@@ -470,15 +470,24 @@ def test_api_waits_no_longer_than_whoever_asks_may(late: Future[Answer]) -> None
     assert answer.document["detail"] == "the model did not answer in time; send fewer records, or again"
 
 
-def test_the_version_that_was_rolled_back_is_approved_again_and_serves(
+def test_the_version_that_was_rolled_back_is_approved_again_and_serves_with_the_capture_of_now(
     app: App, serving: dict[str, Any], gone_back: tuple[Run, Callers]
 ) -> None:
-    known = situation.executions(app)
+    """As if the stack had captured half of the requests when it served."""
+    known, configuration = situation.executions(app), {"EndpointConfigName": serving["Config"]}
+    sagemaker = app.client("sagemaker")
+    wanted = sagemaker.describe_endpoint_config(**configuration)
+    capture = {**wanted["DataCaptureConfig"], "InitialSamplingPercentage": 50}
+    sagemaker.delete_endpoint_config(**configuration)
+    before = {name: wanted[name] for name in ("EndpointConfigName", "ProductionVariants", "KmsKeyId") if name in wanted}
+    sagemaker.create_endpoint_config(**before, DataCaptureConfig=capture)
     say(app, serving["Parameters"]["model-package"], "Approved")
     (arn,) = situation.started_since(app, known)
     again = situation.end_of(app, arn)
     assert (again.status, again.cause) == ("SUCCEEDED", None)
     assert app.in_service() == serving
+    made = sagemaker.describe_endpoint_config(**configuration)
+    assert made["DataCaptureConfig"] == wanted["DataCaptureConfig"]
 
 
 def test_object_outside_the_prefix_starts_nothing(app: App, first: Run) -> None:

@@ -1109,19 +1109,14 @@ DEPLOYED: dict[str, Any] = {
 }
 
 
-THERE: dict[str, Any] = {**DEPLOYED, "Version": {**DEPLOYED["Version"], "Model": True, "Configuration": True}}
-MADE = {
-    "ExecutionRoleArn": VALUES["ModelRoleArn"],
-    "Containers": [{**one, "Environment": {}} for one in DEPLOYED["Version"]["Containers"]],
-}
-CONFIGURED = {
-    "ProductionVariants": [{"ModelName": NAME, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}],
-}
-LOOKS_OF_THERE: dict[str, Fake] = {"Look for model": lambda _: MADE, "Look for configuration": lambda _: CONFIGURED}
+def given_turn(model: bool, configuration: bool) -> dict[str, Fake]:
+    """The turn, with what is there of the version as it would be made now."""
+    there = {"Model": model, "Configuration": configuration}
+    return {"Reserve deployment": function({**turn("Deploy"), "There": there})}
 
 
 def test_a_version_of_an_earlier_run_is_only_deployed() -> None:
-    done = walk(work=DEPLOYED)
+    done = walk(given_turn(model=False, configuration=False), work={**DEPLOYED, "Vpc": {"VpcConfig": VPC}})
     assert done.error is None, done.cause
     trains = {"Snapshot data", *JOBS, "Query training results", "Register model", "Wait for approval"}
     assert not {call.state for call in done.calls} & trains
@@ -1133,29 +1128,35 @@ def test_a_version_of_an_earlier_run_is_only_deployed() -> None:
     assert (done.output["ModelPackage"], done.output["Reason"]) == (VERSION, "the newest approved one")
 
 
-def test_a_version_whose_model_and_configuration_are_still_there_is_deployed_with_them() -> None:
-    done = walk(LOOKS_OF_THERE, work=THERE)
+MAKES = ("Save model", "Create endpoint configuration")
+
+
+@pytest.mark.parametrize("model", [True, False])
+@pytest.mark.parametrize("configuration", [True, False])
+def test_of_a_version_what_is_still_there_as_it_would_be_made_is_not_made_again(
+    model: bool, configuration: bool
+) -> None:
+    done = walk(given_turn(model, configuration), work=DEPLOYED)
     assert done.error is None, done.cause
     assert exported(done) == EXPORTED
-    assert not {"Save model", "Create endpoint configuration"} & {call.state for call in done.calls}
+    made = [name for name, there in zip(MAKES, (model, configuration), strict=True) if not there]
+    assert [call.state for call in done.calls if call.state in MAKES] == made
+    assert len(done.called("Reserve deployment")) == 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"Look for model": lambda _: {**MADE, "ExecutionRoleArn": "other"}}, f"the model {NAME} is another than"),
-        (
-            {"Look for configuration": lambda _: {"ProductionVariants": []}},
-            f"configuration {NAME} is another than that",
-        ),
-    ],
-    ids=["model", "configuration"],
-)
-def test_what_is_there_under_the_name_and_is_another_serves_nobody(changes: dict[str, Any], said: str) -> None:
-    done = walk({**LOOKS_OF_THERE, **changes}, work=THERE)
-    assert done.error == "VersionNotDeployableError"
-    assert said in str(done.cause)
-    assert exported(done) == []
+@pytest.mark.parametrize("keys", [{"KmsKeyId": KEY}, {}])
+def test_whether_it_is_as_it_would_be_made_is_asked_of_the_requests_that_make_it(keys: dict[str, str]) -> None:
+    endpoint = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1, **keys}
+    instances = {**WORK["Instances"], "Endpoint": endpoint}
+    work = {**DEPLOYED, "Vpc": {"VpcConfig": VPC}, "Instances": instances}
+    done = walk(given_turn(model=False, configuration=False), work=work)
+    (asked,) = (call["Payload"] for call in done.called("Reserve deployment"))
+    made, configured = (done.called(name)[0] for name in MAKES)
+    assert asked["Model"] == made
+    assert {**asked["Configuration"], "Tags": configured["Tags"]} == configured
+    assert made["VpcConfig"] == VPC
+    trained = walk().called("Reserve deployment")[0]["Payload"]
+    assert (trained["Model"], trained["Configuration"]) == (None, None)
 
 
 def test_a_version_that_is_not_the_newest_approved_one_any_more_stays_out() -> None:

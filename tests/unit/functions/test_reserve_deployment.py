@@ -1,12 +1,13 @@
 """The function "Reserve deployment": one run at a time, newer data before older."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.e2e.matrix.registry import matrix
-from tests.unit.conftest import EXECUTION_ARN, REGION, STACK, load_function, refusal
+from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, load_function, refusal
 
 MINE, OTHER, CHAMPION = "20261120093440-1a2b", "20261120093441-2b3c", "20261119093440-0a1b"
 OTHER_ARN = EXECUTION_ARN.replace(":one", ":two")
@@ -47,6 +48,7 @@ def test_the_first_run_takes_the_turn(aws, reserve, record):
         "Turn": "Deploy",
         "Reason": "the model in service is the one that the candidate was compared with",
         "Champion": None,
+        "There": None,
     }
     assert holds(aws) == MINE
 
@@ -61,7 +63,8 @@ def test_a_run_waits_for_the_one_that_deploys_and_hears_its_name(aws, reserve, r
     record(OTHER, "2026-11-20T09:34:41.000Z")
     reserve(OTHER, OTHER_ARN)
     answer = reserve(champion=named(CHAMPION))
-    assert answer == {"Turn": "Wait", "Reason": f"run {OTHER} is deploying", "Champion": named(CHAMPION)}
+    known = {"Champion": named(CHAMPION), "There": None}
+    assert answer == {"Turn": "Wait", "Reason": f"run {OTHER} is deploying", **known}
     assert holds(aws) == OTHER
 
 
@@ -122,7 +125,12 @@ def test_a_version_of_a_run_that_has_ended_holds_the_turn_while_it_is_deployed(a
     answers("stepfunctions", "DescribeExecution", running())
     record(OTHER, "2026-11-20T09:34:41.000Z", "Succeeded")
     reserve(OTHER, OTHER_ARN, DeploymentId="20261121093440-3c4d")
-    assert reserve() == {"Turn": "Wait", "Reason": "run 20261121093440-3c4d is deploying", "Champion": None}
+    assert reserve() == {
+        "Turn": "Wait",
+        "Reason": "run 20261121093440-3c4d is deploying",
+        "Champion": None,
+        "There": None,
+    }
 
 
 def test_a_run_that_waits_for_an_approval_has_given_its_turn_back(aws, reserve, record, answers):
@@ -182,6 +190,55 @@ def test_a_version_of_older_data_does_not_follow_what_serves_unless_that_was_rej
         turn,
         turn == "Superseded",
     )
+
+
+@pytest.fixture
+def asked_for(aws):
+    """The requests that make a model and a configuration, which are there as they say but for what is changed."""
+
+    def there(name: str, model: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
+        containers = [{"Image": "i", "ModelDataUrl": f"s3://{BUCKET}/m"}]
+        role = "arn:aws:iam::123456789012:role/model"
+        variant = {"VariantName": "AllTraffic", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        asked: dict[str, Any] = {
+            "Model": {"ModelName": name, "ExecutionRoleArn": role, "Containers": containers},
+            "Configuration": {"EndpointConfigName": name, "ProductionVariants": [{**variant, "ModelName": name}]},
+        }
+        aws.client("sagemaker").create_model(**{**asked["Model"], **model})
+        aws.client("sagemaker").create_endpoint_config(**{**asked["Configuration"], **configuration})
+        return asked
+
+    return there
+
+
+NETWORK = {"VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}
+
+
+@pytest.mark.parametrize("name", ["Model", "Configuration", None])
+def test_what_is_there_otherwise_than_it_would_be_made_now_is_deleted(aws, reserve, in_service, asked_for, name):
+    """Somebody has changed the stack's network or key since its version served."""
+    in_service("Approved", 41, 3)
+    changes = NETWORK if name == "Model" else {}, {"KmsKeyId": "another"} if name == "Configuration" else {}
+    asked = asked_for(f"{STACK}-{MINE}", *changes)
+    there = {"Model": name != "Model", "Configuration": name != "Configuration"}
+    for _ in "as for a call that was lost":
+        assert reserve(DeploymentId="20261121093440-3c4d", Version=VERSION, **asked)["There"] == there
+    sagemaker = aws.client("sagemaker")
+    left = {one["ModelName"] for one in sagemaker.list_models()["Models"]} - {f"{STACK}-{OTHER}"}
+    assert bool(left) == there["Model"]
+    assert bool(sagemaker.list_endpoint_configs()["EndpointConfigs"]) == there["Configuration"]
+
+
+@pytest.mark.parametrize(("run", "newest"), [(OTHER, 3), (MINE, 4)], ids=["it serves", "it is not deployed"])
+def test_what_serves_and_what_is_not_deployed_is_left_as_it_is(aws, reserve, in_service, asked_for, run, newest):
+    in_service("Approved", 41, newest)
+    aws.client("sagemaker").delete_model(ModelName=f"{STACK}-{OTHER}")
+    asked = asked_for(f"{STACK}-{run}", NETWORK, {})
+    aws.serve(OTHER) if run != OTHER else None
+    answer = reserve(run, DeploymentId="20261121093440-3c4d", Version=VERSION, **asked)
+    assert answer["There"] == ({"Model": True, "Configuration": True} if run == OTHER else None)
+    described = aws.client("sagemaker").describe_model(ModelName=f"{STACK}-{run}")
+    assert described["VpcConfig"] == NETWORK["VpcConfig"]
 
 
 @matrix("People", "a version is approved and rejected at once", ends="NotApproved")

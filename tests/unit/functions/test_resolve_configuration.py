@@ -1312,7 +1312,6 @@ def test_a_version_is_deployed_with_what_its_run_knew(aws, resolve, version):
     same = ("Name", "Prefix", "Instances", "Vpc", "Model")
     assert {name: run[name] for name in same} == {name: made[name] for name in same}
     assert run["Version"]["InsteadOf"] == "20261102093440-0a1b"
-    assert (run["Version"]["Model"], run["Version"]["Configuration"]) == (False, False)
     preprocessor, model = run["Version"]["Containers"]
     assert preprocessor["ModelDataUrl"] == f"{made['Prefix']}/serving/preprocessor.tar.gz"
     assert (model["Image"], model["Environment"]) == (ENVIRONMENT["XGBOOST_IMAGE"], {"A": "1", "B": "2"})
@@ -1321,6 +1320,15 @@ def test_a_version_is_deployed_with_what_its_run_knew(aws, resolve, version):
         f"version 2, of run {made['RunId']}, is the newest approved one; version 3, which served then, was rejected: "
         "biased"
     )
+
+
+def test_a_version_is_deployed_in_the_network_and_with_the_key_of_now(resolve, version, monkeypatch):
+    made, key = version(), ENVIRONMENT["KMS_KEY_ARN"].replace("key/1", "key/2")
+    for name, value in {"VPC_SUBNETS": "subnet-1", "VPC_SECURITY_GROUPS": "sg-1", "KMS_KEY_ARN": key}.items():
+        monkeypatch.setenv(name, value)
+    run = resolve(OTHER_ARN, ModelVersion=2)
+    assert run["Vpc"] == {"VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}} != made["Vpc"]
+    assert run["Instances"]["Endpoint"] == {**made["Instances"]["Endpoint"], "KmsKeyId": key}
 
 
 def test_a_version_of_another_environment_is_deployed_as_this_stack_says(aws, resolve, version, monkeypatch):

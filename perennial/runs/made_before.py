@@ -1,0 +1,31 @@
+"""Whether a model or an endpoint configuration that is there is what would be made now.
+
+A version is gone back to under the names that it had. What is there of them may be of the time before somebody has
+changed the stack's key, network or capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Members that requests leave out where there is nothing to say.
+_OPTIONAL = ("Environment", "KmsKeyId", "VpcConfig")
+_NOT_DESCRIBED = ("Tags",)
+
+
+def is_as_asked(asked: Any, described: Any) -> bool:
+    """Return whether a description of SageMaker says what a request asks for; what else it says does not count.
+
+    Lists of texts, such as subnets, have no order.
+    """
+    if isinstance(asked, Mapping):
+        there = described if isinstance(described, Mapping) else {}
+        members = {**dict.fromkeys(_OPTIONAL), **asked}
+        return all(is_as_asked(value, there.get(name)) for name, value in members.items() if name not in _NOT_DESCRIBED)
+    if isinstance(asked, list):
+        there = described if isinstance(described, list) else []
+        if all(isinstance(one, str) for one in asked):
+            return sorted(asked) == sorted(there)
+        return len(asked) == len(there) and all(map(is_as_asked, asked, there))
+    return bool(asked == described or not (asked or described))
