@@ -271,7 +271,9 @@ def ask(one: Candidate, version: ModelVersion, to: Stack) -> None:
     until = {**item, "free_at": {"N": str(now + ASK_SECONDS)}}
     if made is None or not _write(to, until, "attribute_not_exists(id) OR free_at <= :now", seconds):
         return
-    waiting = cast(RunRecord, {**made, "status": AWAITS_APPROVAL, "version": version})
+    serving = stacks.exported(to.name, "model")
+    here = {"status": AWAITS_APPROVAL, "version": version, "champion": {"ModelName": serving} if serving else None}
+    waiting = cast(RunRecord, {**made, **here})
     text = message.ask(waiting, version, None)
     attributes = {"Status": AWAITS_APPROVAL, "Stack": to.name}
     boto3.client("sns").publish(

@@ -28,7 +28,8 @@ def ways(version: ModelVersion, stack: str, days: int | None, console: str) -> s
 def _consequences(days: int | None) -> tuple[str, str]:
     if days is None:
         return (
-            "If it is approved, it is deployed at once; nothing is compared again, as it was judged before.",
+            "If it is approved, it is deployed at once, without being measured again; it is rejected as superseded "
+            "if a model has come into service by then that has learned from newer data.",
             "If it is rejected, what serves stays.",
         )
     limit = "1 day" if days == 1 else f"{days} days"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from perennial.data.broken import problem
-from perennial.runs import advice, asking, facts, news
+from perennial.runs import advice, asking, facts, news, promoted
 from perennial.runs.cause import explained, failed_job, problems, safe
 from perennial.runs.run_record import ModelVersion, RunRecord
 from perennial.runs.strays import removal
@@ -68,16 +68,29 @@ def compose(record: RunRecord, *, region: str, partition: str = "aws") -> Messag
 
 
 def ask(record: RunRecord, version: ModelVersion, days: int | None) -> Message:
-    """Return the message that asks people whether the version of a run may serve; the run waits so many days, or ended.
+    """Return the message that asks people whether the version of a run may serve.
 
-    record  of a run that is not closed, with `AwaitsApproval` for its status
+    record  of a run that is not closed, with `AwaitsApproval` for its status; or of one of another environment, with
+            what serves here as its champion
+    days    for which the run waits; None: none does, as it has ended in the other environment
     """
     arn = version["arn"].split(":")
     region, partition = arn[3], arn[1]
     console = f"https://{_console(region, partition)}/sagemaker/home?region={region}"
     ways = asking.ways(version, record["stack"], days, console)
+    if record.get("promotions"):
+        return _ask_of_promoted(record, ways)
     blocks = [head(record), ways, _facts(record), _quarantined(record), _links(record, region, partition)]
     return Message(_subject(record), "\n\n".join(block for block in blocks if block) + "\n")
+
+
+def _ask_of_promoted(record: RunRecord, ways: str) -> Message:
+    first = f"{headline(record)}: "
+    said = textwrap.wrap(safe(first + promoted.why(record), MAX_FIRST), MAX_LINE, subsequent_indent="  ")
+    known = "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in promoted.lines(record))
+    report = f"Report     {record['report']}" if record.get("report") else ""
+    body = "\n\n".join(block for block in ("\n".join(said), ways, known, report) if block) + "\n"
+    return Message(subject(first + promoted.brief(record), record["stack"]), body)
 
 
 def not_awake(stack: str, why: str, *, has_hours: bool) -> Message:

@@ -401,11 +401,14 @@ def test_where_people_approve_they_are_asked_once_and_nothing_serves_before(
 ) -> None:
     mails = answers("sns", "Publish", (200, PUBLISHED))
     environments.let_people_approve()
+    serves = {"Name": f"/{PROD}/model", "Value": f"{PROD}-{SERVING}"}
+    environments.aws.client("ssm").put_parameter(**serves, Type="String")
     assert environments.status() == environments.status() == "PendingManualApproval"
     (mail,) = mails
     body = parse_qs(mail.body)["Message"][0]
     assert f"aws sagemaker update-model-package --model-package-arn {group_of(PROD)}/1" in body
-    assert "nothing is compared again" in body
+    assert "without being measured again" in body
+    assert "\nIn service    cars-prod-20261120000000-bbbb (now)\n" in body
     assert "nobody answers" not in body
     environments.registries.versions[PROD][0]["ModelApprovalStatus"] = approval.REJECTED
     ended = environments.promote()

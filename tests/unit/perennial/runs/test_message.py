@@ -1129,6 +1129,44 @@ def test_a_mail_that_asks_people_names_nothing_that_is_written_when_the_run_ends
     assert "Ended" not in body
 
 
+GROUP = "arn:aws:sagemaker:eu-west-1:{}:model-package/{}"
+
+
+def asked_in_prod(champion):
+    """The mail about a version that was trained in dev, and has come from staging."""
+    ada = "arn:aws:iam::2:user/ada"
+    steps = [
+        {"version": f"{GROUP.format(1, 'cars-dev')}/7", "stack": "cars-dev", "by": ada, "at": "T1"},
+        {"version": f"{GROUP.format(2, 'cars-staging')}/4", "stack": "cars-staging", "at": "T2",
+         "by": "arn:aws:sts::3:assumed-role/deploys-cars-prod/session"},
+    ]  # fmt: skip
+    version = {"arn": f"{GROUP.format(3, 'cars-prod')}/2", "number": 2, "status": "PendingManualApproval"}
+    data = {**RECORD["data"], "listed_at": "2026-11-01T00:00:00.000Z"}
+    here = {"stack": "cars-prod", "status": "AwaitsApproval", "version": version, "deployed": None, "data": data}
+    promoted = {**RECORD, **here, "promotions": steps, "champion": champion, "report": "s3://prod/runs/1/report.html"}
+    return message.ask(promoted, version, None)
+
+
+def test_a_mail_that_asks_about_a_promoted_version_says_from_where_it_comes_and_by_whom():
+    mail = asked_in_prod({"ModelName": "cars-prod-20261101000000-aaaa"})
+    assert mail.subject == "Approval needed: rmse 2,345.68 USD, promoted from cars-staging [cars-prod]"
+    assert mail.body.startswith(
+        "Approval needed: assumed-role/deploys-cars-prod/session has promoted version 4 of cars-staging to cars-prod; "
+        "it was trained in cars-dev, where its gate has let it pass with rmse 2,345.68 USD\n"
+    )
+    assert f"\nPromoted      {GROUP.format(1, 'cars-dev')}/7, by user/ada at T1\nPromoted      " in mail.body
+    assert "\nData          3 files, listed in cars-dev at 2026-11-01T00:00:00.000Z\n" in mail.body
+    assert "\nReport     s3://prod/runs/1/report.html\n" in mail.body
+    assert "In service    nothing; this is the first model\n" in asked_in_prod(None).body
+
+
+def test_a_mail_that_asks_about_a_promoted_version_says_of_this_environment_what_serves_and_nothing_else():
+    body = asked_in_prod({"ModelName": "cars-prod-20261101000000-aaaa"}).body
+    assert "\nIn service    cars-prod-20261101000000-aaaa (now)\n" in body
+    for of_dev in ("Execution", "model in service", "before", "Input says", "Ended", "Endpoint", "cars-20261101000000"):
+        assert of_dev not in body
+
+
 @pytest.mark.parametrize(
     "why", ["somebody has rejected it: biased", "nobody has approved or rejected it within 7 days"]
 )
