@@ -10,6 +10,8 @@ captures  the same, request by request; these and labels (ground-truth/) also by
 runs      the copies of the data as above. What a run has made of them row by row (DERIVED) is deleted whole. What was
           learned from it (LEARNED) is deleted once the run's model is gone, and so is its version in the model
           registry; until then `erased.json` in its folder remembers it
+          One that has come with its version from another environment has no list of copies: it is known by the rows
+          of its own (ROWS), or a problem that quotes the value
 windows   what the monitor made of such captures and labels goes whole; the verdict stays, without examples
           (judged_windows)
 
@@ -57,6 +59,9 @@ DERIVED = (
     "report.html",
 )  # fmt: skip
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
+ROWS = ("evaluation/predictions.csv", "labels/", "quarantine/", "test/")
+PROBLEMS = "report/problems.txt"
+RECORD = "run.json"
 MARK = "erased.json"
 COPIES_OF_RUN = "input.manifest"
 # What a file that is scored leaves beside its rows; records and answers go with the rest of the folder after some days.
@@ -164,6 +169,7 @@ class Eraser:
     def look(self, step: Callable[[str], None]) -> Findings:
         """Look into every version of every object that may hold rows, and name each to `step`."""
         looked, manifests, probes = Findings(), list[str](), list[str]()
+        folders, with_copies = dict[str, list[list[dict[str, Any]]]](), set[str]()
         own, data = self.stack.bucket, self.stack.data_bucket
         before = ""
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
@@ -182,8 +188,13 @@ class Eraser:
             elif in_run:
                 if inside == COPIES_OF_RUN:  # copies/ comes before, in the order of the keys
                     self._look_into_run(run_id, list(versions), looked)
+                    with_copies.add(run_id)
+                elif inside.startswith((*ROWS, PROBLEMS)):
+                    folders.setdefault(run_id, []).append(list(versions))
             elif not (key.startswith("code/") or is_no_table):
                 self._look_into(own, key, list(versions), looked, looked.hits)
+        for run_id in folders.keys() - with_copies:
+            self._look_into_promoted(run_id, folders[run_id], looked)
         looked.windows |= self._windows_judged_by(looked, manifests)
         looked.windows |= self._windows_probed_by(looked.runs, probes)
         dropped = self._versions(self.stack.parameters["DataPrefix"], data) if data != own else ()
@@ -273,6 +284,25 @@ class Eraser:
                 name = f"s3://{self.stack.bucket}/{version['Key']} (version {version['VersionId']})"
                 looked.unread[name] = f"no list of copies ({error})"
                 looked.have_read |= {run_id} if copies else set()  # nobody could tell, once the copies are erased
+
+    def _look_into_promoted(self, run_id: str, objects: Sequence[list[dict[str, Any]]], looked: Findings) -> None:
+        """Note a run of another environment of which the folder holds such rows."""
+        if not json.loads(self._newest(f"runs/{run_id}/{RECORD}") or b"{}").get("promotions"):
+            return
+        here = Findings()
+        for versions in objects:
+            key = versions[0]["Key"]
+            if not key.endswith(PROBLEMS):
+                self._look_into(self.stack.bucket, key, versions, here, here.hits)
+            elif any(quoted(self._wanted.value) in self._body(one).decode("utf-8", "replace") for one in versions):
+                here.have_read.add(run_id)
+        looked.objects, looked.has_column = looked.objects + here.objects, looked.has_column or here.has_column
+        looked.unread |= here.unread
+        looked.names |= here.names
+        if here.hits or here.have_read:
+            looked.have_read.add(run_id)
+        elif not here.has_column:
+            looked.nameless.append(f"s3://{self.stack.bucket}/runs/{run_id}/, which came from another environment")
 
     def _look_into_window(self, window_id: str, versions: Sequence[dict[str, Any]], looked: Findings) -> None:
         """Note a window of which a document tells the value."""
@@ -522,8 +552,8 @@ def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
     yield "    report.json of runs/*/, run table (its backups: 35 days) and mails until somebody deletes them; in"
     yield f"    histories of executions 90 days; in logs {days['LogRetentionDays']} days, in those of jobs"
     yield "    (/aws/sagemaker/*) as the account has set"
-    yield "  what versions took along to other environments, or brought here from one (perennial show: promoted): test"
-    yield "    records and hashes of rows in runs/*/, until that folder is deleted there; docs/environments.md says how"
+    yield "  what versions took along to other environments: erase there, too. What has come here from one (perennial"
+    yield "    show: promoted) is found by its test records; rows that only trained it are not: delete runs/<run>/"
     yield "  what is not in this bucket: copies that people have, and where the files came from"
 
 

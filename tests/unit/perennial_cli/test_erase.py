@@ -250,6 +250,56 @@ def test_what_a_run_that_began_meanwhile_made_of_the_rows_goes_too(stack, monkey
     assert "quarantine/part-00000" not in of_run(everything(stack), late)
 
 
+PROMOTED = "20261125000000-cccc"
+TESTED = b'{"customer_id": 17, "mileage": 1}\n{"customer_id": 18, "mileage": 2}\n'
+
+
+def promoted(stack, parts: dict[str, bytes]) -> None:
+    """A run whose version has come from another environment, with what has come along."""
+    record = {"run_id": PROMOTED, "promotions": [{"stack": "cars-dev"}]}
+    for name, body in {"run.json": json.dumps(record).encode(), "rows/seen.u64": b"12345678", **parts}.items():
+        stack.put(f"runs/{PROMOTED}/{name}", body)
+
+
+@pytest.mark.parametrize(
+    ("part", "body"),
+    [
+        ("test/part-00000.jsonl", TESTED),
+        ("labels/part-00000.csv", b"customer_id,price\n17,1\n"),
+        ("quarantine/part-00000.jsonl", b'{"customer_id": "17", "reason": "price is empty"}\n'),
+        ("evaluation/predictions.csv", b"customer_id,prediction\n17,1.0\n"),
+        ("report/problems.txt", b"row 3, customer_id: got '17', expected a number below 10\n"),
+    ],
+)
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_run_that_came_from_another_environment_is_found_by_what_came_along(stack, part, body, serves):
+    promoted(stack, {part: body, "serving/model.tar.gz": b"m", "report/report.json": b"{}"})
+    if serves:
+        stack.create_model(f"{STACK}-{PROMOTED}")
+    erased()
+    left = {"run.json", "report/report.json"} | (
+        {"rows/seen.u64", "serving/model.tar.gz", "erased.json"} if serves else set()
+    )
+    assert of_run(everything(stack), PROMOTED) == left
+
+
+def test_a_run_that_came_from_another_environment_without_such_rows_stays(stack):
+    promoted(stack, {"test/part-00000.jsonl": TESTED.replace(b"17", b"19"), "report/problems.txt": b"got '170'\n"})
+    before = of_run(everything(stack), PROMOTED)
+    erased()
+    assert of_run(everything(stack), PROMOTED) == before
+
+
+def test_a_run_that_came_from_another_environment_and_does_not_name_the_column_is_named(stack, capsys):
+    promoted(stack, {"test/part-00000.jsonl": b'{"mileage": 1}\n', "labels/part-00000.csv": b"price\n1\n"})
+    erased()
+    told = capsys.readouterr().out
+    assert (
+        f"Without the column: 1 objects; nobody can tell whose rows they hold\n  s3://{BUCKET}/runs/{PROMOTED}/,"
+        in told
+    )
+
+
 def test_what_is_protected_is_not_erased_and_nothing_else_is_either(stack, answers, capsys):
     status, text = described()
     member = "<member><ParameterKey>ProtectArtefacts</ParameterKey><ParameterValue>yes</ParameterValue></member>"
