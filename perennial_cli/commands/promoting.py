@@ -130,9 +130,14 @@ def _require_alike(here: Place, there: Place) -> None:
 
 
 def _brought(one: promotion.Candidate, here: Place, there: Place) -> ModelVersion:
-    """Copy and register the version. Raises CommandError: it is not there whole, or older than what serves."""
+    """Copy and register the version.
+
+    Raises CommandError: it is not there whole, older than what serves, or was rejected while it was copied.
+    """
     promotion.require_newer(one, there.stack)
     sealed = promotion.bring(here.session.client("s3"), one, there.session.client("s3"), there.stack)
+    with account.speaking_as(here.session):
+        promotion.candidate(here.stack, str(one.number))
     return promotion.register(one, sealed, there.stack)
 
 

@@ -23,6 +23,7 @@ from perennial_cli.promotion import ASK_SECONDS
 from perennial_cli.runs import Execution
 from perennial_cli.stacks import Stack
 from tests.command import perennial
+from tests.e2e.matrix.registry import matrix
 from tests.unit.conftest import BUCKET, REGION, FakeAws, xml_refusal
 from tests.unit.perennial.runs.test_message import RECORD
 
@@ -472,6 +473,7 @@ def test_what_deployed_it_before_its_last_approval_is_not_taken_for_what_does(en
     assert len(sleeps) == 2
 
 
+@matrix("Promotion", "two promote one version at once", ends="one version serves, both are told so")
 def test_two_at_once_are_one_version_wherever_the_one_overtakes_the_other(
     environments: Environments, overtakes: Callable[[str, int], list[str]]
 ) -> None:
@@ -494,6 +496,7 @@ def test_two_at_once_are_one_version_wherever_the_one_overtakes_the_other(
         assert sealed == {name: copies[f"serving/{name}.tar.gz"] for name in ("preprocessor", "model")}
 
 
+@matrix("Promotion", "what serves in the other stack has learned from newer data", ends="refused: what serves stays")
 def test_what_has_learned_from_newer_data_is_not_replaced(environments: Environments) -> None:
     newer = {"run_id": SERVING, "data": {"listed_at": "2026-11-20T00:00:00.000Z"}}
     environments.put(BUCKET, f"runs/{SERVING}/run.json", json.dumps(newer))
@@ -563,16 +566,32 @@ def one_stack(it: Environments) -> None:
     it.stacks[PROD] = it.stacks[DEV]
 
 
+def no_artefact(it: Environments) -> None:
+    it.aws.client("s3").delete_object(Bucket=DEV_BUCKET, Key=f"runs/{RUN}/serving/model.tar.gz")
+
+
+NOTHING = "refused: nothing is registered, what serves stays"
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         (other_bytes, f"; its run has recorded {'0' * 64}. Nothing was registered"),
         (no_seal, f"the record of run {RUN} does not say which model serves"),
         (erased, f"s3://{DEV_BUCKET}/runs/{RUN}/test/ is gone"),
+        pytest.param(
+            no_artefact,
+            f"s3://{DEV_BUCKET}/runs/{RUN}/serving/model.tar.gz is gone",
+            marks=matrix("Promotion", "an artefact of the version is gone", ends=NOTHING),
+        ),
         (by_hand, "version 1 of cars-dev was made by no run, but by hand"),
         (refused, f"is of run {RUN}, and its gate has not accepted the model (rmse 9 is too high)"),
         (withheld, f"is of run {RUN}, and its model is withheld: its input decides data_prefix"),
-        (another_model, "cars-dev and cars-prod have models of their own, used-cars and rents"),
+        pytest.param(
+            another_model,
+            "cars-dev and cars-prod have models of their own, used-cars and rents",
+            marks=matrix("Promotion", "the other stack is of another model", ends=NOTHING),
+        ),
         (another_region, f"are in {REGION} and us-east-1; expected one region"),
         (one_stack, "cars-dev is where the version is already"),
     ],
@@ -586,4 +605,28 @@ def test_what_cannot_be_there_as_it_was_is_refused_and_nothing_is_registered(
     monkeypatch.setattr("perennial_cli.account.say_whom", iter(environments.accounts).__next__)
     ended = environments.promote()
     assert (ended.exit_code, why in ended.stderr) == (1, True), ended.stderr
+    assert environments.registries.versions[PROD] == []
+
+
+@matrix("Promotion", "the version is rejected where it comes from while it is copied", ends=NOTHING)
+def test_what_is_rejected_while_it_is_copied_is_not_registered(
+    environments: Environments, answers: Callable[..., list[Any]]
+) -> None:
+    def put(request: Any) -> None:
+        environments.registries.versions[DEV][0]["ModelApprovalStatus"] = approval.REJECTED
+
+    answers("s3", "PutObject", put)
+    ended = environments.promote()
+    assert (ended.exit_code, "version 1 of cars-dev is Rejected; expected an approved one" in ended.stderr) == (1, True)
+    assert environments.registries.versions[PROD] == []
+
+
+@matrix("Promotion", "the key of the other stack is refused", ends=NOTHING)
+def test_where_the_key_is_refused_nothing_is_registered(
+    environments: Environments, answers: Callable[..., list[Any]]
+) -> None:
+    text = "User: arn:aws:iam::2:user/ada is not authorized to perform: kms:GenerateDataKey on the resource"
+    answers("s3", "PutObject", (403, f"<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>"))
+    ended = environments.promote()
+    assert (ended.exit_code, text in ended.stderr) == (1, True)
     assert environments.registries.versions[PROD] == []
