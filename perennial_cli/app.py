@@ -174,6 +174,13 @@ class Commands(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and _ENTRIES[str(name)].loaded(str(name)), rest
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words; what no service and no terminal takes is refused."""
+        for word in args:
+            if "\0" in word or not word.encode(errors="replace").decode() == word:
+                raise typer.BadParameter(f"got {word!a}; expected text in UTF-8", ctx)
+        return list(super().parse_args(ctx, args))
+
     def invoke(self, ctx: Any) -> Any:
         try:
             try:

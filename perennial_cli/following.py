@@ -43,14 +43,21 @@ def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None
                 if item["executionArn"] in looked_at:
                     continue
                 looked_at.add(item["executionArn"])
-                document = json.loads(client.describe_execution(executionArn=item["executionArn"])["input"])
-                if (document.get("Trigger") or {}).get("Object", {}).get("version-id") == version:
+                if _dropped(client.describe_execution(executionArn=item["executionArn"])["input"]) == version:
                     return item["executionArn"]
             time.sleep(POLL_SECONDS)
     raise CommandError(
         f"nothing began within {limit} s of the drop; see the queue of undelivered events, "
         f"{stack.outputs.get('UndeliveredEventsUrl')}"
     )
+
+
+def _dropped(execution_input: str) -> Any:
+    """Return the version of the object whose drop an input names; None: it names none, whatever somebody has given."""
+    document: Any = json.loads(execution_input)
+    for name in ("Trigger", "Object", "version-id"):
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def wait_for_version(stack: Stack, number: int, since: datetime) -> str:

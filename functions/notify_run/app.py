@@ -190,7 +190,8 @@ def _unopened(run_id: str, execution: dict[str, Any]) -> RunRecord:
 
 
 def _is_bounded(document: dict[str, Any]) -> bool:
-    return not complaints.is_deep(document) and complaints.size(document) <= complaints.MAX_INPUT_BYTES
+    is_small = not complaints.is_deep(document) and complaints.size(document) <= complaints.MAX_INPUT_BYTES
+    return is_small and complaints.is_text(document)
 
 
 def _put_aside(known: RunRecord, report: dict[str, Any] | None, execution_arn: str) -> list[Aside]:

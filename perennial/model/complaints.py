@@ -76,6 +76,15 @@ def size(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode(errors="surrogatepass"))
 
 
+def is_text(value: Any) -> bool:
+    """Return whether every text of a value of JSON can be written: half of a pair of surrogates cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_deep(value: Any) -> bool:
     """Say whether lists and objects stand inside one another on more than MAX_LEVELS levels."""
     level = [value]

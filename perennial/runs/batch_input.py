@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from perennial.model import complaints
 from perennial.model.complaints import ConfigurationError
 from perennial.runs.batch_file import INCOMING
-from perennial.runs.run_input import checked
+from perennial.runs.run_input import checked, require_object
 
 
 class BatchTrigger(BaseModel):
@@ -63,6 +63,9 @@ def batch_input(raw: Any) -> BatchInput:
             f"the execution's input, {where}: got {complaints.excerpt(known.File.Key)}; expected the key of a file "
             f"below {INCOMING}"
         )
+    if known.File:
+        names = ("Trigger.Object.key", "Trigger.Object.version-id") if known.is_drop else ("File.Key", "File.VersionId")
+        require_object(known.File.Key, known.File.VersionId, *names)
     return known
 
 

@@ -11,6 +11,7 @@ from perennial.model.complaints import ConfigurationError
 from perennial.runs.run_id import RUN_ID
 
 Input = TypeVar("Input", bound=BaseModel)
+MAX_KEY = 1024  # of an object, and of the id of a version (Amazon S3 User Guide, "Naming Amazon S3 objects")
 TriggerType = Literal["DataDrop", "Manual", "Schedule", "Drift", "Alarm", "Registry", "Image"]
 
 
@@ -50,13 +51,17 @@ class ExecutionInput(BaseModel):
 def execution_input(raw: Any) -> ExecutionInput:
     """Return the input of an execution, or raise ConfigurationError."""
     known = checked(raw, ExecutionInput)
-    dropped = known.Trigger.Object
-    if dropped is not None and not isinstance(dropped.get("key"), str):
-        raise ConfigurationError(
-            f"the execution's input, Trigger.Object.key: got {complaints.excerpt(dropped.get('key'))}; expected the "
-            "key of the object that was dropped"
-        )
+    if (dropped := known.Trigger.Object) is not None:
+        require_object(dropped.get("key"), dropped.get("version-id"), "Trigger.Object.key", "Trigger.Object.version-id")
     return known
+
+
+def require_object(key: Any, version: Any, *names: str) -> None:
+    """Raise ConfigurationError when a key, or a version if there is one, is none that S3 could have given."""
+    expected = "the key of the object that was dropped", "its version, as the event of S3 names it, or nothing"
+    for value, name, what in zip((key, "1" if version in (None, "") else version), names, expected, strict=True):
+        if not (isinstance(value, str) and 0 < len(value) <= MAX_KEY and "\0" not in value):
+            raise ConfigurationError(f"the execution's input, {name}: got {complaints.excerpt(value)}; expected {what}")
 
 
 def checked(raw: Any, model: type[Input]) -> Input:
@@ -71,6 +76,8 @@ def checked(raw: Any, model: type[Input]) -> Input:
         raise ConfigurationError(
             f"the execution's input has {size:,} bytes; expected at most {complaints.MAX_INPUT_BYTES:,}"
         )
+    if not complaints.is_text(raw):
+        raise ConfigurationError("the execution's input has half of a character, a surrogate alone; expected text")
     try:
         return model.model_validate(raw)
     except ValidationError as error:

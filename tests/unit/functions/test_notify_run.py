@@ -761,7 +761,9 @@ def test_a_run_whose_configuration_was_refused_is_told_and_recorded(aws, app, en
 NESTED = [f'{{"Trigger": {{"By": {"[" * levels}{"]" * levels}}}}}' for levels in (20, 500, 10_000)]
 
 
-@pytest.mark.parametrize("execution_input", ["not json", "[]", '{"Trigger": 5}', *NESTED], ids=lambda text: text[:60])
+@pytest.mark.parametrize(
+    "execution_input", ["not json", "[]", '{"Trigger": 5}', r'{"A": "\ud800"}', *NESTED], ids=lambda text: text[:60]
+)
 def test_an_input_that_nobody_can_read_does_not_keep_the_message_back(aws, app, ended, notify, mails, execution_input):
     notify(ended("FAILED", "ConfigurationError", "x", execution_input))
     assert len(mails()) == 1

@@ -123,3 +123,11 @@ run()"""
     )  # fmt: skip
     assert printed in ended.stdout
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("word", ["a\udcff", "\ud800", "a\0b"], ids=ascii)
+@pytest.mark.parametrize("words", [["promote"], ["show", "latest", "--stack"], ["drop"], ["reject", "1", "--reason"]])
+def test_what_is_no_text_is_refused_in_words(words: list[str], word: str) -> None:
+    """As a shell hands on the bytes of another encoding."""
+    ended = perennial(*words, word)
+    assert (ended.exit_code, "expected text in UTF-8" in ended.stderr.replace("\n", " ")) == (2, True)

@@ -155,6 +155,16 @@ def test_the_run_of_a_drop_is_the_one_whose_event_names_the_version(executions, 
         following.wait_for_drop(stacks.chosen(None), "another")
 
 
+@pytest.mark.parametrize(
+    "given", [[], 5, {"Trigger": 5}, {"Trigger": {"Object": None}}, {"Trigger": {"Object": ["v"]}}]
+)
+def test_a_run_that_somebody_has_started_with_anything_is_not_that_of_a_drop(executions, monkeypatch, given) -> None:
+    executions(("one", 1, "FAILED"), given=given)
+    monkeypatch.setattr(following, "START_LIMIT_SECONDS", 0.01)
+    with pytest.raises(CommandError, match="nothing began within"):
+        following.wait_for_drop(stacks.chosen(None), "v")
+
+
 def test_a_run_starts_with_overrides_that_the_definition_allows(executions) -> None:
     requests = executions(("one", 1, "RUNNING"))
     ended = perennial("run", "--set", "GateThreshold=3000", "--set", "HyperParameters.eta=0.2", "--no-follow")

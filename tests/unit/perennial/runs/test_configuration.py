@@ -5,6 +5,7 @@ import pytest
 from perennial.model import definition
 from perennial.model.algorithms import ALGORITHMS
 from perennial.runs import configuration, run_input
+from perennial.runs.batch_input import batch_input
 from perennial.runs.configuration import ConfigurationError
 
 TEXT = """
@@ -435,10 +436,34 @@ def test_an_input_larger_than_a_record_can_hold_is_refused(given):
         run_input.execution_input(given)
 
 
-@pytest.mark.parametrize("dropped", [{}, {"key": None}, {"key": ["raw/a"]}])
+@pytest.mark.parametrize("dropped", [{}, {"key": None}, {"key": ["raw/a"]}, {"key": ""}, {"key": "a\0b"}])
 def test_a_dropped_object_without_a_key_is_refused(dropped):
     with pytest.raises(ConfigurationError, match=r"Trigger\.Object\.key: got .*; expected the key of the object"):
         run_input.execution_input({"Trigger": {"Type": "DataDrop", "Object": dropped}})
+
+
+@pytest.mark.parametrize("version", [7, 1.5, True, [], {}, "a\0b", "x" * 1025])
+@pytest.mark.parametrize(
+    ("read", "kind"), [(run_input.execution_input, "DataDrop"), (batch_input, "BatchDrop")], ids=["run", "batch"]
+)
+def test_a_dropped_object_with_a_version_that_is_none_is_refused(read, kind, version):
+    dropped = {"key": "batch/incoming/a.csv", "version-id": version}
+    with pytest.raises(ConfigurationError, match=r"Trigger\.Object\.version-id: got .*; expected its version"):
+        read({"Trigger": {"Type": kind, "Object": dropped}})
+
+
+@pytest.mark.parametrize("version", [None, "", "3sL4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY+MTRCxf3vjVBH40Nr8X8gdRQBpUMLUo"])
+def test_a_dropped_object_may_have_no_version(version):
+    run_input.execution_input({"Trigger": {"Type": "DataDrop", "Object": {"key": "raw/a", "version-id": version}}})
+
+
+@pytest.mark.parametrize("given", [
+    {"Trigger": {"By": "\ud800"}}, {"Trigger": {"Type": "DataDrop", "Object": {"key": "raw/\ud800"}}},
+    {"Overrides": {"\udcff": 1}}, {"Comment": ["\udfff"]},
+])  # fmt: skip
+def test_an_input_with_half_of_a_character_is_refused(given):
+    with pytest.raises(ConfigurationError, match="half of a character, a surrogate alone; expected text"):
+        run_input.execution_input(given)
 
 
 @pytest.mark.parametrize("levels", [20, 500, 10_000])
