@@ -247,7 +247,7 @@ def _keep(made: RunRecord, to: Stack) -> None:
 
 def _write(to: Stack, item: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
     """Write an item of the run table and return True, or False where the condition does not hold."""
-    asked = {"ConditionExpression": condition, **({"ExpressionAttributeValues": values} if values else {})}
+    asked: Any = {"ConditionExpression": condition, **({"ExpressionAttributeValues": values} if values else {})}
     table = boto3.client("dynamodb")
     try:
         table.put_item(TableName=to.outputs["RunTableName"], Item=item, **asked)

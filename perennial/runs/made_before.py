@@ -24,8 +24,8 @@ def is_as_asked(asked: Any, described: Any) -> bool:
         members = {**dict.fromkeys(_OPTIONAL), **asked}
         return all(is_as_asked(value, there.get(name)) for name, value in members.items() if name not in _NOT_DESCRIBED)
     if isinstance(asked, list):
-        there = described if isinstance(described, list) else []
+        listed = described if isinstance(described, list) else []
         if all(isinstance(one, str) for one in asked):
-            return sorted(asked) == sorted(there)
-        return len(asked) == len(there) and all(map(is_as_asked, asked, there))
+            return sorted(asked) == sorted(listed)
+        return len(asked) == len(listed) and all(map(is_as_asked, asked, listed))
     return bool(asked == described or not (asked or described))
