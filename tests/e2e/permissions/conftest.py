@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore.credentials import Credentials
 
+from perennial.registry.approval import APPROVED
 from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
 from tests.e2e.api import Api
@@ -154,6 +155,36 @@ def ask_people(app: App, run: Run, status: str) -> str:
     """Start a run that waits for the approval of a version of its own, which has a status; return the execution."""
     version = one_more_version(app, run, status)
     return Resumable(app, run).start("Wait for approval", again=False, variables={"version": version})
+
+
+def go_back_to_what_was_made_before(app: App, run: Run) -> dict[str, Any]:
+    """Ask for the turn to deploy the newest approved version, of which a model and a configuration are there otherwise.
+
+    Returns what the function answers.
+    """
+    sagemaker, number = app.client("sagemaker"), next(_numbers)
+    name = f"{app.stack}-20200101000000-{number:04x}"
+    served = sagemaker.describe_model(ModelName=run.output["Model"])
+    containers = [{key: one[key] for key in ("Image", "ModelDataUrl")} for one in served["Containers"]]
+    model = {"ModelName": name, "ExecutionRoleArn": served["ExecutionRoleArn"], "Containers": containers}
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    configuration = {"EndpointConfigName": name, "ProductionVariants": [variant]}
+    sagemaker.create_model(**model)
+    sagemaker.create_endpoint_config(**configuration)
+    approved = {"ModelPackageGroupName": app.stack, "ModelApprovalStatus": APPROVED}
+    versions = sagemaker.list_model_packages(**approved)["ModelPackageSummaryList"]
+    ask = {
+        "RunId": run.run_id,
+        "ExecutionArn": run.execution_arn,
+        "DeploymentId": f"20200101000000-{number:04x}",
+        "Version": max(versions, key=lambda one: one["ModelPackageVersion"])["ModelPackageArn"],
+        "Champion": None,
+        "Model": {**model, "EnableNetworkIsolation": True},
+        "Configuration": {**configuration, "KmsKeyId": "another"},
+    }
+    function = f"{app.stack}-reserve-deployment"
+    answered = app.client("lambda").invoke(FunctionName=function, Payload=json.dumps(ask))["Payload"].read()
+    return dict(json.loads(answered))
 
 
 def ask_with_the_turn(app: App, run: Run) -> str:

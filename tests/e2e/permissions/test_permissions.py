@@ -35,6 +35,7 @@ from tests.e2e.permissions.conftest import (
     change_hours,
     find_drift,
     give_no_rows,
+    go_back_to_what_was_made_before,
     keep_hours,
     look_at_other_machines,
     no_machines,
@@ -585,6 +586,8 @@ def answer_versions(app: App, approver: Ask, updated: Run) -> None:
             if status == APPROVED:
                 states.stop_execution(executionArn=arn)
     go_back(app, approver, updated)
+    there = go_back_to_what_was_made_before(app, updated)["There"]
+    assert there == {"Model": False, "Configuration": False}
     s3, folder = approver("s3"), f"runs/{updated.run_id}/"
     listed = s3.list_objects_v2(Bucket=app.bucket, Prefix=f"{folder}approval.")["Contents"]
     assert [item["Key"] for item in listed] == [f"{folder}approval.html", f"{folder}approval.json"]

@@ -49,6 +49,7 @@ from tests.e2e.permissions.conftest import (
     deploy,
     find_drift,
     give_no_rows,
+    go_back_to_what_was_made_before,
     keep_hours,
     look_at_other_machines,
     no_machines,
@@ -364,12 +365,8 @@ def reserving_for_an_earlier_run(deployed: Deployed) -> str:
     return _why(deployed.resumable.go_on("Reserve deployment", again=False, answers=answers))
 
 
-def going_back_to_what_was_made_before(deployed: Deployed) -> str:
-    """The newest approved version, under a name that does not serve."""
-    answer = {"Decision": "Deploy", "DeploymentId": f"20200101000000-{next(_numbers):04x}"}
-    version = {"version": deployed.run.output["ModelPackage"]}
-    answers = {"Resolve configuration": answer}
-    return _why(deployed.resumable.go_on("Reserve deployment", answers=answers, variables=version))
+def going_back(deployed: Deployed) -> str:
+    return str(go_back_to_what_was_made_before(deployed.app, deployed.run))
 
 
 def an_unkept_answer(deployed: Deployed) -> None:
@@ -648,7 +645,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "ReserveDeploymentRole": keeping_the_turn(asking_again("Reserve deployment")),
     ("ReserveDeploymentRole", "Versions"): keeping_the_turn(reserving_for_a_version),
     ("ReserveDeploymentRole", "Lists"): keeping_the_turn(reserving_for_an_earlier_run),
-    ("ReserveDeploymentRole", "MadeBefore"): keeping_the_turn(going_back_to_what_was_made_before),
+    ("ReserveDeploymentRole", "MadeBefore"): keeping_the_turn(going_back),
     ("ReserveDeploymentRole", "OtherRuns"): keeping_the_turn(meeting_another_run(asking_again("Reserve deployment"))),
     "RequestApprovalRole": asking_people,
     ("RequestApprovalRole", "Turn"): asking_with_the_turn,
