@@ -706,6 +706,7 @@ def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> 
     train, monitor, score = arns["TrainModel"], arns["MonitorModel"], arns["ScoreBatch"]
     for who, sid, machines in (
         ("DataScientistPolicy", "ReadRuns", [train, monitor, score]),
+        ("OperatorPolicy", "ReadRuns", [train, monitor, score]),
         ("DataDropRole", "Executions", train),
         ("RetrainScheduleRole", "Executions", train),
         ("RetrainAlarmsRole", "Executions", train),
@@ -716,7 +717,8 @@ def test_definition_and_executions_are_encrypted_with_the_key_of_the_stack() -> 
         ("BatchTriggerRole", "Executions", score),
     ):
         (using,) = (s for s in statements_of(who) if s["Sid"] == sid)
-        assert using["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+        starts_none = who == "OperatorPolicy"
+        assert using["Action"] == ("kms:Decrypt" if starts_none else ["kms:Decrypt", "kms:GenerateDataKey"])
         assert using["Condition"] == {"StringEquals": {EXECUTIONS: machines} | through}
 
 
@@ -1023,7 +1025,28 @@ def test_who_approves_versions_may_change_nothing_else() -> None:
     assert statements["Answer"]["Resource"]["Fn::Sub"].endswith(":model-package/${AWS::StackName}/*")
 
 
-@pytest.mark.parametrize("policy", ["DataScientistPolicy", "ModelApproverPolicy"])
+OPERATORS_MAY = {
+    *("cloudformation:DescribeStacks", "cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard"),
+    *("cloudwatch:GetMetricData", "kms:Decrypt", "logs:FilterLogEvents", "s3:GetObject", "s3:ListBucket"),
+    *("sagemaker:DescribeEndpoint", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "ssm:GetParameter"),
+    *("ssm:GetParameters", "states:DescribeExecution", "states:GetExecutionHistory", "states:ListExecutions"),
+    "states:StopExecution",
+}
+
+
+def test_operators_look_and_stop_runs_and_read_neither_data_nor_models() -> None:
+    statements = {s["Sid"]: s for s in properties("OperatorPolicy")["PolicyDocument"]["Statement"]}
+    assert {action for statement in statements.values() for action in listed(statement["Action"])} == OPERATORS_MAY
+    read = [resource["Fn::Sub"].rpartition("/")[2] for resource in statements["ReadRecords"]["Resource"]]
+    assert read == ["*", "verdict.json", "report.html", "run.json"]
+    through = {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
+    assert statements["Key"]["Condition"]["StringEquals"] == {"kms:ViaService": through}
+    assert statements["ListRecords"]["Condition"]["StringLike"]["s3:prefix"] == [
+        "batch/runs/*", "monitoring/*", "runs/*",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["DataScientistPolicy", "ModelApproverPolicy", "OperatorPolicy"])
 def test_a_policy_for_people_is_attached_to_nobody_and_its_arn_is_told(policy: str) -> None:
     assert set(properties(policy)) == {"Description", "PolicyDocument"}
     attached = [arn for role in ROLES.values() for arn in role.get("ManagedPolicyArns", [])]

@@ -30,6 +30,7 @@ ALARM = f"{STACK}-model-quality"
 IMAGES = "images/of-the-stack"
 MONITOR, BATCH = "MonitorStateMachineArn", "BatchStateMachineArn"
 SCIENTIST, APPROVER, CALLER = f"{STACK}-scientist", f"{STACK}-approver", f"{STACK}-caller"
+OPERATOR = f"{STACK}-operator"
 CAR = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
     "make": "Cadillac", "body": "convertible",
@@ -81,6 +82,46 @@ def scientist(app: App) -> Ask:
 def approver(app: App) -> Ask:
     """The same of a person who approves versions."""
     return boto3.Session(*_keys(app, APPROVER, "ModelApproverPolicyArn")).client
+
+
+@pytest.fixture(scope="session")
+def operator(app: App) -> Ask:
+    """The same of a person who looks after the stack."""
+    return boto3.Session(*_keys(app, OPERATOR, "OperatorPolicyArn")).client
+
+
+def _numbers_of(ask: Ask) -> Any:
+    now, metric = datetime.now(UTC), {"Namespace": "Perennial", "MetricName": "RunsEnded"}
+    query: Any = {"Id": "a", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}
+    hour = {"StartTime": now - timedelta(hours=1), "EndTime": now}
+    return ask("cloudwatch").get_metric_data(MetricDataQueries=[query], **hour)
+
+
+def _record(ask: Ask, app: App, run: Run) -> Any:
+    return ask("s3").get_object(Bucket=app.bucket, Key=f"runs/{run.run_id}/run.json")
+
+
+# What an operator looks at, by the statement that lets them.
+LOOKS: dict[str, Callable[[Ask, App, Run], Any]] = {
+    "FindStack": lambda ask, app, run: ask("cloudformation").describe_stacks(StackName=app.stack),
+    "ListRuns": lambda ask, app, run: ask("stepfunctions").list_executions(
+        stateMachineArn=app.outputs["StateMachineArn"]
+    ),
+    "WatchAndStopRuns": lambda ask, app, run: ask("stepfunctions").describe_execution(executionArn=run.execution_arn),
+    "ReadRuns": lambda ask, app, run: ask("stepfunctions").get_execution_history(executionArn=run.execution_arn),
+    "ListRecords": lambda ask, app, run: ask("s3").list_objects_v2(Bucket=app.bucket, Prefix="runs/"),
+    "ReadRecords": _record,
+    "Key": _record,
+    "ReadNames": lambda ask, app, run: ask("ssm").get_parameter(Name=f"/{app.stack}/model"),
+    "Endpoint": lambda ask, app, run: ask("sagemaker").describe_endpoint(EndpointName=app.stack),
+    "Alarms": lambda ask, app, run: ask("cloudwatch").describe_alarms(AlarmNames=[f"{app.stack}-failed-runs"]),
+    "Dashboard": lambda ask, app, run: ask("cloudwatch").get_dashboard(DashboardName=app.stack),
+    "Numbers": lambda ask, app, run: _numbers_of(ask),
+    "Logs": lambda ask, app, run: ask("logs").filter_log_events(logGroupName=f"/aws/lambda/{app.stack}-notify-run"),
+    "Undelivered": lambda ask, app, run: ask("sqs").receive_message(
+        QueueUrl=app.outputs["UndeliveredEventsUrl"], VisibilityTimeout=0
+    ),
+}
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from tests.e2e.permissions.conftest import (
     APPROVER,
     BATCH,
     CAR,
+    LOOKS,
     MONITOR,
     PAST,
     SCHEDULE,
@@ -444,6 +445,50 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 
 
 @pytest.fixture(scope="module")
+def looked(app: App, operator: Ask, updated: Run) -> dict[str, Any]:
+    """What an operator sees; a run that has ended is stopped in vain."""
+    found = {name: look(operator, app, updated) for name, look in LOOKS.items()}
+    operator("stepfunctions").stop_execution(executionArn=updated.execution_arn)
+    operator("ssm").get_parameters(Names=[f"/{STACK}/run"])
+    queue = app.outputs["UndeliveredEventsUrl"]
+    operator("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"])
+    return found
+
+
+def test_operator_sees_how_runs_end_and_what_serves_and_rings(updated: Run, looked: dict[str, Any]) -> None:
+    assert json.loads(looked["ReadRecords"]["Body"].read())["run_id"] == updated.run_id
+    assert looked["WatchAndStopRuns"]["status"] == "SUCCEEDED"
+    assert looked["Endpoint"]["EndpointStatus"] == "InService"
+    assert [alarm["AlarmName"] for alarm in looked["Alarms"]["MetricAlarms"]] == [f"{STACK}-failed-runs"]
+    assert looked["Logs"]["events"]
+    assert looked["Undelivered"]["Messages"]
+
+
+LOOKED_AT: dict[str, Callable[[Ask, App, Run], Any]] = {
+    "s3:GetObject": lambda ask, app, run: ask("s3").get_object(
+        Bucket=app.bucket, Key=f"runs/{run.run_id}/serving/model.tar.gz"
+    ),
+    "states:StartExecution": lambda ask, app, run: ask("stepfunctions").start_execution(
+        stateMachineArn=app.outputs["StateMachineArn"], input="{}"
+    ),
+    "sagemaker:UpdateModelPackage": lambda ask, app, run: ask("sagemaker").update_model_package(
+        ModelPackageArn=run.output["ModelPackage"], ModelApprovalStatus=REJECTED
+    ),
+    "sagemaker:InvokeEndpoint": lambda ask, app, run: ask("sagemaker-runtime").invoke_endpoint(
+        EndpointName=STACK, Body=b"1"
+    ),
+}
+
+
+@pytest.mark.parametrize("action", LOOKED_AT)
+def test_who_only_has_the_policy_of_operators_changes_nothing_and_reads_no_model(
+    app: App, operator: Ask, updated: Run, action: str
+) -> None:
+    with pytest.raises(ClientError, match=f"is not authorized to perform: {action}"):
+        LOOKED_AT[action](operator, app, updated)
+
+
+@pytest.fixture(scope="module")
 def exercised(
     app: App,
     approver: Ask,
@@ -458,6 +503,7 @@ def exercised(
     attack: Attack,
     window: Run,
     scored: Run,
+    looked: dict[str, Any],
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     ask_about_newer_rows(app, window)

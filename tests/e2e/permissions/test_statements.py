@@ -35,6 +35,7 @@ from tests.e2e.permissions.conftest import (
     BATCH,
     CAR,
     HOURS,
+    LOOKS,
     MONITOR,
     MONITOR_SCHEDULE,
     PAST,
@@ -88,6 +89,7 @@ class Deployed:
     without: Without
     scientist: Ask
     approver: Ask
+    operator: Ask
     caller: Api
     many: str
 
@@ -101,7 +103,9 @@ Act = Callable[[Deployed], str]
 
 
 @pytest.fixture(scope="module")
-def deployed(app: App, without: Without, scientist: Ask, approver: Ask, caller: Api, many: str) -> Deployed:
+def deployed(
+    app: App, without: Without, scientist: Ask, approver: Ask, operator: Ask, caller: Api, many: str
+) -> Deployed:
     """After a drop of cars that are new to what may serve, and many more than it has learned from."""
     run = app.drop("raw/again.csv", demo_data.new_listings(6000, seed=3))
     app.client("sqs").purge_queue(QueueUrl=app.outputs["UndeliveredEventsUrl"])
@@ -113,9 +117,8 @@ def deployed(app: App, without: Without, scientist: Ask, approver: Ask, caller: 
     monitor, scored = Resumable(app, window, MONITOR), score(app)
     assert (scored.status, scored.cause) == ("SUCCEEDED", None)
     scoring = Resumable(app, scored, BATCH)
-    return Deployed(
-        app, run, Resumable(app, run), window, monitor, scored, scoring, without, scientist, approver, caller, many
-    )
+    resumable, people = Resumable(app, run), (scientist, approver, operator)
+    return Deployed(app, run, resumable, window, monitor, scored, scoring, without, *people, caller, many)
 
 
 @cache
@@ -605,6 +608,15 @@ def approving(ask: Callable[[Ask, Deployed], Any]) -> Act:
     return try_it
 
 
+def looking(sid: str) -> Act:
+    def try_it(deployed: Deployed) -> str:
+        with pytest.raises(ClientError) as refused:
+            LOOKS[sid](deployed.operator, deployed.app, deployed.run)
+        return str(refused.value)
+
+    return try_it
+
+
 def read_report_as(ask: Ask, deployed: Deployed) -> Any:
     return ask("s3").get_object(Bucket=deployed.app.bucket, Key=f"runs/{deployed.run.run_id}/report.html")
 
@@ -801,6 +813,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ),
     ("ModelApproverPolicy", "ReadReports"): approving(read_report_as),
     ("ModelApproverPolicy", "Key"): approving(read_report_as),
+    **{("OperatorPolicy", sid): looking(sid) for sid in LOOKS},
     ("RunEndedPermission", "Only"): its_end,
     ("DeploymentEndedPermission", "Only"): its_end,
     ("VersionAnsweredPermission", "Only"): an_answer,
