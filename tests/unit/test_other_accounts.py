@@ -22,6 +22,7 @@ POLICIES = {
     "kms": ("Key", "KeyPolicy"),
     "sagemaker": ("ModelVersions", "ModelPackageGroupPolicy"),
 }
+ORGANIZATION = "aws:PrincipalOrgID"
 THROUGH_S3 = {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
 
 
@@ -31,7 +32,8 @@ def whole(value: Any, given: dict[str, Any]) -> Any:
         made = rendered(value, given)
         return whole(made, given) if isinstance(made, dict) else made
     if isinstance(value, dict):
-        return {name: whole(item, given) for name, item in value.items()}
+        made = {name: whole(item, given) for name, item in value.items()}
+        return {name: item for name, item in made.items() if item is not None}
     if isinstance(value, list):
         return [item for item in (whole(each, given) for each in value) if item is not None]
     return value
@@ -59,12 +61,13 @@ def _with_arns(value: Any) -> Any:
 
 def refusal(
     who: tuple[str, str], action: str, resource: str, identity: Any = EVERYTHING, *, shared: Any = (DEV, PROD),
-    protects: str = "no", **context: str,
+    protects: str = "no", organization: str = "", **context: str,
 ) -> str:  # fmt: skip
     """Why a role of an account may not do something; empty where it may."""
     account, role = who
     asked = request(session_arn(f"arn:aws:iam::{account}:role/{role}", "s"), action, resource, context)
     parameters = {"SharedWith": list(shared) or "", "ProtectArtefacts": protects}
+    parameters["SharedWithOrganization"] = organization
     document = policy(asked.service, **parameters)
     denial = decide(asked, [identity], document, OWNER)
     return denial.reason if denial else ""
@@ -118,6 +121,17 @@ def test_the_accounts_of_the_parameter_read_and_register_and_no_other(
     assert refusal((OTHER, "pipeline"), action, resource, **context) == nobody
     assert refusal((DEV, "pipeline"), action, resource, shared=(), **context) == nobody
     assert refusal((OWNER, "pipeline"), action, resource, shared=(), **context) == ""
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), ALLOWED, ids=ids(ALLOWED))
+def test_an_account_that_has_left_the_organization_of_the_parameter_may_no_more(
+    action: str, resource: str, context: dict[str, str]
+) -> None:
+    asked: dict[str, Any] = {"organization": "o-a1b2c3d4e5", **context}
+    nobody = f"because no resource-based policy allows the {action} action"
+    assert refusal((DEV, "pipeline"), action, resource, **asked, **{ORGANIZATION: "o-a1b2c3d4e5"}) == ""
+    assert refusal((DEV, "pipeline"), action, resource, **asked, **{ORGANIZATION: "o-0000000000"}) == nobody
+    assert refusal((DEV, "pipeline"), action, resource, **asked) == nobody
 
 
 @pytest.mark.parametrize(("action", "resource", "context"), REFUSED, ids=ids(REFUSED))

@@ -84,7 +84,7 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
     """Evaluate Ref, Sub, Join, Split, Select, FindInMap and If over parameters, as CloudFormation would."""
     if isinstance(value, list):
         return [item for item in (rendered(v, given) for v in value) if item is not None]
-    if not isinstance(value, dict) or len(value) != 1:
+    if not isinstance(value, dict) or len(value) != 1 or not next(iter(value)).startswith(("Ref", "Fn::")):
         return value
     name, argument = next(iter(value.items()))
     if name == "Ref":
