@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from perennial_cli import project
 
@@ -20,7 +22,15 @@ COMMANDS = {
     "logs": "List the log groups, or show one: logs GROUP --follow.",
     "faults": "Make something fail on purpose, list what will, or clear it.",
 }
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+class PassedOn(TyperCommand):
+    """A command whose words go on as they are: Click would take out the `--` before a command that is run."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.args = list(args)
+        return ctx.args
+
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="AWS on this machine: up, down, status, env, mail, logs, faults."
@@ -41,4 +51,4 @@ def _passed_on(name: str) -> Callable[[typer.Context], None]:
 
 
 for _name, _help in COMMANDS.items():
-    app.command(_name, help=_help, short_help=_help, context_settings=PASSED_ON)(_passed_on(_name))
+    app.command(_name, cls=PassedOn, help=_help, short_help=_help)(_passed_on(_name))

@@ -23,6 +23,7 @@ def test_a_command_is_passed_on_with_its_arguments_and_its_exit_code(
     monkeypatch.setattr("perennial_cli.commands.local.subprocess.run", run)
     monkeypatch.setattr("perennial_cli.project.program", lambda *parts: tmp_path.joinpath(*parts))
     monkeypatch.setattr("perennial_cli.project.required", lambda: tmp_path)
-    assert perennial("local", command, "--follow", "a b").exit_code == 3
+    words = ("--follow", "a b", "--", "sh", "-c", "true")
+    assert perennial("local", command, *words).exit_code == 3
     python = str(tmp_path / "dev" / "bin" / "python")
-    assert calls == [([python, "-m", "localcloud", command, "--follow", "a b"], tmp_path)]
+    assert calls == [([python, "-m", "localcloud", command, *words], tmp_path)]
