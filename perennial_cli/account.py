@@ -41,12 +41,16 @@ def is_local() -> bool:
 
 
 def session(profile: str | None, role_arn: str | None = None) -> boto3.Session:
-    """Return a session of a profile, or of the usual configuration; with a role, one of that role, which it takes."""
+    """Return a session of a profile, or of the usual configuration; with a role, one of that role, which it takes.
+
+    What else the profile says, such as addresses of AWS, holds for the role as well.
+    """
     own = boto3.Session(profile_name=profile)
     if not role_arn:
         return own
     taken = own.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="perennial-promote")["Credentials"]
     return boto3.Session(
+        profile_name=profile,
         aws_access_key_id=taken["AccessKeyId"],
         aws_secret_access_key=taken["SecretAccessKey"],
         aws_session_token=taken["SessionToken"],

@@ -17,6 +17,7 @@ import boto3
 import pytest
 
 from perennial.registry import approval
+from perennial_cli import account
 from perennial_cli.account import Account
 from perennial_cli.console import INTERRUPTED
 from perennial_cli.promotion import ASK_SECONDS
@@ -630,3 +631,17 @@ def test_where_the_key_is_refused_nothing_is_registered(
     ended = environments.promote()
     assert (ended.exit_code, text in ended.stderr) == (1, True)
     assert environments.registries.versions[PROD] == []
+
+
+def test_a_role_is_spoken_as_where_the_profile_says(
+    aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a private address of S3."""
+    keys = "aws_access_key_id = testing\naws_secret_access_key = testing\n"
+    services = "services = ours\n[services ours]\ns3 =\n  endpoint_url = https://s3.ours\n"
+    (tmp_path / "config").write_text(f"[profile prod]\nregion = {REGION}\n{keys}{services}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    taken = account.session("prod", "arn:aws:iam::123456789012:role/promoted")
+    assert taken.client("s3").meta.endpoint_url == "https://s3.ours"
+    who = taken.client("sts").get_caller_identity()["Arn"]
+    assert ":assumed-role/promoted/" in who
