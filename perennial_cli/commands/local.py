@@ -28,8 +28,8 @@ class PassedOn(TyperCommand):
     """A command whose words go on as they are: Click would take out the `--` before a command that is run."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.args = list(args)
-        return ctx.args
+        ctx.args = args
+        return args
 
 
 app = typer.Typer(
