@@ -54,7 +54,9 @@ def newest(run: str, wanted: int, until: float) -> UnseenRows:
             raise NothingUnseenError(f"its model has seen all rows of the test set of run {later}, the newest one")
         records, labels = zip(*rows, strict=True)
         return UnseenRows([*records], [*labels], later, _about(config["data"]))
-    raise NothingUnseenError(f"no run since {run}, whose model answers, has left a test set of new data")
+    raise NothingUnseenError(
+        f"no run since {run}, whose model answers, has left a test set of new data that is still there"
+    )
 
 
 def _folder(run: str) -> str:

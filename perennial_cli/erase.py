@@ -46,6 +46,7 @@ from perennial.data.copies import FOLDER
 from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.runs import naming
+from perennial.runs.keeping import SETS, VERIFICATION
 from perennial.runs.work import DROPPED_AT
 from perennial.words import printable, quoted
 from perennial_cli import judged_windows, stacks
@@ -53,11 +54,7 @@ from perennial_cli import versions as registry
 from perennial_cli.console import CommandError, show_json, working
 from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
-DERIVED = (
-    "train/", "validation/", "test/", "labels/", "baseline/", "predictions/", "evaluation/predictions.csv",
-    "quarantine/", "checkpoints/", "rows/champion-test/", "report/problems.txt", "approval.html", "approval.json",
-    "report.html",
-)  # fmt: skip
+DERIVED = (*SETS, VERIFICATION, "report/problems.txt", "approval.html", "approval.json", "report.html")
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
 ROWS = ("evaluation/predictions.csv", "labels/", "quarantine/", "test/")
 PROBLEMS = "report/problems.txt"

@@ -96,21 +96,23 @@ def sources(s3: Any, one: Candidate) -> list[Source]:
     """Return the files that come along. Raises CommandError: what the endpoint is verified by is gone."""
     prefix, artifacts = f"runs/{one.run_id}/", one.record["artifacts"]
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=one.stack.bucket, Prefix=prefix)
-    newest = {item["Key"]: item["VersionId"] for page in pages for item in page.get("Versions", []) if item["IsLatest"]}
-    coming = []
-    for key, version_id in newest.items():
-        name = key.removeprefix(prefix)
-        artifact = artifacts[SEALED[name]] if name in SEALED else None
-        if promotion.is_copied(name):
-            version_id = artifact["sealed"]["version_id"] if artifact else version_id
-            coming.append(Source(name, key, version_id, artifact["sha256"] if artifact else None))
-    names = [source.name for source in coming]
-    for folder in (*SEALED, *(f"{folder}/" for folder in promotion.VERIFIED_BY)):
-        if not any(name.startswith(folder) for name in names):
+    newest = {
+        item["Key"].removeprefix(prefix): item["VersionId"]
+        for page in pages
+        for item in page.get("Versions", [])
+        if item["IsLatest"]
+    }
+    for wanted in (*SEALED, *promotion.verified_by(newest)):
+        if not any(name.startswith(wanted) for name in newest):
             raise CommandError(
-                f"s3://{one.stack.bucket}/{prefix}{folder} is gone, without which the version can neither serve nor be "
+                f"s3://{one.stack.bucket}/{prefix}{wanted} is gone, without which the version can neither serve nor be "
                 "verified: rows of it may have been erased. Promote a later version"
             )
+    coming = []
+    for name in promotion.copied(newest):
+        artifact = artifacts[SEALED[name]] if name in SEALED else None
+        version_id = artifact["sealed"]["version_id"] if artifact else newest[name]
+        coming.append(Source(name, prefix + name, version_id, artifact["sha256"] if artifact else None))
     return coming
 
 

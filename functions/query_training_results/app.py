@@ -3,7 +3,8 @@
 Called by  train_model, state "Query training results".
 Reads      what both runs left in the bucket: labels, predictions, definitions, and the hashes of rows; of the layer
            models/<model>/metrics.py, where the model has metrics of its own
-Writes     evaluation/evaluation.json, evaluation/predictions.csv (for the model-quality baseline), the run record
+Writes     evaluation/evaluation.json, evaluation/predictions.csv (for the model-quality baseline), the run record; of a
+           candidate that is accepted what an endpoint is verified by (perennial_aws.verification)
 Raises     MetricMissingError: the training job did not report a metric that it must report. PredictionsError: the
            predictions do not fit the test rows. Both permanent.
 """
@@ -31,7 +32,7 @@ from perennial.evaluation.problem_types.measures import Floats, MetricError, Met
 from perennial.model.problem_types import classes_of
 from perennial.runs import run_record, trials
 from perennial.runs.record import json_safe
-from perennial_aws import champion, objects, own_metrics, payloads, runs
+from perennial_aws import champion, objects, own_metrics, payloads, runs, verification
 from perennial_aws.clients import client
 from perennial_aws.row_hashes import SeenRows, hashes_of, twins_of
 
@@ -163,6 +164,8 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
         truth.size,
         own.failed,
     )
+    if verdict.accepted:
+        verification.leave(request.Prefix)
     _publish(answer)
     return dict(json_safe(asdict(answer)))
 

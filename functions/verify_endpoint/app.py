@@ -8,25 +8,21 @@ Raises     EndpointVerificationError: another configuration serves, an answer di
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from perennial.evaluation import predictions
 from perennial.evaluation.predictions import Score
+from perennial.runs import keeping
 from perennial.runs.endpoint import VERIFICATION, serves
-from perennial_aws import objects, payloads, runs
+from perennial_aws import objects, payloads, runs, verification
 from perennial_aws.asking import RefusedError, UnansweredError, ask
 from perennial_aws.clients import client
 
 logger = Logger()
 
-RECORDS = 5
-MOST_REFUSED = 200  # test records that `serving` of the definition refuses, such as those of a new category
 # Batch and real time run the same model on the same machine type; only the order of float32 sums may differ.
 RELATIVE_TOLERANCE = 1e-4
 ABSOLUTE_TOLERANCE = 1e-6
@@ -60,7 +56,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     endpoint, run_id, prefix = request.EndpointName, request.RunId, request.Prefix
     description = _require_configuration(endpoint, request.WantedConfigName)
     verified, refused = 0, None
-    for position, (known, expected) in enumerate(islice(_known(prefix), RECORDS + MOST_REFUSED)):
+    for position, (known, expected) in enumerate(verification.known(prefix)):
         try:
             (answer,) = ask(endpoint, [known], f"{VERIFICATION}{run_id}-{position}")
         except RefusedError as error:
@@ -77,10 +73,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 f"{expected!r} (tolerance {RELATIVE_TOLERANCE:g} relative)"
             )
         verified += 1
-        if verified == RECORDS:
+        if verified == verification.RECORDS:
             break
     if not verified:
-        nothing = f"{prefix}/test/ holds no record to ask endpoint {endpoint} about"
+        nothing = f"{prefix}/{keeping.VERIFICATION} holds no record to ask endpoint {endpoint} about"
         raise refused or EndpointVerificationError(nothing)
     runs.update(run_id, serving_images=_images(description))
     logger.info("verified", run_id=run_id, endpoint=endpoint, records=verified)
@@ -112,12 +108,3 @@ def _images(description: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the images that serve, by container: what the model names, and its digest, if SageMaker says it."""
     deployed = (image for variant in description["ProductionVariants"] for image in variant.get("DeployedImages", ()))
     return [{"specified": image["SpecifiedImage"], "resolved": image.get("ResolvedImage")} for image in deployed]
-
-
-def _known(prefix: str) -> Iterator[tuple[str, Score]]:
-    """Yield (test record as a JSON line, what the batch predicted for it)."""
-    bucket, _ = objects.split_uri(prefix)
-    for key in objects.keys(f"{prefix}/test/"):
-        answers = key.replace("/test/", "/predictions/candidate/") + ".out"
-        for request, answer in zip(objects.lines(bucket, key), objects.lines(bucket, answers), strict=False):
-            yield request, predictions.score(answer, answers)

@@ -7,16 +7,17 @@ what serves, what it is verified and monitored by, and what later runs compare t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from perennial.registry import approval, description, metadata
 from perennial.runs import naming
+from perennial.runs.keeping import SETS, VERIFICATION
 from perennial.runs.run_record import Promotion, RunRecord
 
-FOLDERS = ("baselines", "evaluation", "labels", "predictions/candidate", "report", "rows", "serving", "test")
-DOCUMENTS = ("approval.html", "config.json", "manifest.json", "report.html")
-VERIFIED_BY = ("test", "predictions/candidate")  # without them the endpoint cannot be
+FOLDERS = ("baselines/", "evaluation/", "report/", "rows/", "serving/")
+DOCUMENTS = ("approval.html", "config.json", "manifest.json", "report.html", VERIFICATION)
+SETS_OF_EARLIER = ("test/", "predictions/candidate/", "labels/")  # of runs that left no records to verify by
 _CONTAINER = ("Image", "ModelDataUrl", "Environment")
 _MEASURED = ("ModelMetrics", "DriftCheckBaselines", "MetadataProperties")
 _SPECIFIED = (
@@ -27,9 +28,16 @@ _SPECIFIED = (
 )
 
 
-def is_copied(name: str) -> bool:
-    """Return whether a file of a run's folder comes along, by its name below that folder."""
-    return name in DOCUMENTS or name.startswith(tuple(f"{folder}/" for folder in FOLDERS))
+def verified_by(names: Collection[str]) -> tuple[str, ...]:
+    """Return what of a run's folder an endpoint is verified by, by the names that are there."""
+    return (VERIFICATION,) if VERIFICATION in names else SETS_OF_EARLIER[:2]
+
+
+def copied(names: Collection[str]) -> list[str]:
+    """Return which files of a run's folder come along, of the names that are there: none that expires."""
+    is_earlier = VERIFICATION not in names
+    folders, going = (*FOLDERS, *(SETS_OF_EARLIER if is_earlier else ())), () if is_earlier else SETS
+    return [name for name in names if name in DOCUMENTS or (name.startswith(folders) and not name.startswith(going))]
 
 
 def address(bucket: str, run_id: str) -> str:

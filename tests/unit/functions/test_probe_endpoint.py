@@ -134,7 +134,9 @@ def test_what_an_input_has_decided_is_no_data_of_the_stack(aws, probe, serves):
     later_run(aws, [9], withheld=["replay"])
     later_run(aws, [10], run=LATEST, prefix="theirs/")
     requests = serves()
-    assert probe() == {"reason": f"no run since {RUN}, whose model answers, has left a test set of new data"}
+    assert probe() == {
+        "reason": f"no run since {RUN}, whose model answers, has left a test set of new data that is still there"
+    }
     assert requests == []
 
 

@@ -116,6 +116,25 @@ def test_what_was_saved_where_the_machine_might_have_been_taken_away_is_recorded
     assert (spot["training_seconds"], spot["billable_seconds"], spot["interruptions"]) == (500, 100, 2)
 
 
+@pytest.mark.parametrize(("threshold", "left"), [(3.0, 205), (0.5, None)], ids=["accepted", "rejected"])
+def test_a_candidate_that_may_serve_leaves_the_records_by_which_its_endpoint_is_verified(aws, query, threshold, left):
+    """The first of them: 5 are asked, of which a definition may refuse 200."""
+    from perennial_aws import objects, verification
+
+    truth = [float(number) for number in range(300)]
+    labels(aws, *truth)
+    predicted(aws, *[value + 1 for value in truth])
+    aws.put(f"runs/{RUN}/test/part-00000.jsonl", "".join(json.dumps({"x": value}) + "\n" for value in truth))
+    query(threshold=threshold)
+    assert bool(objects.keys(f"{PREFIX}/verification/")) == bool(left)
+    for folder in ("test", "predictions/candidate") if left else ():
+        (key,) = objects.keys(f"{PREFIX}/{folder}/")
+        aws.client("s3").delete_object(Bucket=BUCKET, Key=key)
+    if left:
+        expected = [(json.dumps({"x": value}), value + 1) for value in truth[:left]]
+        assert list(verification.known(PREFIX)) == expected
+
+
 def test_the_first_candidate_needs_only_the_threshold(aws, query):
     labels(aws, *LABELS)
     predicted(aws, *[label + 3 for label in LABELS])

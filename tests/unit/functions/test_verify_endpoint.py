@@ -106,6 +106,14 @@ def test_records_of_the_next_part_follow_an_empty_one(aws, verify, serves):
     assert verify() == {"Verified": 1}
 
 
+def test_where_the_sets_are_gone_the_records_that_the_run_has_left_are_asked(aws, verify, serves):
+    kept = {"record": json.dumps({"mileage": 7}), "answer": json.dumps({"score": 1000.0})}
+    aws.put(f"runs/{RUN}/verification/records.jsonl", json.dumps(kept) + "\n")
+    requests = serves((200, {"score": 1000.0}))
+    assert verify() == {"Verified": 1}
+    assert json.loads(requests[0].body) == {"mileage": 7}
+
+
 @pytest.mark.parametrize("answer", [1000.09, 999.91])
 def test_answers_within_the_tolerance_count_as_equal(aws, verify, serves, answer):
     known(aws, 1000.0)

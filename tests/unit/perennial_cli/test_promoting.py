@@ -17,6 +17,7 @@ import boto3
 import pytest
 
 from perennial.registry import approval
+from perennial.runs.keeping import VERIFICATION
 from perennial_cli import account
 from perennial_cli.account import Account
 from perennial_cli.console import INTERRUPTED
@@ -34,13 +35,20 @@ DEV, PROD, DEV_BUCKET = "cars-dev", "cars-prod", "dev-bucket"
 FILES = {
     "baselines/data-quality/statistics.json": "{}",
     "config.json": "{}",
-    "predictions/candidate/part-00000.jsonl.out": "{}",
+    "evaluation/evaluation.json": "{}",
     "rows/v1/seen/part-00000.u64": "12345678",
     "serving/model.tar.gz": "a model",
     "serving/preprocessor.tar.gz": "a preprocessor",
+    VERIFICATION: "{}",
+}
+SETS = {
+    "labels/part-00000.csv": "1",
+    "predictions/candidate/part-00000.jsonl.out": "{}",
     "test/part-00000.jsonl": "{}",
 }
 STAY = {
+    **SETS,
+    "evaluation/predictions.csv": "rows",
     "input/00000-cars.csv": "rows",
     "train/part-00000.csv": "rows",
     "preprocessor/model.tar.gz": "as it was written",
@@ -285,6 +293,14 @@ def test_what_serves_comes_along_and_what_it_was_trained_on_stays(environments: 
     assert version["CustomerMetadataProperties"] == {
         "run": RUN, "manifest": f"s3://{DEV_BUCKET}/runs/{RUN}/manifest.json", "promoted-from": f"{group_of(DEV)}/1",
     }  # fmt: skip
+
+
+def test_sets_come_along_where_an_earlier_version_has_left_nothing_else_to_verify_by(
+    environments: Environments,
+) -> None:
+    of_an_earlier_version(environments)
+    assert environments.status() == "Serves"
+    assert set(environments.copies()) == {*FILES, *SETS, "evaluation/predictions.csv", "run.json"} - {VERIFICATION}
 
 
 def test_the_record_says_where_the_version_comes_from_and_where_it_is(environments: Environments) -> None:
@@ -539,7 +555,12 @@ def no_seal(it: Environments) -> None:
     it.record["artifacts"]["model"] = f"s3://{DEV_BUCKET}/model.tar.gz"
 
 
+def of_an_earlier_version(it: Environments) -> None:
+    it.aws.client("s3").delete_object(Bucket=DEV_BUCKET, Key=f"runs/{RUN}/{VERIFICATION}")
+
+
 def erased(it: Environments) -> None:
+    of_an_earlier_version(it)
     it.aws.client("s3").delete_object(Bucket=DEV_BUCKET, Key=f"runs/{RUN}/test/part-00000.jsonl")
 
 
