@@ -56,7 +56,7 @@ from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_cap
 
 DERIVED = (*SETS, VERIFICATION, "report/problems.txt", "approval.html", "approval.json", "report.html")
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
-ROWS = ("evaluation/predictions.csv", "labels/", "quarantine/", "test/")
+ROWS = ("evaluation/predictions.csv", "labels/", "quarantine/", "test/", VERIFICATION)
 PROBLEMS = "report/problems.txt"
 RECORD = "run.json"
 MARK = "erased.json"

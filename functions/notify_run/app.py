@@ -1,7 +1,8 @@
 """Close the record of a run that has ended and send the one message about it.
 
 Called by  EventBridge, "Step Functions Execution Status Change" of train_model: SUCCEEDED, FAILED, TIMED_OUT, ABORTED.
-Writes     runs/<run id>/report.html and run.json, the record in the run table, one message to the topic
+Writes     runs/<run id>/report.html and run.json, the record in the run table, one message to the topic; then tags on
+           what of the run's folder goes some days later (perennial.runs.keeping)
 Raises     StraysContestedError: other runs changed the list of files that are put aside over and over. Transient.
 
 Events come more than once: the end of an execution is reported once. An execution that found no work to do is logged,
@@ -26,7 +27,7 @@ from perennial.model import complaints
 from perennial.registry import approval
 from perennial.runs import cause, facts, message, naming, record, strays, work
 from perennial.runs.run_record import Aside, Deployment, Failure, ModelVersion, RunRecord
-from perennial_aws import ends, model_versions, objects, payloads, run_report, runs
+from perennial_aws import ends, expiry, model_versions, objects, payloads, run_report, runs
 from perennial_aws.clients import client, if_there
 from perennial_aws.settings import settings
 
@@ -53,7 +54,10 @@ class Answer:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Report the end of an execution once."""
-    return ends.once(_tell, payloads.read(Request, event).detail, context)
+    answer = ends.once(_tell, payloads.read(Request, event).detail, context)
+    if answer["MessageId"]:  # after the mail, which goes out once also where this has to be tried again
+        logger.info("marked", run_id=answer["RunId"], objects=expiry.mark(answer["RunId"]))
+    return answer
 
 
 def _tell(*, end: dict[str, Any], detail: ends.Detail) -> dict[str, Any]:
@@ -125,6 +129,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         version=version,
         endpoint=settings.endpoint_name,
         name=name,
+        sets_days=settings.run_sets_days,
     )
     page = None if "deployment" in closed else run_report.leave(closed, report)
     closed = {**closed, "version": _without_what_failed(closed, ended_at), "report": page}

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 EXPIRES = {"Key": "expires", "Value": "RunSetsDays"}
 SETS = (
     "train/", "validation/", "test/", "labels/", "baseline/", "predictions/", "evaluation/predictions.csv",
-    "quarantine/", "rows/champion-test/",
+    "quarantine/", "checkpoints/", "rows/champion-test/",
 )  # fmt: skip
 VERIFICATION = "verification/records.jsonl"  # what an endpoint is verified by, whenever the model comes into service
 _HASHES = "rows/"  # by which later runs tell what the model has seen

@@ -178,13 +178,17 @@ def _quarantined(record: RunRecord) -> str:
     rules, failure = (record.get("new_files") or {}).get("rules", []), record.get("failure") or {}
     if not rules or failure.get("problems"):
         return ""
-    where = f"s3://{record['bucket']}/runs/{record['run_id']}/quarantine/"
+    where = f"s3://{record['bucket']}/runs/{record['run_id']}/quarantine/{_kept(record)}"
     of = "Rows of new files" if record.get("champion") else "Rows"
     lines = [f"{of} that break the data contract, not trained on; with their reasons: {where}"]
     lines += [f"  {safe(problem(rule, examples=1), MAX_LINE)}" for rule in rules[:RULES_SHOWN]]
     more = len(rules) - RULES_SHOWN
     at = f"s3://{record['bucket']}/runs/{record['run_id']}/report/report.json (new_files, rules)"
     return "\n".join([*lines, *([f"  ... and {more:,} more rules; all of them: {at}"] if more > 0 else [])])
+
+
+def _kept(record: RunRecord) -> str:
+    return f" (kept until {day}, at least)" if (day := record.get("sets_until")) else ""
 
 
 def _aside(record: RunRecord) -> str:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
+from perennial.runs.keeping import kept_until
 from perennial.runs.run_record import Aside, Champion, Code, Failure, ModelVersion, Retried, Rows, RunRecord, WarmStart
 from perennial.runs.work import RUNNING, Listing
 
@@ -115,16 +116,19 @@ def closed(
     version: ModelVersion | None,
     endpoint: str,
     name: str,
+    sets_days: int = 0,
 ) -> RunRecord:
     """Return the record of a run that ended. What it made stands in it when it succeeded; what it deployed, if it did.
 
-    report  of preprocessing (report.json), if the run got that far
-    aside   the files that it put aside: Key, VersionId, Reason; and KnownSince, the run that had put one aside before
+    report     of preprocessing (report.json), if the run got that far
+    aside      what it put aside: Key, VersionId, Reason; and KnownSince, the run that had put a file aside before
+    sets_days  after how many days what it made of rows is deleted; 0: not at all
     """
     deployed = status == "Succeeded"
     started_at = datetime.fromisoformat(record["execution"]["started_at"])
     made_by = record["deployment"]["run_id"] if "deployment" in record else record["run_id"]
     prefix = f"s3://{record['bucket']}/runs/{made_by}"
+    until = kept_until(started_at, ended_at, sets_days) if report else None
     return {
         **record,
         "status": status,
@@ -142,6 +146,7 @@ def closed(
         **({"data": {**record["data"], "aside": [*aside]}} if aside else {}),
         "baselines": {name: f"{prefix}/baselines/{name.replace('_', '-')}" for name in BASELINES} if deployed else None,
         "deployed": {"endpoint": endpoint, "endpoint_config": name, "model": name} if deployed else None,
+        "sets_until": until.isoformat() if until else None,
     }
 
 

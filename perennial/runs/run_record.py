@@ -400,6 +400,7 @@ class RunRecord(TypedDict, total=False):
     api            where the stack's API is; empty without one
     gone_back_from the run whose model a person has replaced by the older champion, if its data are all here again
     report         where report.html is; None where it could not be drawn
+    sets_until     the day until which what it made of rows is there at least (runs.keeping); None where nothing expires
     artifacts      what serves, by name: where, which version, which SHA-256
     containers     of the model, in their order, as its version was registered with them; from its measurement on
     """
@@ -449,3 +450,4 @@ class RunRecord(TypedDict, total=False):
     deployed: Deployed | None
     version: ModelVersion | None
     report: str | None
+    sets_until: str | None

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import mailbox
 from localcloud.settings import Settings, variables
-from tests import sam_cli
+from tests import lifecycle, sam_cli
 from tests.command import perennial
 from tests.e2e.conftest import pointed_at
 from tests.integration import servers
@@ -168,6 +168,15 @@ def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypat
     assert {change["action"] for change in record["changes"]} == {"Add"}
 
 
+def let_sets_expire() -> None:
+    """Let the days of the bucket's rules pass for all runs of the stack: a version may be promoted after that."""
+    (stack,) = boto3.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    bucket = next(one["OutputValue"] for one in stack["Outputs"] if one["OutputKey"] == "BucketName")
+    left = lifecycle.let_days_pass(boto3.client("s3"), bucket, "runs/")
+    folders = {key.split("/")[2] for key in left}
+    assert ("verification" in folders, folders & {"test", "train", "predictions"}) == (True, set())
+
+
 def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_more_than_that(
     project: Path, prod: Settings, tmp_path: Path
 ) -> None:
@@ -189,6 +198,7 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     size = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
     assert (size["Approval"], size["ProtectArtefacts"], size["Api"]) == ("auto", "yes", "iam")
 
+    let_sets_expire()
     promoted, step = steps("promote-to")
     (mine_arn, mine), (their_arn, theirs) = agent(here), agent(there)
     source = pipeline(mine, STACK, AgentRoleArn=mine_arn, PromoterRoleArn=mine_arn)

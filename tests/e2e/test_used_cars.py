@@ -17,6 +17,7 @@ import numpy as np
 import openapi_spec_validator
 import pytest
 
+from tests import lifecycle
 from tests.command import perennial
 from tests.e2e.api import Answer, Api
 from tests.e2e.conftest import App, Run, worthless_cars
@@ -366,8 +367,30 @@ def serving(app: App, update: tuple[Run, list[str]]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def gone_back(app: App, first: Run, serving: dict[str, Any]) -> tuple[Run, Callers]:
-    """`perennial rollback` to version 1, whose model was cleaned up, on two instances; and who called meanwhile."""
+def expired(app: App, first: Run, serving: dict[str, Any]) -> tuple[set[str], set[str]]:
+    """Let the days of the bucket's rules pass for the run whose model is gone back to: (what is gone, what is left)."""
+    s3, folder = app.client("s3"), f"runs/{first.run_id}/"
+    there = {item["Key"] for item in s3.list_objects_v2(Bucket=app.bucket, Prefix=folder)["Contents"]}
+    wait_for(lambda: f"{folder}validation/part-00000.csv" in lifecycle.expiring(s3, app.bucket, folder), "the mark")
+    left = lifecycle.let_days_pass(s3, app.bucket, folder)
+    return {key.removeprefix(folder) for key in there - left}, {key.removeprefix(folder) for key in left}
+
+
+def test_what_expires_of_a_run_is_what_it_made_of_rows_on_its_way(expired: tuple[set[str], set[str]]) -> None:
+    gone, left = expired
+    assert {name.partition("/")[0] for name in gone} == {
+        "train", "validation", "test", "labels", "baseline", "predictions", "evaluation", "preprocessor", "model",
+    }  # fmt: skip
+    assert {name for name in gone if name.startswith("evaluation/")} == {"evaluation/predictions.csv"}
+    assert {name.partition("/")[0] for name in left} == {
+        "run.json", "report.html", "config.json", "manifest.json", "input.manifest", "champion", "report", "rows",
+        "evaluation", "baselines", "serving", "verification",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gone_back(app: App, first: Run, serving: dict[str, Any], expired: object) -> tuple[Run, Callers]:
+    """`perennial rollback` to version 1, whose model and sets are gone, on two instances; and who called meanwhile."""
     sagemaker = app.client("sagemaker")
     for delete, name in (
         (sagemaker.delete_endpoint_config, "EndpointConfigName"),

@@ -48,6 +48,7 @@ ENVIRONMENT = {
     "VPC_SECURITY_GROUPS": "",
     "QUIET_PERIOD_SECONDS": "30",
     "MODELS_TO_KEEP": "2",
+    "RUN_SETS_DAYS": "30",
     "TRAFFIC_SHIFT": "canary",
     "BAKING_SECONDS": "0",
     "ROLLBACK_ALARMS": "errors,latency,model-quality",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from localcloud.engine.permissions.decisions import decide, request, statements
+from perennial.runs.keeping import VERIFICATION, expires
 from tools import asl, lint_policies
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ OF_FUNCTIONS = {
     ],
     "SnapshotDataRole": ["input.manifest"],
     "SealArtifactRole": ["serving/preprocessor.tar.gz", "serving/model.tar.gz"],
-    "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv"],
+    "QueryTrainingResultsRole": ["evaluation/evaluation.json", "evaluation/predictions.csv", VERIFICATION],
     "NotifyRunRole": ["run.json", "report.html"],
     "RequestApprovalRole": ["approval.html", "approval.json"],
 }
@@ -120,6 +121,12 @@ def who_may(action: str, key: str) -> set[str]:
 @pytest.mark.parametrize(("role", "key"), KEYS)
 def test_what_a_run_or_a_window_leaves_is_written_by_one_role_only(role: str, key: str) -> None:
     assert who_may("s3:PutObject", key) == {role}
+
+
+@pytest.mark.parametrize(("role", "key"), [(role, key) for role, key in KEYS if key.startswith(RUN)])
+def test_what_expires_may_be_marked_by_who_reports_the_end_and_nothing_else_by_anybody(role: str, key: str) -> None:
+    goes = expires(key.removeprefix(f"{RUN}/"), sealed=["preprocessor", "model"], has_version=False)
+    assert who_may("s3:PutObjectTagging", key) == ({"NotifyRunRole"} if goes else set())
 
 
 @pytest.mark.parametrize("folder", [RUN, WINDOW])

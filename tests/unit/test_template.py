@@ -14,7 +14,7 @@ import botocore.session
 import pytest
 
 from perennial.model.algorithms import ALGORITHMS
-from perennial.runs import configuration, monitor_input, naming, rollout, run_input
+from perennial.runs import configuration, keeping, monitor_input, naming, rollout, run_input
 from tools import asl, aws_api, cfn
 
 ROOT = Path(__file__).parents[2]
@@ -365,10 +365,17 @@ def test_refused_requests_which_no_window_knows_of_raise_an_alarm_by_their_share
     assert "changes a unit" in alarm["AlarmDescription"]["Fn::Sub"]
 
 
+def lifecycle(**given: str) -> dict[str, Any]:
+    """The rules of the bucket by their names, with these parameters and the defaults of the others."""
+    listed = rendered(properties("Bucket")["LifecycleConfiguration"]["Rules"], parameter_values(**given))
+    return {rule["Id"]: rule for rule in listed}
+
+
 def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:
-    rules = {rule["Id"]: rule for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]}
+    rules = lifecycle()
     assert set(rules) == {
         "run-artefacts",
+        "run-sets",
         "copies",
         "batch-work",
         "captured-traffic",
@@ -377,17 +384,26 @@ def test_no_lifecycle_rule_deletes_what_may_still_serve() -> None:
     }
     assert all(rule["Status"] == "Enabled" for rule in rules.values())
     assert "Transitions" in rules["run-artefacts"]
-    expiring = {rule["Prefix"] for rule in rules.values() if "ExpirationInDays" in rule}
+    expiring = {rule["Prefix"] for rule in rules.values() if "ExpirationInDays" in rule and "TagFilters" not in rule}
     assert expiring == {"batch/work/", "capture/"}
+    assert (rules["run-sets"]["Prefix"], rules["run-sets"]["TagFilters"]) == ("runs/", [keeping.EXPIRES])
     assert rules["copies"]["Transitions"][0]["StorageClass"] == "INTELLIGENT_TIERING"  # runs go on reading them
 
 
 def test_captured_traffic_ends_when_it_is_said_to_end() -> None:
     """In a bucket with versions an expiration only hides an object: the bytes stay as an old version."""
-    rules = {rule["Id"]: rule for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]}
+    rules = lifecycle()
     assert rules["captured-traffic"]["ExpirationInDays"] == {"Ref": "CaptureDays"}
     assert rules["captured-traffic"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
     assert rules["old-versions"]["ExpiredObjectDeleteMarker"] is True
+
+
+def test_sets_of_runs_are_gone_for_good_after_the_days_of_the_parameter_and_stay_with_0() -> None:
+    rule = lifecycle()["run-sets"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", {"Ref": "RunSetsDays"})
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    assert "run-sets" not in lifecycle(RunSetsDays="0")
+    assert FUNCTIONS["NotifyRunFunction"]["Environment"]["Variables"]["RUN_SETS_DAYS"] == {"Ref": "RunSetsDays"}
 
 
 def test_the_run_table_is_on_demand_encrypted_recoverable_and_forgets_what_has_expired() -> None:

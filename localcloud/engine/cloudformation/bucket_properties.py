@@ -58,6 +58,7 @@ def lifecycle_xml(value: JsonObject) -> bytes:
 
 def _lifecycle_rule(rule: JsonObject) -> JsonObject:
     """Return a rule of the template as the API has it; both name and nest the same things differently."""
+    prefix, tags = rule.get("Prefix", ""), rule.get("TagFilters", [])
     expiration: JsonObject = {}
     if "ExpirationInDays" in rule:
         expiration["Days"] = int(rule["ExpirationInDays"])
@@ -66,7 +67,7 @@ def _lifecycle_rule(rule: JsonObject) -> JsonObject:
     converted = {
         "ID": rule.get("Id"),
         "Status": rule["Status"],
-        "Filter": {"Prefix": rule.get("Prefix", "")},
+        "Filter": {"And": {"Prefix": prefix, "Tags": tags}} if tags else {"Prefix": prefix},
         "Expiration": expiration,
         "Transitions": [
             {"Days": int(item["TransitionInDays"]), "StorageClass": item["StorageClass"]}

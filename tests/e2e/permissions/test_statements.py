@@ -253,6 +253,12 @@ def an_untold_end_of_a_search(deployed: Deployed) -> str:
     return _letter(deployed)
 
 
+def an_untold_end_of_a_run_with_sets(deployed: Deployed) -> str:
+    with deployed.app.faults.injected("function:seal_artifact", "error", error="KeyError", message="'no such key'"):
+        assert deployed.app.start().error == "KeyError"
+    return _letter(deployed)
+
+
 def an_untold_end_of_many_files(deployed: Deployed) -> str:
     return an_untold_end(deployed, DataPrefix=deployed.many)
 
@@ -685,6 +691,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     "VerifyEndpointRole": asking_again("Verify endpoint"),
     "CleanUpRole": cleaning_up,
     "NotifyRunRole": an_untold_end,
+    ("NotifyRunRole", "Expiry"): an_untold_end_of_a_run_with_sets,
     ("NotifyRunRole", "Manifest"): an_untold_end_of_many_files,
     ("NotifyRunRole", "Trials"): an_untold_end_of_a_search,
     ("NotifyRunRole", "Versions"): a_failure_after_registration,

@@ -278,6 +278,80 @@ def test_the_record_of_a_success_goes_from_data_to_endpoint(aws, worked, ended, 
     assert record["metrics"]["test_rows"] == 160
 
 
+FOLDER = (
+    "train/part-00000.csv", "test/part-00000.jsonl", "rows/v1/seen/part-00000.u64", "model/job/output/model.tar.gz",
+    "serving/model.tar.gz", "verification/records.jsonl", "config.json",
+)  # fmt: skip
+
+
+@pytest.fixture
+def left(aws, worked):
+    """What the run has left, whose model is sealed; called, the objects that expire by now."""
+    from perennial_aws import runs
+
+    for name in FOLDER:
+        aws.put(f"runs/{RUN}/{name}", "1")
+    aws.put("runs/20261120093440-ffff/train/part-00000.csv", "of another run")
+    runs.update(RUN, artifacts={"model": {"written": {}, "sealed": {}}, "preprocessor": {"written": {}}})
+    s3 = aws.client("s3")
+
+    def tagged():
+        keys = {item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/")["Contents"]}
+        tags = {key: s3.get_object_tagging(Bucket=BUCKET, Key=key)["TagSet"] for key in keys}
+        assert {str(value) for value in tags.values()} <= {"[]", str([{"Key": "expires", "Value": "RunSetsDays"}])}
+        return {key.removeprefix(f"runs/{RUN}/") for key, value in tags.items() if value}
+
+    return tagged
+
+
+SETS = {"train/part-00000.csv", "test/part-00000.jsonl", "model/job/output/model.tar.gz"}
+
+
+def test_what_the_run_made_on_its_way_expires_once_it_has_ended_and_what_serves_stays(ended, notify, left):
+    assert left() == set()
+    notify(ended())
+    assert left() == SETS
+
+
+def test_hashes_expire_too_of_a_run_whose_model_can_never_serve(ended, notify, left):
+    notify(ended("FAILED", "ModelAccuracyTooLow", "too low", states=("Model accuracy too low",)))
+    assert left() == {*SETS, "rows/v1/seen/part-00000.u64"}
+
+
+def test_hashes_stay_of_a_run_whose_version_may_be_approved_yet(ended, notify, left, answers):
+    registered(answers, "PendingManualApproval")
+    notify(ended("FAILED", "ApprovalTimedOut", "nobody", states=("Wait for approval",)))
+    assert left() == SETS
+
+
+def test_nothing_expires_of_a_run_whose_endpoint_can_be_verified_by_its_sets_alone(aws, ended, notify, left):
+    """One that was under way when the stack was updated."""
+    aws.client("s3").delete_object(Bucket=BUCKET, Key=f"runs/{RUN}/verification/records.jsonl")
+    notify(ended())
+    assert left() == set()
+
+
+def test_where_s3_refuses_a_tag_it_is_tried_again_and_the_mail_goes_out_once(ended, notify, left, answers, mails):
+    event = ended()
+    denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+    answers("s3", "PutObjectTagging", (403, denied), None)
+    with pytest.raises(ClientError, match="PutObjectTagging"):
+        notify(event)
+    notify(event)
+    assert (left(), len(mails())) == (SETS, 1)
+
+
+def test_the_record_says_until_when_the_sets_are_there_and_so_does_the_mail_of_rows_put_aside(
+    aws, worked, ended, notify, mails
+):
+    rule = {"column": "price", "rule": "missing", "rows": 3, "examples": [], "expected": ""}
+    report = {**REPORT, "new_files": {"files": 1, "rows": 9, "quarantined": 3, "rules": [rule]}}
+    aws.put(f"runs/{RUN}/report/report.json", json.dumps(report))
+    notify(ended())
+    assert aws.get_json(f"runs/{RUN}/run.json")["sets_until"] == "2026-12-20"
+    assert f"/runs/{RUN}/quarantine/ (kept until 2026-12-20, at least)\n" in mails()[0][1]
+
+
 def test_the_version_in_the_registry_is_recorded_and_told(aws, worked, ended, notify, mails, answers):
     arn = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/{STACK}/"
     versions = [

@@ -54,6 +54,11 @@ Resources:
       LifecycleConfiguration:
         Rules:
           - {Id: runs, Status: Enabled, Prefix: runs/, Transitions: [{StorageClass: STANDARD_IA, TransitionInDays: 90}]}
+          - Id: sets
+            Status: Enabled
+            Prefix: runs/
+            TagFilters: [{Key: expires, Value: 'yes'}]
+            ExpirationInDays: 30
           - Id: versions
             Status: Enabled
             NoncurrentVersionExpiration: {NoncurrentDays: 30}
@@ -281,6 +286,8 @@ def test_the_bucket_has_the_properties_of_the_template(cloud: Cloud, outputs: di
     lifecycle = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
     assert lifecycle["runs"]["Filter"] == {"Prefix": "runs/"}
     assert lifecycle["runs"]["Transitions"] == [{"Days": 90, "StorageClass": "STANDARD_IA"}]
+    assert lifecycle["sets"]["Filter"] == {"And": {"Prefix": "runs/", "Tags": [{"Key": "expires", "Value": "yes"}]}}
+    assert lifecycle["sets"]["Expiration"] == {"Days": 30}
     assert lifecycle["versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert lifecycle["versions"]["Expiration"] == {"ExpiredObjectDeleteMarker": True}
     assert lifecycle["versions"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
