@@ -27,21 +27,39 @@ from perennial.features.record_checks import KnownTexts
 from perennial.features.target_encoding import folds_of
 from perennial.features.values import to_text
 
+BATCH_BYTES = 1 << 20
 FEATURES_AT_ONCE = 8_000_000  # bounds the memory of encoding where there are many categories
 
 
 @contextmanager
 def spill_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
-    """Yield a function that appends rows to an Arrow file. Texts keep the dictionary of their batch."""
+    """Yield a function that appends rows to an Arrow file, those of small files together: each batch is read thrice.
+
+    Texts keep the dictionary of their batch.
+    """
     writer: pa.RecordBatchStreamWriter | None = None
+    waiting: list[pa.Table] = []
+    waiting_bytes = 0
 
     def write(rows: pa.Table) -> None:
-        nonlocal writer
-        writer = writer or pa.ipc.new_stream(file, rows.schema)
-        writer.write_table(rows)
+        nonlocal waiting_bytes
+        waiting.append(rows)
+        waiting_bytes += rows.nbytes
+        if waiting_bytes >= BATCH_BYTES:
+            write_out()
+
+    def write_out() -> None:
+        nonlocal writer, waiting_bytes
+        together = waiting[0] if len(waiting) == 1 else pa.concat_tables(waiting).unify_dictionaries().combine_chunks()
+        writer = writer or pa.ipc.new_stream(file, together.schema)
+        writer.write_table(together)
+        waiting.clear()
+        waiting_bytes = 0
 
     with pa.OSFile(str(path), "wb") as file:
         yield write
+        if waiting:
+            write_out()
         if writer:
             writer.close()
 
