@@ -6,6 +6,7 @@ import re
 import shutil
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import botocore.session
 import pytest
@@ -812,14 +813,27 @@ def test_of_two_who_claim_at_once_one_gets_it(aws, app, resolve, monkeypatch, an
 # ---- Bursts
 
 
-def test_of_many_files_only_the_newest_event_works(aws, resolve):
+@pytest.mark.parametrize("more", [{}, {"size": 1}], ids=["of any size", "as S3 tells of it"])
+def test_of_many_files_only_the_newest_event_works(aws, resolve, more):
     versions = {f"raw/{number:02}.csv": aws.put(f"raw/{number:02}.csv", str(number)) for number in range(5)}
     decisions = {}
     for number, (key, version) in enumerate(versions.items()):
         arn = f"{EXECUTION_ARN}-{number}"
-        decisions[key] = resolve(arn, Trigger=drop(key, version))["Decision"]
+        decisions[key] = resolve(arn, Trigger=drop(key, version, **more))["Decision"]
     assert decisions.pop("raw/04.csv") == "Train"
     assert set(decisions.values()) == {"Superseded"}
+
+
+def test_a_drop_that_a_newer_one_follows_by_name_lists_no_other_files(aws, resolve, answers):
+    """Or a burst would cost the square of its number: each of its files starts an execution."""
+    first = aws.put("raw/01.csv", "1")
+    aws.put("raw/02.csv", "2")
+    listed = answers("s3", "ListObjectVersions", None)
+    assert resolve(Trigger=drop("raw/01.csv", first, size=1))["Decision"] == "Superseded"
+    asked = [parse_qs(urlsplit(request.url).query) for request in listed]
+    assert [(one["prefix"], one.get("key-marker")) for one in asked] == [
+        (["raw/01.csv"], None), (["raw/"], ["raw/01.csv"]),
+    ]  # fmt: skip
 
 
 def test_a_superseded_drop_leaves_no_trace_in_the_bucket(aws, resolve):
