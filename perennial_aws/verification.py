@@ -21,10 +21,10 @@ MOST_REFUSED = 200  # test records that `serving` of the definition refuses, suc
 
 def leave(prefix: str) -> None:
     """Write the records of a run, from its test set and the predictions of the candidate; prefix is its folder."""
-    kept = (
+    records = (
         {"record": record, "answer": answer} for record, answer, _ in islice(_of_sets(prefix), RECORDS + MOST_REFUSED)
     )
-    objects.write_text(f"{prefix}/{VERIFICATION}", "".join(f"{json.dumps(one)}\n" for one in kept))
+    objects.write_text(f"{prefix}/{VERIFICATION}", "".join(f"{json.dumps(one)}\n" for one in records))
 
 
 def known(prefix: str) -> Iterator[tuple[str, Score]]:
@@ -33,8 +33,8 @@ def known(prefix: str) -> Iterator[tuple[str, Score]]:
     if key not in objects.keys(f"{prefix}/{VERIFICATION}"):
         left = _of_sets(prefix)
     else:
-        kept = (json.loads(line) for line in objects.lines(bucket, key))
-        left = ((one["record"], one["answer"], key) for one in kept)
+        records = (json.loads(line) for line in objects.lines(bucket, key))
+        left = ((one["record"], one["answer"], key) for one in records)
     for record, answer, where in islice(left, RECORDS + MOST_REFUSED):
         yield record, predictions.score(answer, where)
 

@@ -178,7 +178,7 @@ def _quarantined(record: RunRecord) -> str:
     rules, failure = (record.get("new_files") or {}).get("rules", []), record.get("failure") or {}
     if not rules or failure.get("problems"):
         return ""
-    where = f"s3://{record['bucket']}/runs/{record['run_id']}/quarantine/{_kept(record)}"
+    where = f"s3://{record['bucket']}/runs/{record['run_id']}/quarantine/{_until(record)}"
     of = "Rows of new files" if record.get("champion") else "Rows"
     lines = [f"{of} that break the data contract, not trained on; with their reasons: {where}"]
     lines += [f"  {safe(problem(rule, examples=1), MAX_LINE)}" for rule in rules[:RULES_SHOWN]]
@@ -187,7 +187,7 @@ def _quarantined(record: RunRecord) -> str:
     return "\n".join([*lines, *([f"  ... and {more:,} more rules; all of them: {at}"] if more > 0 else [])])
 
 
-def _kept(record: RunRecord) -> str:
+def _until(record: RunRecord) -> str:
     return f" (kept until {day}, at least)" if (day := record.get("sets_until")) else ""
 
 
