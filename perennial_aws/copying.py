@@ -65,8 +65,8 @@ def copy_on(
         if not has_time():
             return None
         ends = f"bytes={(number - 1) * size}-{min(number * size, size_bytes) - 1}"
-        asked = {"CopySource": source, "CopySourceRange": ends, **condition}
-        made = s3.upload_part_copy(**upload, **asked, PartNumber=number)["CopyPartResult"]
+        of_part = {"CopySource": source, "CopySourceRange": ends, **condition}
+        made = s3.upload_part_copy(**upload, **of_part, PartNumber=number)["CopyPartResult"]
         return {"PartNumber": number, "ETag": made["ETag"]}
 
     try:

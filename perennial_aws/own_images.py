@@ -36,7 +36,7 @@ def uri(repository_uri: str, pinned: str | None) -> str:
     wanted = {"imageIds": [{"imageDigest": pinned}]} if pinned else {"filter": {"tagStatus": "TAGGED"}}
     pages = client("ecr").get_paginator("describe_images").paginate(repositoryName=repository, **wanted)
     try:
-        found = [image for page in pages for image in page["imageDetails"]]
+        details = [image for page in pages for image in page["imageDetails"]]
     except ClientError as error:
         if code_of(error) == "RepositoryNotFoundException":
             raise ConfigurationError(
@@ -49,7 +49,7 @@ def uri(repository_uri: str, pinned: str | None) -> str:
                 "OwnImageDigest or the run's input pins it; expected the digest of one that is there"
             ) from error
         raise
-    images = found if pinned else [image for image in found if _is_image(image)]
+    images = details if pinned else [image for image in details if _is_image(image)]
     if not images:
         raise ConfigurationError(
             f"{WHERE}: the repository {repository} has no tagged image; expected one (docs/own-algorithm.md)"

@@ -55,17 +55,17 @@ class Explainer:
         """Explain the answer to a record. Raises CommandError: a question is refused, or not answered with scores."""
         return explain(record.features, self.usual, self._scores)
 
-    def _scores(self, asked: Sequence[Mapping[str, Any]]) -> Floats:
+    def _scores(self, records: Sequence[Mapping[str, Any]]) -> Floats:
         endpoint = self.stack.outputs["EndpointName"]
-        questions = [Record(number, dict(features)) for number, features in enumerate(asked, 1)]
+        questions = [Record(number, dict(features)) for number, features in enumerate(records, 1)]
         answers = predictions.answers(endpoint, questions, self.stack.hours, self._ids)
         try:
-            found = scores((json.dumps(one.answer) for one in answers), f"the answer of {endpoint}")
+            values = scores((json.dumps(one.answer) for one in answers), f"the answer of {endpoint}")
         except PredictionsError as error:
             raise CommandError(str(error)) from error
-        if not np.isfinite(found).all():
+        if not np.isfinite(values).all():
             raise CommandError(f"{endpoint} has no finite score for each record between this one and a typical one")
-        return found
+        return values
 
 
 def as_json(explainer: Explainer, record: Record, one: Explanation) -> dict[str, Any]:

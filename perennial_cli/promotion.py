@@ -249,10 +249,10 @@ def _keep(made: RunRecord, to: Stack) -> None:
 
 def _write(to: Stack, item: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
     """Write an item of the run table and return True, or False where the condition does not hold."""
-    asked: Any = {"ConditionExpression": condition, **({"ExpressionAttributeValues": values} if values else {})}
+    options: Any = {"ConditionExpression": condition, **({"ExpressionAttributeValues": values} if values else {})}
     table = boto3.client("dynamodb")
     try:
-        table.put_item(TableName=to.outputs["RunTableName"], Item=item, **asked)
+        table.put_item(TableName=to.outputs["RunTableName"], Item=item, **options)
     except table.exceptions.ConditionalCheckFailedException:
         return False
     return True

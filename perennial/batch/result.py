@@ -160,12 +160,12 @@ class _EvenSample:
 
     def __init__(self) -> None:
         self.values: Floats = np.empty(0)
-        self._step, self._seen = 1, 0
+        self._step, self._rows = 1, 0
 
     def add(self, some: Floats) -> None:
         """Take in the next numbers."""
-        self.values = np.concatenate([self.values, some[-self._seen % self._step :: self._step]])
-        self._seen += some.size
+        self.values = np.concatenate([self.values, some[-self._rows % self._step :: self._step]])
+        self._rows += some.size
         while self.values.size > MOST_SAMPLED:
             self.values, self._step = self.values[::2], self._step * 2
 

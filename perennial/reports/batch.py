@@ -80,19 +80,21 @@ def _rows(batch: BatchFile) -> Element:
 
 
 def _predictions(batch: BatchFile) -> Element | None:
-    found = (batch.joined or {}).get("distribution")
-    if not found:
+    predictions = (batch.joined or {}).get("distribution")
+    if not predictions:
         return None
     target = batch.config["definition"]["target"]
-    if "classes" in found:
-        most = max(found["rows"]) or 1
+    if "classes" in predictions:
+        most = max(predictions["rows"]) or 1
         rows = [
             (text(name, MAX_NAME), f"{count:,}", columns.bar(count / most, "now"))
-            for name, count in zip(found["classes"], found["rows"], strict=True)
+            for name, count in zip(predictions["classes"], predictions["rows"], strict=True)
         ]  # fmt: skip
         return section("Predictions", table(("class", "rows", ""), rows))
     unit = batch.config["definition"]["columns"][target].get("unit")
     axis = text(f"predicted {target}, {unit}" if unit else f"predicted {target}", MAX_NAME)
-    picture = charts.chart([charts.Layer("rows", charts.steps(found["edges"], found["shares"]))], axis, "share of rows")
+    picture = charts.chart(
+        [charts.Layer("rows", charts.steps(predictions["edges"], predictions["shares"]))], axis, "share of rows"
+    )
     words = ", ".join(f"{name} {number(value)}" for name, value in (batch.joined or {})["predictions"].items())
     return section("Predictions", figure("How they are distributed", picture, words))

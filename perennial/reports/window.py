@@ -146,10 +146,10 @@ def by_column(window: JudgedWindow) -> Element | None:
     analysis = window.analyses.get("data_quality")
     if analysis is None:
         return None
-    found = {one["subject"] for one in analysis["findings"]}
+    subjects = {one["subject"] for one in analysis["findings"]}
     limits = window.definition["monitoring"]["data_quality"]
-    rows = [_column(one, one["name"] in found, window) for one in sorted(
-        analysis.get("columns", ()), key=lambda one: (one["name"] not in found, -_largest(one), one["name"])
+    rows = [_column(one, one["name"] in subjects, window) for one in sorted(
+        analysis.get("columns", ()), key=lambda one: (one["name"] not in subjects, -_largest(one), one["name"])
     )]  # fmt: skip
     about = (
         f"A column has changed where its distance is above {limits['distance']:g} or its population stability index "

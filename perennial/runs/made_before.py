@@ -14,18 +14,18 @@ _OPTIONAL = ("Environment", "KmsKeyId", "VpcConfig")
 _NOT_DESCRIBED = ("Tags",)
 
 
-def is_as_asked(asked: Any, described: Any) -> bool:
+def is_as_asked(wanted: Any, described: Any) -> bool:
     """Return whether a description of SageMaker says what a request asks for; what else it says does not count.
 
     Lists of texts, such as subnets, have no order.
     """
-    if isinstance(asked, Mapping):
+    if isinstance(wanted, Mapping):
         there = described if isinstance(described, Mapping) else {}
-        members = {**dict.fromkeys(_OPTIONAL), **asked}
+        members = {**dict.fromkeys(_OPTIONAL), **wanted}
         return all(is_as_asked(value, there.get(name)) for name, value in members.items() if name not in _NOT_DESCRIBED)
-    if isinstance(asked, list):
+    if isinstance(wanted, list):
         listed = described if isinstance(described, list) else []
-        if all(isinstance(one, str) for one in asked):
-            return sorted(asked) == sorted(listed)
-        return len(asked) == len(listed) and all(map(is_as_asked, asked, listed))
-    return bool(asked == described or not (asked or described))
+        if all(isinstance(one, str) for one in wanted):
+            return sorted(wanted) == sorted(listed)
+        return len(wanted) == len(listed) and all(map(is_as_asked, wanted, listed))
+    return bool(wanted == described or not (wanted or described))

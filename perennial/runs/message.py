@@ -86,10 +86,10 @@ def ask(record: RunRecord, version: ModelVersion, days: int | None) -> Message:
 
 def _ask_of_promoted(record: RunRecord, ways: str) -> Message:
     first = f"{headline(record)}: "
-    said = textwrap.wrap(safe(first + promoted.why(record), MAX_FIRST), MAX_LINE, subsequent_indent="  ")
+    lines = textwrap.wrap(safe(first + promoted.why(record), MAX_FIRST), MAX_LINE, subsequent_indent="  ")
     known = "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in promoted.lines(record))
     report = f"Report     {record['report']}" if record.get("report") else ""
-    body = "\n\n".join(block for block in ("\n".join(said), ways, known, report) if block) + "\n"
+    body = "\n\n".join(block for block in ("\n".join(lines), ways, known, report) if block) + "\n"
     return Message(subject(first + promoted.brief(record), record["stack"]), body)
 
 

@@ -205,7 +205,7 @@ def retries(events: Iterable[Mapping[str, Any]]) -> dict[str, Retried]:
     """
     states: dict[int, str] = {}
     failed: dict[str, str | None] = {}
-    found: dict[str, Retried] = {}
+    by_state: dict[str, Retried] = {}
     for event in events:
         if "stateEnteredEventDetails" in event:
             name = states[event["id"]] = event["stateEnteredEventDetails"]["name"]
@@ -215,10 +215,10 @@ def retries(events: Iterable[Mapping[str, Any]]) -> dict[str, Retried]:
             if event["type"].endswith(("Failed", "TimedOut")):
                 failed[name] = next((one.get("error") for one in event.values() if isinstance(one, Mapping)), None)
             elif event["type"].endswith("Scheduled") and name in failed:
-                retried, error = found.setdefault(name, {"times": 0, "errors": []}), failed.pop(name)
+                retried, error = by_state.setdefault(name, {"times": 0, "errors": []}), failed.pop(name)
                 retried["times"] += 1
                 retried["errors"] = sorted({*retried["errors"], *([error] if error else [])})
-    return found
+    return by_state
 
 
 def as_item(record: RunRecord) -> dict[str, Any]:

@@ -333,8 +333,8 @@ def _version(record: Mapping[str, Any]) -> dict[str, str]:
     if not (described := registry.described(version["arn"])):
         return {"version": f"{version['number']}, which is not in the registry any more"}
     by, why = approval.answered_by(described), described.get("ApprovalDescription")
-    said = f"{described['ModelApprovalStatus']}{f' by {caller(by)}' if by else ''}{f': {why}' if why else ''}"
-    return {"version": f"{version['number']}, {said}"}
+    status = f"{described['ModelApprovalStatus']}{f' by {caller(by)}' if by else ''}{f': {why}' if why else ''}"
+    return {"version": f"{version['number']}, {status}"}
 
 
 def _tried(record: Mapping[str, Any]) -> None:

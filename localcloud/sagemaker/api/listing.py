@@ -20,7 +20,7 @@ _TIMES = ("CreationTime", "LastModifiedTime")
 
 def page(operation: str, noun: str, documents: list[Document], request: Document, member: str) -> Document:
     """Answer a List operation; `member` is the answer's list (`TrainingJobSummaries`), `noun` the names' word."""
-    tests = _asked(noun, request)
+    tests = _filters(noun, request)
     matching = [document for document in documents if all(test(document) for test in tests)]
     key = request.get("SortBy", "CreationTime")
     order = request.get("SortOrder") or ("Ascending" if operation in _ASCENDING_BY_DEFAULT else "Descending")
@@ -40,7 +40,7 @@ def _place(document: Document, noun: str, key: str) -> tuple[Any, ...]:
     return name if key == "Name" else (document[key if key.endswith("Time") else f"{noun}{key}"], *name)
 
 
-def _asked(noun: str, request: Document) -> list[Callable[[Document], bool]]:
+def _filters(noun: str, request: Document) -> list[Callable[[Document], bool]]:
     """Return what a document has to be for a request to list it, one test for each filter that the request has."""
     tests: list[Callable[[Document], bool]] = []
     if part := request.get("NameContains", "").lower():
