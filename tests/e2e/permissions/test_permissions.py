@@ -448,7 +448,8 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 def looked(app: App, operator: Ask, updated: Run) -> dict[str, Any]:
     """What an operator sees; a run that has ended is stopped in vain."""
     found = {name: look(operator, app, updated) for name, look in LOOKS.items()}
-    operator("stepfunctions").stop_execution(executionArn=updated.execution_arn)
+    with pytest.raises(ClientError, match="not running"):
+        operator("stepfunctions").stop_execution(executionArn=updated.execution_arn)
     operator("ssm").get_parameters(Names=[f"/{STACK}/run"])
     queue = app.outputs["UndeliveredEventsUrl"]
     operator("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"])
