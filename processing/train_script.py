@@ -1,7 +1,7 @@
 """Train with the model's own script: train.py of its folder, as SageMaker's script mode runs it.
 
 Called by  a training job in the scikit-learn or XGBoost image, as its entry point; in trials by the image's script
-           mode; `perennial try`, with --models and --scores (perennial_cli/own_script.py)
+           mode; `perennial try`, with --models and --scores
 Reads      channels: code, with the folders of the models; config, with config.json of the run; train and validation,
            part-*.csv with a header: the target, then the features (processing/preprocess.py)
 Runs       train.py in a copy of the model's folder, with hyperparameters as arguments (`--max_depth 3`, sorted) and the

@@ -110,8 +110,8 @@ def test_without_yes_it_shows_what_it_would_change_and_changes_nothing(stack, ca
     told = capsys.readouterr().out
     assert "raw/cars.csv: 1 of 2 rows erased; 1 older version(s) that hold such rows deleted for good\n" in told
     assert f"{COPY}: 1 of 2 rows erased\n" in told
-    assert f"runs/{SERVING}/: its sets and predictions (13 object versions) deleted\n" in told
-    assert f"runs/{OLD}/: its sets and predictions, and all that was learned, as its model is gone (19" in told
+    assert f"runs/{SERVING}/: its sets and predictions (15 object versions) deleted\n" in told
+    assert f"runs/{OLD}/: its sets and predictions, and all that was learned, as its model is gone (21" in told
     assert told.endswith("Nothing was changed. To change it: --yes (make: YES=1)\n")
 
 
@@ -268,6 +268,7 @@ def promoted(stack, parts: dict[str, bytes]) -> None:
         ("labels/part-00000.csv", b"customer_id,price\n17,1\n"),
         ("quarantine/part-00000.jsonl", b'{"customer_id": "17", "reason": "price is empty"}\n'),
         ("evaluation/predictions.csv", b"customer_id,prediction\n17,1.0\n"),
+        ("verification/records.jsonl", TESTED),
         ("report/problems.txt", b"row 3, customer_id: got '17', expected a number below 10\n"),
     ],
 )

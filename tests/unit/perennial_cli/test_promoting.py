@@ -360,7 +360,7 @@ def test_what_an_earlier_promotion_has_left_otherwise_is_replaced(environments: 
     assert environments.aws.get(f"runs/{RUN}/serving/model.tar.gz") == "a model"
 
 
-@pytest.mark.parametrize("key", ["test/part-00000.jsonl", "run.json"])
+@pytest.mark.parametrize("key", ["verification/records.jsonl", "run.json"])
 def test_what_others_write_again_and_again_ends_in_words(
     environments: Environments, answers: Callable[..., list[Any]], key: str
 ) -> None:
@@ -431,7 +431,7 @@ def test_where_people_approve_they_are_asked_once_and_nothing_serves_before(
     environments.registries.versions[PROD][0]["ModelApprovalStatus"] = approval.REJECTED
     ended = environments.promote()
     assert (ended.exit_code, "Rejected" in ended.stdout) == (1, True)
-    assert "somebody has rejected it: no reason was given; whoever approves it has it deployed" in ended.stderr
+    assert f"version 1 of {PROD} was rejected: no reason was given. To try it nevertheless: " in ended.stderr
 
 
 @pytest.mark.parametrize(("later", "asked"), [(0, 1), (ASK_SECONDS, 2)])
