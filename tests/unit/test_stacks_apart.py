@@ -35,6 +35,7 @@ OF_THE_ACCOUNT = {
     r"arn:aws:iam::123456789012:root": "whom the key's policy names",
     r"arn:aws:events:.*:rule/StepFunctionsGetEventsForSageMaker\w+JobsRule": "rules that Step Functions makes",
     r"arn:aws:sagemaker:.*:endpoint(-config)?/\*": "to look at: what another endpoint uses is not deleted",
+    r"arn:aws:cloudwatch:.*:alarm:\*": "to look at: alarms are listed together",
     r"arn:aws:logs:[\w-]+:\d+:\*": "what log delivery says of itself, word for word, to a key of the stack",
     r"arn:aws:logs:.*:log-group:/aws/sagemaker/\w+Jobs:\*": "SageMaker's groups and the names in them",
 }
