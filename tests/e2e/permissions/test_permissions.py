@@ -632,6 +632,7 @@ def answer_versions(app: App, approver: Ask, updated: Run) -> None:
             wait_for(lambda arn=arn, end=end: situation.has_entered(arn, end), end)  # type: ignore[misc]
             if status == APPROVED:
                 states.stop_execution(executionArn=arn)
+    go_on_with_what_is_there(app, updated)
     go_back(app, approver, updated)
     there = go_back_to_what_was_made_before(app, updated)["There"]
     assert there == {"Model": False, "Configuration": False}
@@ -641,6 +642,14 @@ def answer_versions(app: App, approver: Ask, updated: Run) -> None:
     report, so_far = (s3.get_object(Bucket=app.bucket, Key=item["Key"])["Body"].read() for item in listed)
     assert b"Approval needed" in report
     assert json.loads(so_far)["metrics"]["candidate"]
+
+
+def go_on_with_what_is_there(app: App, updated: Run) -> None:
+    """A run whose requests for its model and configuration were answered, and the answers lost."""
+    turn = {"Turn": "Deploy", "There": {"Configuration": False}}
+    lost = {"answers": {"Resolve configuration": {"Decision": "Deploy"}}, "variables": {"turn": turn}}
+    done = Resumable(app, updated).go_on("Look for model", again=False, **lost)
+    assert (done.status, done.cause) == ("SUCCEEDED", None)
 
 
 def go_back(app: App, approver: Ask, updated: Run) -> None:
