@@ -174,10 +174,11 @@ def raise_alarm(app: App, name: str) -> None:
         app.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=value, StateReason="a test")
 
 
-def push_image(app: App) -> None:
-    """Push an image that nobody has pushed before, of which only the manifest counts."""
+def push_image(app: App) -> str:
+    """Push an image that nobody has pushed before, of which only the manifest counts; return its digest."""
     manifest = json.dumps({"number": next(_numbers)})
-    app.client("ecr").put_image(repositoryName=IMAGES, imageManifest=manifest, imageTag="newest")
+    pushed = app.client("ecr").put_image(repositoryName=IMAGES, imageManifest=manifest, imageTag="newest")
+    return str(pushed["image"]["imageId"]["imageDigest"])
 
 
 def tell_of_an_execution_that_is_gone(app: App, machine: str, function: str) -> None:
