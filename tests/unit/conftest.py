@@ -61,7 +61,7 @@ ENVIRONMENT = {
 
 @cache
 def load_function(name: str) -> ModuleType:
-    """The app.py of a function as a module of its own name: all of them are called app."""
+    """The app.py of a function as a module of its own name, loaded as Lambda loads it: all of them are called app."""
     if str(FUNCTIONS) not in sys.path:
         sys.path.insert(0, str(FUNCTIONS))
     spec = importlib.util.spec_from_file_location(f"function_{name}", FUNCTIONS / name / "app.py")
@@ -69,7 +69,10 @@ def load_function(name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in ENVIRONMENT.items():
+            patch.setenv(variable, value)
+        spec.loader.exec_module(module)
     return module
 
 
