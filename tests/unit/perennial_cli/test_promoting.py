@@ -232,8 +232,14 @@ def runs_of_functions() -> Any:
 
 
 @pytest.fixture
-def overtakes(environments: Environments, answers: Callable[..., list[Any]]) -> Callable[[str, int], list[str]]:
-    """Let another promotion do everything before a write of this one; returns how it ends, once it has."""
+def overtakes(
+    environments: Environments, answers: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, int], list[str]]:
+    """Let another promotion do everything before a write of this one; returns how it ends, once it has.
+
+    One file at a time: moto looks whether an object is there and then makes it, S3 does both in one step.
+    """
+    monkeypatch.setattr("perennial_cli.promotion.AT_ONCE", 1)
     services = {"PutObject": "s3", "PutItem": "dynamodb"}
 
     def overtake(operation: str, number: int) -> list[str]:
