@@ -30,11 +30,13 @@ MOST_RECORDS = 20  # each takes up to 2,000 questions
 class Explainer:
     """Explains answers of the endpoint of a stack.
 
-    usual  the typical record: medians and most frequent texts of what the model in service was tested with
+    usual    the typical record: medians and most frequent texts of what the model in service was tested with
+    classes  in the order of the probabilities that the endpoint answers
     """
 
     stack: Stack
     usual: Mapping[str, Any]
+    classes: tuple[str, ...]
     _ids: Iterator[str] = field(repr=False)
 
     @classmethod
@@ -49,7 +51,8 @@ class Explainer:
         except ClientError as error:
             raise CommandError(f"the baseline of the model that serves, s3://{bucket}/{key}: {error}") from error
         types = {column.name: column.type for column in predictions.features_of(definition).columns}
-        return cls(stack, typical(statistics, types), (f"{EXPLANATION}{run}-{number}" for number in count()))
+        ids = (f"{EXPLANATION}{run}-{number}" for number in count())
+        return cls(stack, typical(statistics, types), classes_of(definition.as_json()), ids)
 
     def explain(self, record: Record) -> Explanation:
         """Explain the answer to a record. Raises CommandError: a question is refused, or not answered with scores."""
@@ -76,18 +79,18 @@ def as_json(explainer: Explainer, record: Record, one: Explanation) -> dict[str,
     ]
     return {
         "score": one.score,
-        **({} if one.position is None else {"class": one.position}),
+        **({} if one.position is None else {"class": explainer.classes[one.position]}),
         "typical_score": one.typical,
         "contributions": shares,
         "is_exact": one.is_exact,
     }
 
 
-def headline(definition: Definition, one: Explanation) -> str:
+def headline(explainer: Explainer, definition: Definition, one: Explanation) -> str:
     """Return both answers in their unit, and of what they are the probability."""
     column = definition.columns[definition.target]
     unit = f" {column.unit}" if definition.problem == "regression" and column.unit else ""
-    named = "" if one.position is None else f"{classes_of(definition.as_json())[one.position]} with probability "
+    named = "" if one.position is None else f"{explainer.classes[one.position]} with probability "
     sampled = "" if one.is_exact else f" (means over orders of {len(one.contributions)} features)"
     return f"{named}{number(one.score)}{unit}; a typical record {number(one.typical)}{unit}{sampled}"
 

@@ -99,7 +99,7 @@ def _explain(chosen: Stack, definition: Definition, sound: list[Record], *, as_j
         show_json(list(rows))
         return
     for record, one in explained:
-        show(f"row {record.number}: {explanations.headline(definition, one)}")
+        show(f"row {record.number}: {explanations.headline(explainer, definition, one)}")
         names = ("feature", "this record", "typical", "contribution")
         table(*names, rows=explanations.lines(explainer, record, one), right=names[1:])
 

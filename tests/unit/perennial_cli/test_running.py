@@ -14,11 +14,14 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 from rich.console import Console
 
+from perennial.evaluation.contributions import Explanation
 from perennial.model import definition
 from perennial.runs import comparison, trials
 from perennial.runs.naming import run_id
-from perennial_cli import following, stacks
+from perennial_cli import explanations, following, stacks
 from perennial_cli.console import CommandError
+from perennial_cli.explanations import Explainer
+from perennial_cli.predictions import Record
 from perennial_cli.stacks import Stack
 from tests.command import perennial
 from tests.unit.conftest import BUCKET, REGION, FakeAws, refusal
@@ -934,6 +937,16 @@ def test_an_answer_is_explained_by_what_differs_from_a_typical_record(endpoint, 
     (shown,) = json.loads(perennial("predict", json.dumps(AS_JSON), "--explain", "--json").stdout)
     assert (shown["score"], shown["typical_score"], shown["is_exact"]) == (12000, 10000, True)
     assert shown["contributions"][0] == {"feature": "mileage", "value": 12000, "typical": 10000, "contribution": 2000}
+
+
+def test_of_several_classes_the_explained_one_is_named() -> None:
+    penguins = definition.parse((ROOT / "models/penguins/model.yaml").read_text(), "model.yaml")
+    explanation = Explanation(0.75, 0.5, {"sex": 0.25}, is_exact=True, position=1)
+    explainer = Explainer(Stack("penguins", {}, {}), {"sex": "male"}, ("Adelie", "Chinstrap"), iter(()))
+    shown = explanations.as_json(explainer, Record(2, {"sex": "female"}), explanation)
+    assert (shown["class"], shown["score"]) == ("Chinstrap", 0.75)
+    text = explanations.headline(explainer, penguins, explanation)
+    assert text == "Chinstrap with probability 0.75; a typical record 0.5"
 
 
 def test_what_is_not_explained_is_said(endpoint, stack) -> None:
