@@ -22,20 +22,18 @@ def copy(
     bucket: str,
     key: str,
     size_bytes: int | None = None,
-    transfer: TransferConfig | None = None,
     **more: str,
 ) -> str | None:
     """Copy an object, or a version of it, without its tags; return the version of the copy where one call makes it.
 
     size_bytes  of the object; None: S3 is asked for it
-    transfer    how parts of a large one are copied, if not by TRANSFER
     more        members of CopyObject, such as CopySourceIfMatch
     """
-    how, arguments = transfer or TRANSFER, {"TaggingDirective": "REPLACE", **more}
-    if size_bytes is not None and size_bytes <= how.multipart_threshold:
+    arguments = {"TaggingDirective": "REPLACE", **more}
+    if size_bytes is not None and size_bytes <= TRANSFER.multipart_threshold:
         made = client("s3").copy_object(CopySource=source, Bucket=bucket, Key=key, **arguments)
         return str(made["VersionId"]) if "VersionId" in made else None
-    client("s3").copy(source, bucket, key, ExtraArgs=arguments, Config=how)
+    client("s3").copy(source, bucket, key, ExtraArgs=arguments, Config=TRANSFER)
     return None
 
 

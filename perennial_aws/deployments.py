@@ -10,7 +10,7 @@ from typing import Any
 from perennial.model.complaints import ConfigurationError
 from perennial.registry import approval, description
 from perennial.runs.run_record import RunRecord
-from perennial_aws import artifacts, champion, model_versions, payloads, runs
+from perennial_aws import artifacts, model_versions, payloads, runs
 from perennial_aws.settings import settings
 
 _MEMBERS = ("Image", "ModelDataUrl", "Environment")
@@ -125,8 +125,7 @@ def _as_text(container: Mapping[str, Any] | None) -> str:
 
 def _rejected() -> dict[str, Any] | None:
     """Return what the registry says of the version in service, if it was rejected."""
-    serving = champion.version_arn()
-    described = model_versions.described(serving) if serving and serving.startswith("arn:") else None
+    described = model_versions.in_service()
     return described if described and described["ModelApprovalStatus"] == approval.REJECTED else None
 
 

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from perennial.registry import approval, description
 from perennial.runs.cause import safe
 from perennial.runs.run_record import ModelVersion
+from perennial_aws import champion
 from perennial_aws.clients import client, if_there, is_missing
 from perennial_aws.settings import settings
 
@@ -64,6 +65,12 @@ def has_any() -> bool:
 def described(version_arn: str) -> dict[str, Any] | None:
     """Return what the registry says of a version; None where it is not there any more."""
     return if_there(client("sagemaker").describe_model_package, ModelPackageName=version_arn)
+
+
+def in_service() -> dict[str, Any] | None:
+    """Return what the registry says of the version in service; None where nothing serves, or no version of it."""
+    arn = champion.version_arn()
+    return described(arn) if arn and arn.startswith("arn:") else None
 
 
 def with_answerer(version: ModelVersion) -> ModelVersion:

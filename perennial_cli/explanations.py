@@ -12,8 +12,9 @@ import boto3
 import numpy as np
 from botocore.exceptions import ClientError
 
-from perennial.evaluation.contributions import Explanation, Floats, explain, typical
+from perennial.evaluation.contributions import Explanation, explain, typical
 from perennial.evaluation.predictions import PredictionsError, scores
+from perennial.evaluation.problem_types.measures import Floats
 from perennial.model.definition import Definition
 from perennial.model.problem_types import classes_of
 from perennial.runs.endpoint import EXPLANATION

@@ -84,8 +84,7 @@ def _of_run_that_ended(execution_arn: str) -> dict[str, Any] | None:
 
 def _brought_into_service(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     """Describe the version in service if the execution of this answer has deployed it, else return None."""
-    arn = champion.version_arn()
-    described = model_versions.described(arn) if arn and arn.startswith("arn:") else None
+    described = model_versions.in_service()
     is_its_own = described and description.run_of(described.get("ModelPackageDescription")) == answer["RunId"]
     return described if is_its_own else None
 

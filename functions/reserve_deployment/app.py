@@ -73,7 +73,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         decision = turn.wait_for(holder)
     elif request.DeploymentId:
         serving, newest = champion.current(), model_versions.newest_approved()
-        stays = _listed(champion.run_of(serving)) if serving and _is_approved(champion.version_arn()) else None
+        stays = _listed(champion.run_of(serving)) if serving and _is_approved() else None
         decision = turn.of_version(request.Version, newest["arn"] if newest else None, _listed(run_id), stays)
         runs.update(request.DeploymentId, champion=serving)
     else:
@@ -96,9 +96,9 @@ def _there(request: Request, serving: run_record.Champion | None) -> dict[str, b
     return made_before.keep_or_delete(request.Model, request.Configuration)
 
 
-def _is_approved(version_arn: str | None) -> bool:
+def _is_approved() -> bool:
     """Return whether the registry approves the version in service; where it does not, that is gone back from."""
-    described = model_versions.described(version_arn) if version_arn and version_arn.startswith("arn:") else None
+    described = model_versions.in_service()
     return bool(described and described["ModelApprovalStatus"] == approval.APPROVED)
 
 

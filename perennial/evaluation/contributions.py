@@ -17,13 +17,12 @@ from math import comb
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from perennial.data.distributions import distribution, quantile
+from perennial.evaluation.problem_types.measures import Floats
 
 EXACT = 8  # features: 256 records
 RECORDS = 2_000  # between two at most, as long as one order of features and its reverse need no more
-Floats = npt.NDArray[np.float64]
 Ask = Callable[[Sequence[Mapping[str, Any]]], Floats]
 """Records -> their scores, `(n_records,)` or `(n_records, n_classes)`."""
 
@@ -32,7 +31,7 @@ Ask = Callable[[Sequence[Mapping[str, Any]]], Floats]
 class Explanation:
     """An answer, that to the typical record, and what lies between.
 
-    scores         of several classes the probability of the one that the record is most probably of, whose number is
+    score          of several classes the probability of the one that the record is most probably of, whose number is
                    `position`
     contributions  of the features whose values differ, those that matter most first; they add up to score - typical
     is_exact       no order of features was left out

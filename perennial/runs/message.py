@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from perennial.data.broken import problem
@@ -87,7 +87,7 @@ def ask(record: RunRecord, version: ModelVersion, days: int | None) -> Message:
 def _ask_of_promoted(record: RunRecord, ways: str) -> Message:
     first = f"{headline(record)}: "
     lines = textwrap.wrap(safe(first + promoted.why(record), MAX_FIRST), MAX_LINE, subsequent_indent="  ")
-    known = "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in promoted.lines(record))
+    known = _aligned(promoted.lines(record))
     report = f"Report     {record['report']}" if record.get("report") else ""
     body = "\n\n".join(block for block in ("\n".join(lines), ways, known, report) if block) + "\n"
     return Message(subject(first + promoted.brief(record), record["stack"]), body)
@@ -170,7 +170,11 @@ def subject(text: str, stack: str) -> str:
 
 
 def _facts(record: RunRecord) -> str:
-    return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in facts.lines(record))
+    return _aligned(facts.lines(record))
+
+
+def _aligned(lines: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in lines)
 
 
 def _quarantined(record: RunRecord) -> str:
