@@ -41,6 +41,7 @@ from botocore.credentials import Credentials
 from bench import bench_jobs, local_stack, serving_script
 from bench.serving_script import CARS, CSV, body_of
 from bench.table import Row, finish
+from tests.archives import unpack
 from localcloud import access, process
 from localcloud.engine.guard import Guard
 from localcloud.sagemaker.endpoints import capture
@@ -335,8 +336,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         programs = bench_jobs.prepare(folder)
         for program in ("preprocess", "train XGBoost"):
             programs[program](image=image)
-        with tarfile.open(folder / "prepared" / "preprocessor" / "model.tar.gz") as tar:
-            tar.extractall(folder / "pre" / "model", filter="data")
+        unpack(folder / "prepared" / "preprocessor" / "model.tar.gz", folder / "pre" / "model")
         model = folder / "training" / "model" / "xgboost-model"
         script = json.loads(
             subprocess.run(

@@ -25,7 +25,6 @@ import itertools
 import json
 import statistics
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,6 +46,7 @@ from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.runs import configuration
 from processing import inference, postprocess, preprocess
+from tests.archives import unpack
 from tools import demo_data
 
 xgboost = xgboost_train.import_xgboost()
@@ -159,8 +159,7 @@ def answered(root: Path, hyperparameters: dict[str, str]) -> Floats:
     (root / "ml" / "input" / "data").symlink_to(root / "output")
     xgboost_train.train(Environment(root / "ml"))
     booster = xgboost_serve.load_booster(root / "ml" / "model" / xgboost_train.MODEL_NAME)
-    with tarfile.open(root / "output" / "preprocessor" / "model.tar.gz") as archive:
-        archive.extractall(root / "preprocessor", filter="data")
+    unpack(root / "output" / "preprocessor" / "model.tar.gz", root / "preprocessor")
     preprocessor = inference.model_fn(str(root / "preprocessor"))
     scores = [scored(part, preprocessor, booster) for part in sorted((root / "output" / "test").glob("part-*"))]
     document = json.loads((root / "preprocessor" / "preprocessor.json").read_text())

@@ -20,6 +20,7 @@ from localcloud.sagemaker.endpoints.capture import Capture, Exchange
 from perennial.features.values import DataError
 from perennial.model import definition
 from processing import analyze_data_quality, analyze_model_quality, monitor, postprocess, preprocess
+from tests.archives import unpack
 from tests.monitored import CAPTURE
 from tests.pages import Page
 
@@ -277,8 +278,7 @@ def test_algorithms_learn_the_numbers_of_the_classes_and_serving_knows_their_val
     first = (prepared / "baseline/part-00000.csv").read_text().splitlines()[:2]
     assert first[0] == "kind,petal,colour"
     assert first[1].split(",")[0] == str(world.names[int(learned[0, 0])])
-    with tarfile.open(world.folder / "serving/preprocessor.tar.gz") as archive:
-        archive.extractall(world.folder / "unpacked", filter="data")
+    unpack(world.folder / "serving/preprocessor.tar.gz", world.folder / "unpacked")
     assert postprocess.model_fn(str(world.folder / "unpacked")) == postprocess.Target("classes", list(world.names))
     assert (world.folder / "unpacked/code/postprocess.py").is_file()
 

@@ -37,6 +37,7 @@ from perennial.data.slices import masks
 from perennial.features.target_encoding import FOLDS
 from perennial.features.values import DataError
 from processing import analyze_data_quality, inference, preprocess
+from tests.archives import unpack
 from tests.e2e.matrix.registry import matrix
 from tools import synthetic
 
@@ -235,8 +236,7 @@ def test_no_request_of_the_test_set_becomes_more_than_the_next_container_takes(
     (tmp_path / "champion").mkdir()
     (tmp_path / "champion" / "champion.json").write_text(json.dumps({"widest_row": champions}))
     assert job.run(definition, rows) == 0
-    with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
-        archive.extractall(tmp_path / "model", filter="data")
+    unpack(job.output / "preprocessor" / "model.tar.gz", tmp_path / "model")
     monkeypatch.setenv("SAGEMAKER_BATCH", "true")
     model = inference.model_fn(str(tmp_path / "model"))
     part, widest = job.parts("test")[0], 0
@@ -253,7 +253,7 @@ def test_what_is_served_is_what_was_trained(healthy: Job, tmp_path: Path) -> Non
     """The archive alone, in the image's Python without our folder on its path, encodes raw rows as the job did."""
     with tarfile.open(healthy.output / "preprocessor" / "model.tar.gz") as archive:
         assert all(member.mtime == 0 and member.isreg() for member in archive)
-        archive.extractall(tmp_path, filter="data")
+    unpack(healthy.output / "preprocessor" / "model.tar.gz", tmp_path)
     baseline = healthy.parts("baseline")[0].decode().splitlines()[1:]
     records = [row.split(",", 1)[1] for row in baseline]
     script = (
@@ -327,8 +327,7 @@ def test_raw_rows_mean_the_same_in_training_and_in_requests(tmp_path: Path, monk
     assert len({b"".join(b"".join(job.parts(name)) for name in OF_ROWS) for job in jobs}) == 1
     assert "columns that are absent, so missing in every row: age" in jobs[0].report["files"][0]["notes"]
 
-    with tarfile.open(jobs[0].output / "preprocessor" / "model.tar.gz") as archive:
-        archive.extractall(tmp_path / "model", filter="data")
+    unpack(jobs[0].output / "preprocessor" / "model.tar.gz", tmp_path / "model")
     model = inference.model_fn(str(tmp_path / "model"))
     order = sorted(range(600), key=lambda row: datetime.strptime(rows[row]["listed"], "%d.%m.%Y").timestamp())  # noqa: DTZ007
     order = [row for row in range(600) if row in set(order[: jobs[0].report["sets"]["train"]])]
@@ -1118,8 +1117,7 @@ def test_a_script_gets_columns_as_they_are_under_their_names_and_so_does_what_it
     pd.testing.assert_frame_equal(train, baseline, check_dtype=False)
     assert {'Buick, "old"', np.nan} <= {*train["make"]}
 
-    with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
-        archive.extractall(job.folder / "model", filter="data")
+    unpack(job.output / "preprocessor" / "model.tar.gz", job.folder / "model")
     model = inference.model_fn(str(job.folder / "model"))
     record = {
         **dict.fromkeys(FEATURES, 2),
