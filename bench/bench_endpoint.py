@@ -41,13 +41,13 @@ from botocore.credentials import Credentials
 from bench import bench_jobs, local_stack, serving_script
 from bench.serving_script import CARS, CSV, body_of
 from bench.table import Row, finish
-from tests.archives import unpack
 from localcloud import access, process
 from localcloud.engine.guard import Guard
 from localcloud.sagemaker.endpoints import capture
 from localcloud.sagemaker.endpoints.model_server import Container
 from localcloud.sagemaker.platform.image_python import ImagePython
 from localcloud.settings import HOST, Settings, image_python
+from tests.archives import unpack
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = (1, 8, 32, 128)
