@@ -26,9 +26,6 @@ ADA = {"IamIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/approver/a
 
 @pytest.fixture
 def app(aws):
-    from perennial_aws import ends
-
-    ends.store.cache_clear()
     return load_function("notify_run")
 
 

@@ -495,9 +495,6 @@ def test_the_policy_is_that_of_the_model(aws, decide):
 @pytest.fixture
 def tell(aws, lambda_context, answers):
     """Let the execution of a window have ended, and return what the function says and what it sent."""
-    from perennial_aws import ends
-
-    ends.store.cache_clear()
     app = load_function("notify_window")
     published = answers("events", "PutEvents", (200, {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}))
     mails = answers("sns", "Publish", None)
