@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +107,12 @@ def line(document: Any) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-def documents(path: Path, *, but: bytes | None = None) -> Iterator[Any]:
+def documents(path: Path, *, but: bytes | None = None, loads: Callable[[bytes], Any] = json.loads) -> Iterator[Any]:
     """Yield the documents of a file's lines that do not begin with `but`, without what a power cut has left of one."""
     for text in _whole_lines(path):
         if but is None or not text.startswith(but):
             try:
-                document = json.loads(text)
+                document = loads(text)
             except ValueError:
                 logger.warning("%s has a line that cannot be read; it is left out", path)
             else:

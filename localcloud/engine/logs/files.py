@@ -4,10 +4,14 @@ What a line costs does not depend on how many there are. Events are kept for as 
 (retentionInDays); a stream goes with its last one, where AWS would keep an empty stream.
 """
 
+import json
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from localcloud import disk
 from localcloud.engine.persistence import rebound
@@ -159,10 +163,17 @@ def _line(name: str, stream: JsonObject, events: list[JsonObject]) -> bytes:
     return disk.line({"stream": name, "created": stream["creationTime"], "events": events})
 
 
+def _loads(line: bytes) -> Any:
+    """Read a line by orjson, in half of the time: a start reads all of them. It takes no half of a surrogate pair."""
+    with suppress(orjson.JSONDecodeError):
+        return orjson.loads(line)
+    return json.loads(line)
+
+
 def _streams(path: Path) -> dict[str, JsonObject]:
     """Return the streams of a file, as MiniStack has them."""
     streams: dict[str, JsonObject] = {}
-    for document in disk.documents(path):
+    for document in disk.documents(path, loads=_loads):
         new = {"events": [], "uploadSequenceToken": "1", "creationTime": document["created"]}
         streams.setdefault(document["stream"], new)["events"].extend(document["events"])
     for stream in streams.values():
