@@ -529,6 +529,16 @@ def a_file_that_is_dropped(deployed: Deployed) -> str:
     return _letter(deployed)
 
 
+def by_the_rule(name: str, act: Act) -> Act:
+    """What a rule is told of that stands still from the beginning."""
+
+    def enable_and_act(deployed: Deployed) -> str:
+        deployed.app.client("events").enable_rule(Name=name)
+        return act(deployed)
+
+    return enable_and_act
+
+
 def telling_of_a_file(deployed: Deployed) -> str:
     """The function is called as Lambda calls it when a file was scored."""
     detail = {"executionArn": deployed.scored.execution_arn, "status": "SUCCEEDED", "stopDate": next(_numbers)}
@@ -832,8 +842,8 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("DeploymentEndedPermission", "Only"): its_end,
     ("VersionAnsweredPermission", "Only"): an_answer,
     ("HoursPermission", "Only"): the_schedule(HOURS),
-    ("HoursRunEndedPermission", "Only"): its_end,
-    ("HoursEndpointPermission", "Only"): an_endpoint_that_comes_into_service,
+    ("HoursRunEndedPermission", "Only"): by_the_rule(f"{HOURS}-run-ended", its_end),
+    ("HoursEndpointPermission", "Only"): by_the_rule(f"{HOURS}-endpoint", an_endpoint_that_comes_into_service),
     ("WindowEndedPermission", "Only"): the_end_of_a_window,
     ("BatchEndedPermission", "Only"): the_end_of_a_file,
 }
