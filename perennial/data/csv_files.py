@@ -11,7 +11,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +113,50 @@ class _Ragged:
         return taken
 
 
+class _Pieces:
+    """A file for Arrow, whose own thread reads ahead. What goes wrong there is kept for the thread that asks for rows.
+
+    An error that Arrow's thread hands on may be given back by it, too, and with the error's traceback the reader, whose
+    end waits for that thread: the job would never end.
+    """
+
+    closed = False
+
+    def __init__(self, file: TextFile) -> None:
+        self._file, self._has_ended = file, False
+        self.error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        """Return `size` more bytes of UTF-8, none after an error."""
+        if self.error is None and not self._has_ended:
+            try:
+                return self._file.read(size)
+            except Exception as error:  # whatever it is, the other thread raises it
+                self.error = error
+        return b""
+
+    @contextmanager
+    def opened(self, **options: Any) -> Iterator[pa_csv.CSVStreamingReader]:
+        """Yield a reader, and let it come to its end, also where its rows are of no use any more.
+
+        Raises the error of the file, or pa.ArrowInvalid.
+        """
+        try:
+            reader = pa_csv.open_csv(self, **options)
+            try:
+                yield reader
+            finally:
+                self._has_ended = True
+                with suppress(pa.ArrowInvalid):
+                    for _ in reader:
+                        pass
+        except pa.ArrowInvalid:
+            if self.error is None:
+                raise
+        if self.error is not None:
+            raise self.error
+
+
 def read_csv(
     name: str, open_file: Opener, columns: Sequence[Column], form: FileForm, notes: list[str]
 ) -> Iterator[Batch]:
@@ -169,31 +215,31 @@ def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
     read = [str(position) for position in wanted]
     ragged = _Ragged(table.width)
     first = 0  # ordinal of the batch's first sound row
+    options = {
+        # Only the serial reader numbers the rows that it skips. The header line is a row as well.
+        "read_options": pa_csv.ReadOptions(
+            column_names=[str(position) for position in range(table.width)],
+            skip_rows_after_names=1,
+            block_size=BLOCK_BYTES,
+            use_threads=False,
+        ),
+        "parse_options": pa_csv.ParseOptions(
+            delimiter=table.delimiter, newlines_in_values=True, invalid_row_handler=ragged.skip
+        ),
+        "convert_options": pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(read, pa.string()), include_columns=read, strings_can_be_null=False
+        ),
+    }
     try:
-        reader = pa_csv.open_csv(
-            file,
-            # Only the serial reader numbers the rows that it skips. The header line is a row as well.
-            read_options=pa_csv.ReadOptions(
-                column_names=[str(position) for position in range(table.width)],
-                skip_rows_after_names=1,
-                block_size=BLOCK_BYTES,
-                use_threads=False,
-            ),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=table.delimiter, newlines_in_values=True, invalid_row_handler=ragged.skip
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(read, pa.string()), include_columns=read, strings_can_be_null=False
-            ),
-        )
-        for fields in reader:
-            whole = pa.RecordBatch.from_arrays(fields.columns, names=list(table.header)) if table.whole else None
-            numbering = _numbering(first, ragged.numbers)
-            batch = Batch(_under_names(fields, table), numbering, ragged.take(), table.absent, whole)
-            if file.has_quotes:
-                _check_hidden_rows(file.name, batch, table)
-            yield batch
-            first += fields.num_rows
+        with _Pieces(file).opened(**options) as reader:
+            for fields in reader:
+                whole = pa.RecordBatch.from_arrays(fields.columns, names=list(table.header)) if table.whole else None
+                numbering = _numbering(first, ragged.numbers)
+                batch = Batch(_under_names(fields, table), numbering, ragged.take(), table.absent, whole)
+                if file.has_quotes:
+                    _check_hidden_rows(file.name, batch, table)
+                yield batch
+                first += fields.num_rows
     except pa.ArrowInvalid as error:
         raise _csv_error(file.name, error, ragged) from error
     last_row = 1 + first + len(ragged.numbers)

@@ -819,3 +819,34 @@ def test_utf_16_without_its_mark_says_what_to_name(file: Path, content: bytes) -
     file.write_bytes(content)
     with pytest.raises(FileError, match=r"there is no byte order mark; name utf-16-le or utf-16-be in model\.yaml"):
         list(read(file, COLUMNS, form=FileForm(encoding="utf-16")))
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """What Arrow was given to read, and its reader, for each file."""
+    opened, open_csv = list[tuple[Any, Any]](), csv_files.pa_csv.open_csv
+
+    def open_noted(source: Any, **options: Any) -> Any:
+        opened.append((source, open_csv(source, **options)))
+        return opened[-1][1]
+
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(csv_files.pa_csv, "open_csv", open_noted)
+    return opened
+
+
+@pytest.mark.parametrize("end", [b"\xff,Fiat,4\n", b""], ids=["error", "given up"])
+def test_arrows_thread_is_waited_for_by_nobody_when_reading_ends(
+    file: Path, readers: list[tuple[Any, Any]], end: bytes
+) -> None:
+    """It handed an error back with its traceback, thus with the reader, whose end waited for it: the job hung."""
+    file.write_bytes(b"price,make,doors\n" + b"1,Fiat,4\n" * 100_000 + end)
+    batches_of_file = read(file, COLUMNS)
+    if end:
+        with pytest.raises(FileError, match=r"not UTF-8: byte b'\\xff' at position 900017"):
+            list(batches_of_file)
+    else:
+        next(batches_of_file)
+        batches_of_file.close()  # type: ignore[attr-defined]
+    ((source, reader),) = readers
+    assert (source.read(1), list(reader)) == (b"", [])
