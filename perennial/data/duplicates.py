@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from perennial.data.rows import Hashes, mixed
+from perennial.data.rows import Hashes, are_among, different, mixed
 from perennial.data.split import LEFT_OUT, Sets, last_of_each
 
 MAX_COUNTED = 2_000_000  # rows that are compared one by one
@@ -49,7 +49,7 @@ class DuplicateCounter:
 
     def count(self, used: npt.NDArray[np.bool_]) -> int:
         """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one of them."""
-        distinct = len(np.unique(self._hashes[used[self._rows]])) << self._halvings
+        distinct = len(different(self._hashes[used[self._rows]])) << self._halvings
         return max(0, int(np.count_nonzero(used)) - distinct)
 
     def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
@@ -92,7 +92,7 @@ class DuplicateCounter:
     def _unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         """Return the new rows of the sample that are like none that is not new."""
         used, new = sets[self._rows] != LEFT_OUT, is_new[self._rows]
-        unlike = ~np.isin(self._hashes[used & new], self._hashes[used & ~new])
+        unlike = ~are_among(self._hashes[used & new], self._hashes[used & ~new])
         return np.asarray(self._rows[used & new][unlike], np.int64)
 
     def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:

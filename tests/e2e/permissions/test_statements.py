@@ -115,7 +115,9 @@ def deployed(
     assert (window.status, window.output["Verdict"]) == ("SUCCEEDED", "NotEnoughData")
     monitor, scored = Resumable(app, window, MONITOR), score(app)
     assert (scored.status, scored.cause) == ("SUCCEEDED", None)
-    wait_for(lambda: _all_ends_are_told(app, run, window, scored), "what is told of ends: it needs what tests take away")
+    wait_for(
+        lambda: _all_ends_are_told(app, run, window, scored), "what is told of ends: it needs what tests take away"
+    )
     scoring = Resumable(app, scored, BATCH)
     resumable, people = Resumable(app, run), (scientist, approver, operator)
     return Deployed(app, run, resumable, window, monitor, scored, scoring, without, *people, caller, many)

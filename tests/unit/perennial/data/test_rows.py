@@ -5,10 +5,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perennial.data import row_hasher
 from perennial.data.row_hasher import RowHasher
-from perennial.data.rows import UNKNOWN, combined, identity_columns, mixed, shares, specification
+from perennial.data.rows import (
+    UNKNOWN,
+    Hashes,
+    are_among,
+    combined,
+    different,
+    identity_columns,
+    mixed,
+    shares,
+    specification,
+)
 from perennial.features.values import ARROW_TYPES, STRING
 
 COLUMNS = {
@@ -116,3 +128,12 @@ def test_shares_are_uniform_and_independent_of_the_seed_and_of_regular_values() 
 def test_combined_depends_on_the_order() -> None:
     one, other = mixed(np.array([1], np.uint64)), mixed(np.array([2], np.uint64))
     assert combined(one, other) != combined(other, one)
+
+
+HASHES = st.lists(st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1))).map(lambda each: np.array(each, np.uint64))
+
+
+@given(HASHES, HASHES)
+def test_hashes_that_differ_and_those_that_are_known_are_those_of_sets(hashes: Hashes, known: Hashes) -> None:
+    assert different(hashes).tolist() == sorted(set(hashes.tolist()))
+    assert are_among(hashes, known).tolist() == [each in set(known.tolist()) for each in hashes.tolist()]
