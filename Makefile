@@ -83,8 +83,12 @@ deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-loc
 	@$(LOCAL) $(PERENNIAL) deploy $(MODEL) --stack $(STACK)
 MODEL ?= used-cars
 STACK ?= perennial-$(MODEL)
+# What is empty, as of a variable of the environment that somebody has not set, is as if it were not given.
+$(if $(strip $(MODEL)),,$(eval override MODEL = used-cars))
+$(if $(strip $(STACK)),,$(eval override STACK = perennial-$$(MODEL)))
+given = $(filter-out file override,$(origin $(1)))
 # The stack if somebody has named it or its model: what deletes and erases takes no default.
-NAMED = $(if $(filter-out file,$(origin MODEL) $(origin STACK)),$(STACK))
+NAMED = $(if $(call given,MODEL)$(call given,STACK),$(STACK))
 
 .PHONY: demo
 demo: override MODEL = used-cars
@@ -132,7 +136,7 @@ export FROM
 
 .PHONY: deploy
 deploy: install ## Build and deploy to AWS, with your credentials: dev, or make deploy ENV=staging (prod) MODEL=name (SIZE=small, medium, large; YES=1 does not ask)
-	@$(PERENNIAL) deploy --env $(ENV) $(if $(filter-out file,$(origin MODEL)),$(MODEL)) $(if $(filter-out file,$(origin STACK)),--stack $(STACK)) $(if $(SIZE),--size $(SIZE)) $(if $(filter 1,$(YES)),--yes)
+	@$(PERENNIAL) deploy --env $(ENV) $(if $(call given,MODEL),$(MODEL)) $(if $(call given,STACK),--stack $(STACK)) $(if $(SIZE),--size $(SIZE)) $(if $(filter 1,$(YES)),--yes)
 ENV ?= default
 
 .PHONY: smoke

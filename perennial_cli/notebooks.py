@@ -40,7 +40,7 @@ TRUSTED = ("sagemaker.amazonaws.com", "states.amazonaws.com")
 
 def stack() -> Stack:
     """Return the stack of PERENNIAL_STACK, or the only one that there is. Raises CommandError: none, or several."""
-    return stacks.chosen(os.environ.get("PERENNIAL_STACK"))
+    return stacks.chosen(os.environ.get("PERENNIAL_STACK") or None)
 
 
 def run_in_service(stack: Stack) -> dict[str, Any]:

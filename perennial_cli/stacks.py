@@ -13,6 +13,7 @@ from perennial.serving.hours import Hours
 from perennial_cli.console import CommandError
 
 MOST_NAMES = 10
+PLANNED = "REVIEW_IN_PROGRESS"  # a change set was never executed: there are no parameters, and it can be deleted
 
 
 class NoStackError(CommandError):
@@ -72,14 +73,22 @@ def _whole(described: Mapping[str, Any]) -> Stack:
 
 
 def find(name: str) -> dict[str, Any]:
-    """Return a stack as CloudFormation describes it. Raises NoStackError."""
+    """Return a stack of Perennial as CloudFormation describes it. Raises NoStackError.
+
+    Of an empty name CloudFormation describes every stack of the account.
+    """
+    if not name.strip():
+        raise NoStackError(f"the name of the stack is empty; expected that of one. {_others(name)}")
     try:
-        return dict(boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0])
+        described = dict(boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0])
     except ClientError as error:
         answer = error.response["Error"]
         if answer["Code"] != "ValidationError":
             raise
         raise NoStackError(f"there is no stack {name}: {answer['Message']}. {_others(name)}") from error
+    if not _is_ours(described) and described["StackStatus"] != PLANNED:
+        raise NoStackError(f"the stack {name} is none of Perennial: it has no parameter ModelName. {_others(name)}")
+    return described
 
 
 def exported(stack: str, name: str) -> str | None:

@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def make(*arguments: str) -> str:
+def make(*arguments: str, inherits: tuple[str, ...] = ()) -> str:
     environ = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("MAKEFLAGS", "PORT", "LOCAL", "STACK", "MODEL")
+        if name in inherits or name not in ("MAKEFLAGS", "PORT", "LOCAL", "STACK", "MODEL")
     }
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
@@ -81,6 +81,20 @@ def test_nothing_is_deleted_or_erased_that_nobody_named(target: str, tool: str) 
     assert ["perennial" in line for line in named] == [False, True, False]
     assert named[1].split()[0] == "perennial-x"
     assert named[2].split()[0] == "y"
+
+
+@pytest.mark.parametrize("set_by", ["words", "environment"])
+def test_an_empty_name_is_as_if_it_were_not_given(set_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(target: str, **given: str) -> str:
+        words = [f"{name}={value}" for name, value in given.items() if value or set_by == "words"]
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        return make("-n", target, *words, inherits=tuple(given)).rstrip().partition("perennial_cli ")[2]
+
+    assert made("explain", STACK="") == made("explain", STACK="", MODEL="") == "explain --stack perennial-used-cars"
+    assert made("deploy", STACK="", MODEL="").split() == ["deploy", "--env", "default"]
+    assert made("delete", STACK="").split() == ["delete"]
+    assert made("delete", STACK="", MODEL="x").split() == ["delete", "perennial-x"]
 
 
 def test_a_deletion_is_confirmed_by_1_only() -> None:
