@@ -353,7 +353,7 @@ def _read_json(text: str, model: Preprocessor) -> pa.Table | str:
 def _json(text: str, where: str) -> Any:
     try:
         return decode(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RecordError(f"{where} is not readable as JSON: {error}") from error
 
 

@@ -24,7 +24,8 @@ from perennial.data.slices import slices_of
 from perennial.features.column import Column
 from perennial.features.from_arrow import from_arrow
 from perennial.features.from_text import from_text
-from perennial.features.rules import broken_rule
+from perennial.features.parsing import NUMBERS
+from perennial.features.rules import broken_rule, rule_of_type
 from perennial.features.values import Parsed
 from perennial.model.problem_types import classes_of
 
@@ -138,6 +139,8 @@ def check(contract: Contract, source: pa.RecordBatch) -> Checked:
     for column in contract.columns:
         values, invalid = parsed(column, source.column(column.name))
         typed[column.name] = values
+        if invalid is not None and pc.any(invalid).as_py():
+            violations += _not_of_type(column, source.column(column.name), _positions(invalid))
         violations += _violations(column, values, invalid)
     return Checked(
         pa.table({column.name: typed[column.name] for column in contract.working_columns}), tuple(violations)
@@ -164,10 +167,23 @@ def parsed(column: Column, array: pa.Array) -> Parsed:
     return from_arrow(column.type, array, column.parsing)
 
 
+def _not_of_type(column: Column, array: pa.Array, rows: npt.NDArray[np.int64]) -> Iterator[Violation]:
+    """Yield what values break that are none of the column's type: each is looked at once, where it is known."""
+    is_told = not pa.types.is_struct(array.type) or array.type.get_field_index("text") >= 0
+    if column.type not in NUMBERS or (column.minimum is None and column.maximum is None) or not is_told:
+        yield Violation(column, "type", rows)
+        return
+    texts = array.field("text") if pa.types.is_struct(array.type) else array
+    encoded = texts.take(pa.array(rows)).dictionary_encode()
+    rules = np.array([rule_of_type(column, value) for value in encoded.dictionary.to_pylist()])
+    rules = rules[encoded.indices.to_numpy(zero_copy_only=False)]
+    for rule in ("type", "minimum", "maximum"):
+        if (some := rows[rules == rule]).size:
+            yield Violation(column, rule, some)
+
+
 def _violations(column: Column, values: pa.Array, invalid: pa.BooleanArray | None) -> Iterator[Violation]:
     """Yield what one column breaks. The healthy path looks at extremes and counts only."""
-    if invalid is not None and pc.any(invalid).as_py():
-        yield Violation(column, "type", _positions(invalid))
     if values.null_count and not column.nullable:
         missing = pc.is_null(values) if invalid is None else pc.and_not(pc.is_null(values), invalid)
         if pc.any(missing).as_py():

@@ -23,11 +23,13 @@ from perennial.data.file_form import USUAL, FileForm
 from perennial.data.header import FileError
 from perennial.data.json_lines_files import read_json_lines
 from perennial.data.parquet_files import read_parquet
-from perennial.data.text_files import DAMAGED_GZIP, PARQUET, Opener, TextFile, damaged
+from perennial.data.text_files import DAMAGED_GZIP, EXPECTED, PARQUET, Opener, TextFile, damaged
 from perennial.features.column import Column
 
 GZIP = b"\x1f\x8b"
 FIRST_BYTES = 4096
+JSON_LIST = "this begins as a JSON list; expected one JSON object a line (JSON lines), CSV or Parquet"
+NAMED = {".parquet": ("Parquet", "PAR1"), ".pq": ("Parquet", "PAR1"), ".gz": ("gzip", "the bytes 1f 8b")}
 _EMPTY_LIST = re.compile(rb"\s*\[\s*\]\s*")
 
 
@@ -74,17 +76,33 @@ def _open(path: Path, is_gzip: bool) -> gzip.GzipFile | IO[bytes]:
     return gzip.open(path, "rb") if is_gzip else path.open("rb")
 
 
+def told_by_name(name: str, error: FileError) -> FileError:
+    """Return what is wrong with a file that is no text: that it is not what its name says, if that says something."""
+    for ending, (kind, begins) in NAMED.items():
+        if name.lower().endswith(ending):
+            problem = f"its name says {kind}, and it does not begin as that does ({begins})"
+            return FileError(f"{name}: {problem}; {EXPECTED}")
+    return error
+
+
+def _start(file: TextFile) -> bytes:
+    """Return the first text of a file. Raises FileError: it is none."""
+    try:
+        return file.read(FIRST_BYTES)
+    except FileError as error:
+        raise told_by_name(file.name, error) from error
+
+
 def _read_text(
     name: str, open_file: Opener, columns: Sequence[Column], form: FileForm, notes: list[str]
 ) -> Iterator[Batch]:
     try:
         with open_file() as file:
-            start = TextFile(name, file, form).read(FIRST_BYTES)
+            start = _start(TextFile(name, file, form))
         if _EMPTY_LIST.fullmatch(start):
             return
         if start.lstrip().startswith(b"["):
-            problem = "this begins as a JSON list; expected one JSON object a line (JSON lines), CSV or Parquet"
-            raise FileError(f"{name}: {problem}")
+            raise FileError(f"{name}: {JSON_LIST}")
         if start:
             reader = read_json_lines if start.lstrip().startswith(b"{") else read_csv
             yield from reader(name, open_file, columns, form, notes)

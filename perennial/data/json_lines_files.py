@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from json import JSONDecodeError
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,14 @@ from perennial.data.header import FileError, absence, positions
 from perennial.data.text_files import BLOCK_BYTES, Opener, TextFile
 from perennial.features.column import Column
 from perennial.features.from_json import from_json
-from perennial.features.json_text import RepeatedNameError, decode
+from perennial.features.json_text import RefusedJsonError, decode
+from perennial.words import quoted
 
 # What is remembered of sets of names and of notes: a line may have 150,000 names, others in each line.
 MAX_SHAPES, MAX_NAME_BYTES = 1000, 4 << 20
 NAME_BYTES = 80  # of a name beside its text, about
 MAX_NOTES = 20
+EXPECTED = "expected one object a record, a value under the name of each column, and one object a line (JSON lines)"
 NO_OBJECT = "the line is no JSON object"
 Names = tuple[str, ...]
 
@@ -94,12 +97,13 @@ class _Shapes:
                 numbers.append(number)
                 if self._form.whole:
                     whole.append(line)
-            except (ValueError, RecursionError) as error:
-                repeated = isinstance(error, RepeatedNameError)
-                if not (repeated or unreadable or self._has_begun):
-                    problem = f"line {number} is no whole JSON object; expected one object a line (JSON lines)"
+            except ValueError as error:
+                is_json = isinstance(error, RefusedJsonError)
+                if not (is_json or unreadable or self._has_begun):
+                    why = f" ({error.msg} at character {error.colno})" if isinstance(error, JSONDecodeError) else ""
+                    problem = f"line {number} is no whole JSON object{why}; expected one object a line (JSON lines)"
                     raise FileError(f"{self._name}: {problem}") from error
-                problem = str(error) if repeated else NO_OBJECT
+                problem = str(error) if is_json else NO_OBJECT
                 unreadable.append(UnreadableRow(number, "json", problem, line[:200].decode("utf-8", "replace")))
         arrays = {column.name: _column(column, records) for column in self._columns}
         rows = np.array(numbers, np.int64)
@@ -116,6 +120,9 @@ class _Shapes:
         names, self._has_begun = tuple(record), True
         name_of = self._known.get(names)
         if name_of is None:
+            if (name := _wrapped(record)) is not None:
+                problem = f"line {number}: {quoted(name)} holds a list; {EXPECTED}"
+                raise FileError(f"{self._name}: {problem}")
             name_of = self._columns_of(number, names)
             self._remember(names, name_of)
         return {column: record[name] for column, name in name_of.items()}
@@ -138,11 +145,17 @@ class _Shapes:
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    """Return the object of a line. Raises ValueError or RecursionError."""
+    """Return the object of a line. Raises ValueError."""
     record = decode(line.decode())
     if not isinstance(record, dict):
         raise ValueError("no object")  # noqa: TRY004 - as any other line that is none
     return record
+
+
+def _wrapped(record: Mapping[str, Any]) -> str | None:
+    """Return the name under which a document has its records, such as instances; None: it is a record itself."""
+    lists = {name: value for name, value in record.items() if isinstance(value, list)}
+    return next((name for name, some in lists.items() if len(record) == 1 or isinstance((*some, None)[0], dict)), None)
 
 
 def _column(column: Column, records: Sequence[Mapping[str, Any]]) -> pa.StructArray:
@@ -156,7 +169,7 @@ def _column(column: Column, records: Sequence[Mapping[str, Any]]) -> pa.StructAr
 def _as_text(value: Any) -> str | None:
     """Return a value as a text for people."""
     if value is None or isinstance(value, str):
-        return value and value.encode("utf-8", "replace").decode()
+        return value and value.encode("utf-8", "backslashreplace").decode()
     return json.dumps(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
 
 

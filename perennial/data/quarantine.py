@@ -78,7 +78,8 @@ class Quarantine:
 
     def _count(self, file: str, batch: Batch, violation: Violation) -> None:
         rule = (violation.column.name, violation.rule)
-        wanted = self.file.count(rule, len(violation.rows), expected_by(violation.column, violation.rule))
+        (first,) = _values(batch.table, violation.column.name, violation.rows[:1])
+        wanted = self.file.count(rule, len(violation.rows), expected_by(violation.column, violation.rule, first))
         some = violation.rows[:wanted]
         values = _values(batch.table, violation.column.name, some)
         for number, value in zip(batch.row_numbers(some).tolist(), values, strict=True):

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.features.from_text import from_text
-from perennial.features.grammar import EXPECTED, LARGEST_EXACT_FLOAT, LARGEST_FLOAT
+from perennial.features.grammar import LARGEST_EXACT_FLOAT, LARGEST_FLOAT
 from perennial.features.parsing import PLAIN, Parsing
+from perennial.features.rules import expected_type
 from perennial.features.text_columns import known
 from perennial.features.values import ARROW_TYPES, Parsed, finite, union
 from perennial.words import quoted
@@ -30,7 +31,7 @@ def from_python(kind: str, values: Sequence[Any], parsing: Parsing = PLAIN) -> p
     parsed = from_json(kind, values, parsing)
     index = -1 if parsed.invalid is None else pc.index(parsed.invalid, True).as_py()
     if index >= 0:
-        raise ValueRefusedError(index, values[index], parsing.expected(kind) or EXPECTED[kind])
+        raise ValueRefusedError(index, values[index], expected_type(kind, values[index], parsing))
     return parsed.values
 
 

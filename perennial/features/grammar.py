@@ -12,6 +12,10 @@ EXPECTED = {
     "string": "a text",
     "timestamp": "an ISO 8601 time",
 }
+LARGEST = {  # what is expected of a number that its column's type cannot hold
+    "float": "a number up to 3.4e+38, the largest in single precision, in which models compute",
+    "integer": "a whole number of 64 bits (beyond 9,007,199,254,740,991 without a point and an exponent)",
+}
 LARGEST_FLOAT = float.fromhex("0x1.fffffep+127")  # the algorithms compute in single precision; beyond it is infinity
 LARGEST_EXACT_FLOAT = 2**53 - 1  # beyond it a float may be a neighbouring integer, rounded
 TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 from collections import Counter
 from typing import Any
 
@@ -14,7 +16,7 @@ from perennial.words import quoted
 def _constant(name: str) -> None:
     """NaN, as Python and pandas write a missing number, is one; infinities are refused."""
     if name != "NaN":
-        raise ValueError(f"{name} is no JSON number")
+        raise RefusedJsonError(f"{name} is no JSON number")
 
 
 def _number(literal: str) -> float:
@@ -26,21 +28,47 @@ def _number(literal: str) -> float:
     return int(digits) if fraction and not fraction.strip("0") else value
 
 
-class RepeatedNameError(ValueError):
-    """An object has a name twice: which value is meant nobody knows."""
+class RefusedJsonError(ValueError):
+    """A text is JSON, and holds what nobody can take: a name twice in one object, a number or a depth beyond measure.
+
+    The text says what.
+    """
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         name = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
-        raise RepeatedNameError(f"the name {quoted(name)} stands more than once in one object")
+        raise RefusedJsonError(f"the name {quoted(name)} stands more than once in one object")
     return members
 
 
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[0-9]+')
 _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_constant, object_pairs_hook=_object)
 
 
 def decode(text: str) -> Any:
-    """Return what a JSON text holds. Raises ValueError, or RecursionError where it is too deep."""
-    return _DECODER.decode(text)
+    """Return what a JSON text holds. Raises RefusedJsonError, or another ValueError: it is no JSON."""
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise RefusedJsonError(
+            f"lists or objects in one another are {_depth(text):,} deep; expected plain values"
+        ) from None
+    except (RefusedJsonError, json.JSONDecodeError):
+        raise
+    except ValueError as error:  # of whole numbers Python reads so many digits
+        most = f"at most {sys.get_int_max_str_digits():,} are read"
+        raise RefusedJsonError(f"a number has {_digits(text):,} digits; {most}") from error
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for mark in _MARKS.findall(text):
+        depth += 1 if mark in ("[", "{") else -1 if mark in ("]", "}") else 0
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _digits(text: str) -> int:
+    return max(len(part) for part in _MARKS.findall(text) if part.isdecimal())

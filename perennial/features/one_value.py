@@ -21,6 +21,7 @@ from perennial.features.grammar import (
     utc_time,
 )
 from perennial.features.parsing import MISSING_WORDS, NUMBERS, PLAIN, Parsing, markers
+from perennial.features.rules import rule_of_type
 
 _NUMBER, _INTEGER = re.compile(NUMBER), re.compile(INTEGER)
 _USUAL = (PLAIN, Parsing(strip=False))
@@ -35,7 +36,7 @@ def broken(column: Column, value: Any) -> str | None:
     try:
         meant = read(column.type, value, column.parsing)
     except NoValueError:
-        return "type"
+        return rule_of_type(column, value)
     if meant is None:
         return None if column.nullable else "missing"
     if column.minimum is not None and meant < column.minimum:

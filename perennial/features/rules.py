@@ -1,22 +1,62 @@
 """The rules of a column in words: what breaks one, and what it expects.
 
 type, missing, minimum, maximum, logarithm, category
+
+A number that the column's type cannot hold is above the maximum or below the minimum, where the column has one.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from perennial.features.column import Column
+from perennial.features.grammar import EXPECTED, LARGEST, LARGEST_EXACT_FLOAT, LARGEST_FLOAT, NUMBER
+from perennial.features.parsing import NUMBERS, Parsing
 from perennial.words import quoted
 
 CATEGORIES_NAMED = 5  # in a message
+_NUMBER = re.compile(NUMBER)
+_LIMITS = {"float": LARGEST_FLOAT, "integer": LARGEST_EXACT_FLOAT}
+
+
+def too_large(kind: str, value: Any, parsing: Parsing) -> float | None:
+    """Return a number that its column's type cannot hold, which may be infinite here; None of anything else."""
+    if kind not in NUMBERS:
+        return None
+    if isinstance(value, str):
+        word = (parsing.plain(kind, value.strip()) or "").strip()
+        number = float(word) if _NUMBER.fullmatch(word) else 0.0
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    elif isinstance(value, float):
+        number = value if math.isfinite(value) else 0.0
+    else:
+        number = float(value) if abs(value) <= LARGEST_FLOAT else math.inf if value > 0 else -math.inf
+    return number if abs(number) > _LIMITS[kind] else None
+
+
+def rule_of_type(column: Column, value: Any) -> str:
+    """Return the rule that a value breaks which is none of its column's type."""
+    number = too_large(column.type, value, column.parsing)
+    if number is not None and column.maximum is not None and number > column.maximum:
+        return "maximum"
+    return "minimum" if number is not None and column.minimum is not None and number < column.minimum else "type"
+
+
+def expected_type(kind: str, value: Any, parsing: Parsing) -> str:
+    """Return what a column of a type expects in place of a value."""
+    if too_large(kind, value, parsing) is not None:
+        return LARGEST[kind]
+    return parsing.expected(kind) or EXPECTED[kind]
 
 
 def broken_rule(column: Column, rule: str, value: object) -> str:
     """Return what is wrong with a value of a column."""
     expected = {
-        "type": f"is not {column.expected}",
+        "type": f"is not {expected_type(column.type, value, column.parsing)}",
         "minimum": f"is below the minimum {_number(column.minimum)}",
         "maximum": f"is above the maximum {_number(column.maximum)}",
         "logarithm": "is not above 0, and the model learns the logarithm (target.transform: log)",
@@ -25,10 +65,10 @@ def broken_rule(column: Column, rule: str, value: object) -> str:
     return "is missing" if rule == "missing" else f"{quoted(value)} {expected[rule]}"
 
 
-def expected_by(column: Column, rule: str) -> str:
-    """Return what a rule expects of a column."""
+def expected_by(column: Column, rule: str, value: object = None) -> str:
+    """Return what a rule expects of a column, in place of a value if one is known."""
     expected = {
-        "type": column.expected,
+        "type": expected_type(column.type, value, column.parsing),
         "missing": "a value",
         "minimum": f"at least {_number(column.minimum)}",
         "maximum": f"at most {_number(column.maximum)}",

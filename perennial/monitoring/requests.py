@@ -67,7 +67,7 @@ class RequestReader:
                 records = document.get("instances", [document]) if isinstance(document, dict) else document
             else:
                 records = [decode(line) for line in text.split("\n") if line.strip()]
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UnreadableError(f"the request is no JSON: {fault(error)}") from error
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise UnreadableError("the request holds something else than objects with the columns' values")

@@ -86,14 +86,14 @@ class RecordContract:
             value = record.get(named.fields.get(name, name))
             if rule := broken(column, value):
                 got = "nothing" if rule == "missing" else quoted(value)
-                yield Complaint(number, name, expected_by(column, rule), got)
+                yield Complaint(number, name, expected_by(column, rule, value), got)
 
 
 def records_of(text: str) -> list[Any]:
     """Return the records of a body: one object, a list, or {"instances": a list}. Raises ProblemError."""
     try:
         document = decode(text.removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, f"the body is not readable as JSON: {error}") from error
     if isinstance(document, dict):
         document = document[INSTANCES] if list(document) == [INSTANCES] else [document]

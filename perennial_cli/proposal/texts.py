@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,11 +22,12 @@ import pyarrow.parquet as pq
 
 from perennial.data.csv_files import DELIMITERS
 from perennial.data.file_form import FileForm
-from perennial.data.files import GZIP, read
+from perennial.data.files import GZIP, JSON_LIST, read, told_by_name
 from perennial.data.header import FileError
 from perennial.data.text_files import BLOCK_BYTES, PARQUET, BinaryFile, TextFile
 from perennial.features.column import Column
 from perennial.features.column_names import is_index
+from perennial.features.json_text import RefusedJsonError, decode
 from perennial.words import quoted
 from perennial_cli.proposal import encodings
 
@@ -156,7 +156,7 @@ def _encodings(path: Path) -> Sequence[str]:
     for names, most in ((likely, 2), (others, 1)):
         if able := list(islice((name for name in names if _failure(path, name) is None), most)):
             return able
-    raise utf_8
+    raise told_by_name(path.name, utf_8)
 
 
 def _doubt(path: Path) -> str:
@@ -246,15 +246,20 @@ def header_of(path: Path, form: FileForm) -> list[str]:
         raise FileError(f"{path.name}: the file is empty; expected a line of names and rows below it")
     if head.text.lstrip().startswith("{"):
         return _keys(path.name, head.text)
+    if head.text.lstrip().startswith("["):
+        raise FileError(f"{path.name}: {JSON_LIST}")
     delimiter = head.separator or form.delimiter or _delimiter(head.text)
     return next(_rows(head.text, delimiter))
 
 
 def _keys(name: str, head: str) -> list[str]:
-    try:
-        records = [json.loads(line) for line in head.splitlines() if line.strip()]
-    except json.JSONDecodeError as error:
-        raise FileError(
-            f"{name}: begins as JSON lines, and line {error.lineno} is no JSON object ({error.msg})"
-        ) from error
-    return list(dict.fromkeys(key for record in records if isinstance(record, dict) for key in record))
+    keys: dict[str, None] = {}
+    for number, line in enumerate(head.split("\n"), 1):
+        try:
+            record = decode(line) if line.strip() else {}
+        except RefusedJsonError:  # a row that is none, and no more
+            continue
+        except ValueError as error:
+            raise FileError(f"{name}: begins as JSON lines, and line {number} is no JSON object ({error})") from error
+        keys |= dict.fromkeys(record) if isinstance(record, dict) else {}
+    return list(keys)

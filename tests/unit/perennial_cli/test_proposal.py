@@ -342,6 +342,29 @@ def test_what_no_definition_can_read_is_refused_in_words(tmp_path: Path, files: 
         read_texts([tmp_path / name for name in files])
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.parquet", b"\xf5\x00\x91" * 100, r"a\.parquet: its name says Parquet, and it does not begin as that does"),
+        ("a.jsonl", b'{"a": 1}\n{"a": \n', r"begins as JSON lines, and line 2 is no JSON object \(Expecting value"),
+        ("a.json", b'[{"a": 1}]', "this begins as a JSON list; expected one JSON object a line"),
+        ("a.json", b'{"instances": [{"a": 1}]}\n', "'instances' holds a list; expected one object a record"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_for_what_it_is(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FileError, match=problem):
+        read_texts([tmp_path / name])
+
+
+@pytest.mark.parametrize("value", ["1" * 10_000, "[" * 100_000 + "]" * 100_000], ids=["digits", "deep"])
+def test_a_json_line_that_nobody_can_take_is_a_broken_row(tmp_path: Path, value: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"a": {value}}}\n{{"a": 5, "b": 6}}\n')
+    texts = read_texts([tmp_path / "a.jsonl"])
+    assert {name: column.to_pylist() for name, column in texts.columns.items()} == {"a": ["5"], "b": ["6"]}
+    assert len(texts.broken) == 1
+
+
 def test_a_column_that_one_of_several_files_does_not_have_may_be_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "b.csv").write_text("a\n3\n")

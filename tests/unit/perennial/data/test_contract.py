@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.data.contract import Contract, check
+from perennial.features.column import Column
+from perennial.features.parsing import Parsing
 from perennial.features.values import STRING
 
 DEFINITION: dict[str, Any] = {
@@ -68,6 +70,14 @@ def test_sound_rows_pass_typed_and_without_what_nobody_needs() -> None:
     [
         ("price", "23.4 kmpl", "type"),
         ("price", "inf", "type"),
+        ("price", "1e300", "maximum"),
+        ("price", "-1e300", "minimum"),
+        ("price", "1" * 400, "maximum"),
+        ("mileage", "1e300", "type"),
+        ("mileage", "-1e999", "minimum"),
+        ("doors", "1e17", "maximum"),
+        ("doors", "9" * 20, "maximum"),
+        ("doors", f"-{'9' * 20}", "minimum"),
         ("price", "", "missing"),
         ("price", "NA", "missing"),
         ("price", "-0.01", "minimum"),
@@ -113,6 +123,35 @@ def test_reason_names_column_value_and_what_is_allowed() -> None:
         "make: 'La\\u001bda' is not one of the allowed categories",
         "seller: is missing",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "reason"),
+    [
+        ("float", "1e300", "x: '1e300' is not a number up to 3.4e+38, the largest in single precision"),
+        ("float", 1e39, "x: '1e+39' is not a number up to 3.4e+38, the largest in single precision"),
+        ("float", "inf", "x: 'inf' is not a finite number"),
+        ("integer", "9" * 20, f"x: '{'9' * 20}' is not a whole number of 64 bits"),
+        ("integer", 1e17, "x: '1e+17' is not a whole number of 64 bits (beyond 9,007,199,254,740,991 without a point"),
+        ("integer", "2.5", "x: '2.5' is not a whole number"),
+    ],
+)
+def test_a_number_that_a_column_cannot_hold_is_called_too_large_and_not_no_number(
+    kind: str, value: object, reason: str
+) -> None:
+    column = Column("x", kind)
+    contract = Contract((column,), column, "regression", None)
+    (violation,) = check(contract, pa.RecordBatch.from_pydict({"x": pa.array([value])})).violations
+    assert violation.rule == "type"
+    assert violation.reason(value).startswith(reason)
+
+
+def test_with_units_a_number_is_as_large_as_it_means() -> None:
+    column = Column("x", "float", maximum=10, parsing=Parsing(units=(("k", 1000.0),)))
+    contract = Contract((column,), column, "regression", None)
+    source = pa.RecordBatch.from_pydict({"x": pa.array(["1e38 k", "1 mile", "1e38 k"])})
+    violations = check(contract, source).violations
+    assert [(one.rule, one.rows.tolist()) for one in violations] == [("type", [1]), ("maximum", [0, 2])]
 
 
 def test_parquet_values_are_checked_by_the_same_rules() -> None:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -319,6 +320,7 @@ def test_parquet_names_are_told_like_others(file: Path) -> None:
 # ---- JSON lines
 
 
+SOUND_LINE = b'{"price": 1, "make": "Saab", "doors": 4}\n'
 LINES = b"""{"price": 1.5, "Make": "Saab", "doors": 4}
 {"price": "2 USD", "make": null, "doors": "2"}
 
@@ -354,6 +356,46 @@ def test_a_name_that_stands_twice_in_a_json_line_makes_its_row_invalid(file: Pat
     assert batch.table.num_rows == 2 * bool(sound)
     (row,) = batch.unreadable
     assert (row.row, row.problem) == (1 + bool(sound), "the name 'price' stands more than once in one object")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("1" * 10_000, "a number has 10,000 digits; at most 4,300 are read"),
+        ("[" * 100_000 + "]" * 100_000, "lists or objects in one another are 100,001 deep; expected plain values"),
+        ("-Infinity", "-Infinity is no JSON number"),
+    ],
+    ids=["digits", "deep", "infinite"],
+)
+@pytest.mark.parametrize("before", [b"", SOUND_LINE])
+def test_json_that_nobody_can_take_is_told_for_what_it_is(file: Path, value: str, problem: str, before: bytes) -> None:
+    line = SOUND_LINE.replace(b'"Saab"', value.encode())
+    file.write_bytes(before + line + SOUND_LINE)
+    (batch,) = read(file, COLUMNS)
+    assert [(row.row, row.problem) for row in batch.unreadable] == [(1 + bool(before), problem)]
+    assert batch.table.num_rows == 1 + bool(before)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"instances": [{"price": 1}]}', b'{"instances": [{"price": 1}], "signature_name": "x"}',
+        b'{"features": [1, "Saab"]}', b'{"data": []}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("other_columns", ["refuse", "ignore"])
+def test_a_document_of_many_records_is_told_how_records_are_written(
+    file: Path, content: bytes, other_columns: str
+) -> None:
+    file.write_bytes(content)
+    with pytest.raises(FileError, match=r"line 1: '\w+' holds a list; expected one object a record, .* \(JSON lines\)"):
+        list(read(file, NULLABLE, form=FileForm(other_columns=other_columns)))
+
+
+def test_half_a_character_is_no_text_and_is_shown_as_it_is_written(file: Path) -> None:
+    file.write_bytes(SOUND_LINE.replace(b"Saab", b"\\ud800"))
+    (batch,) = read(file, COLUMNS)
+    assert batch.table["make"].to_pylist() == [{"text": "\\ud800", "value": None, "invalid": True}]
 
 
 def test_json_lines_with_other_names_are_refused_with_the_line(file: Path) -> None:
@@ -487,6 +529,22 @@ def test_header_that_is_not_the_definitions_is_explained(file: Path, header: byt
 )
 def test_file_of_another_kind_is_named(file: Path, content: bytes, problem: str) -> None:
     assert problem in refusal(file, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("a.parquet", "its name says Parquet, and it does not begin as that does (PAR1); expected CSV or JSON lines"),
+        ("A.CSV.GZ", "its name says gzip, and it does not begin as that does (the bytes 1f 8b)"),
+        ("a.csv", "not UTF-8: byte b'\\xf5' at position 0 (line 1)"),
+    ],
+)
+def test_bytes_that_are_no_text_are_told_by_the_name_of_the_file(tmp_path: Path, name: str, problem: str) -> None:
+    (tmp_path / name).write_bytes(b"\xf5\x00\x91" * 100)
+    with pytest.raises(FileError, match=re.escape(f"{name}: {problem}")):
+        list(read(tmp_path / name, COLUMNS))
+    (tmp_path / name).write_bytes(SOUND)
+    assert list(read(tmp_path / name, COLUMNS)), "a name alone says nothing of a file that can be read"
 
 
 def test_gzip_that_is_torn_far_inside_is_named(file: Path) -> None:
@@ -810,7 +868,9 @@ def test_no_rows_make_no_part(tmp_path: Path) -> None:
 
 def test_a_json_document_of_many_lines_is_refused_whole(file: Path) -> None:
     file.write_bytes(b'{\n  "fields": [\n    {"name": "x"}\n  ]\n}\n')
-    with pytest.raises(FileError, match=r"line 1 is no whole JSON object; expected one object a line \(JSON lines\)"):
+    with pytest.raises(
+        FileError, match=r"line 1 is no whole JSON object \(Expecting .* at character 2\); expected one"
+    ):
         list(read(file, COLUMNS))
 
 

@@ -1,6 +1,7 @@
 """The quarantine takes whatever a file may hold: nothing in it is executed, logged whole or lost without a count."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,25 @@ def test_rules_are_counted_most_often_first_with_three_examples(tmp_path: Path) 
         ADVICE,
     ]
     assert (quarantine.all.rows, quarantine.new.rows, quarantine.file.rows) == (8, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("maximum", "problem"),
+    [
+        (100, "price breaks the rule 'maximum' in 1 row: expected at most 100 (a.csv row 2: '1e300')"),
+        (
+            None,
+            "price breaks the rule 'type' in 1 row: expected a number up to 3.4e+38, the largest in single precision",
+        ),
+    ],
+)
+def test_of_a_number_that_is_too_large_the_largest_is_said(tmp_path: Path, maximum: float | None, problem: str) -> None:
+    (column,) = (replace(column, maximum=maximum) for column in CONTRACT.columns if column.name == "price")
+    contract, table = replace(CONTRACT, columns=(column,)), pa.RecordBatch.from_pydict({"price": ["1e300"]})
+    quarantine = Quarantine(contract, tmp_path, 1000)
+    quarantine.add("a.csv", Batch(table, lambda positions: positions + 2), check(contract, table))
+    quarantine.close()
+    assert quarantine.file.problems()[0].startswith(problem)
 
 
 def test_what_is_counted_of_a_file_can_be_taken_back(tmp_path: Path) -> None:

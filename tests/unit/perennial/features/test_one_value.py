@@ -66,7 +66,9 @@ COLUMNS = [
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=["float", "integer", "categories", "nullable", "boolean"])
-@pytest.mark.parametrize("value", ["0", "5", "5.5", "-4", "", "NA", "a", "c", "true", "x", " a "])
+@pytest.mark.parametrize(
+    "value", ["0", "5", "5.5", "-4", "", "NA", "a", "c", "true", "x", " a ", "1e300", "-1e300", "1e17", "inf"]
+)
 def test_a_value_breaks_the_rule_that_it_breaks_in_a_file(column: Column, value: str) -> None:
     contract = Contract((column,), column, "regression", None)
     violations = check(contract, pa.RecordBatch.from_pydict({"x": pa.array([value])})).violations

@@ -327,3 +327,10 @@ def test_shown_values_are_short_and_have_no_control_characters() -> None:
     assert len(text) < 80
     assert text.startswith("'a\\u000a\\u001b[31m\\u202e")
     assert json.dumps(text)
+
+
+def test_of_a_number_that_is_too_large_the_largest_is_said() -> None:
+    with pytest.raises(
+        ValueRefusedError, match=r"got '1e\+300', expected a number up to 3.4e\+38, the largest in single"
+    ):
+        from_python("float", [1.0, 1e300])
