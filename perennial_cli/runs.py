@@ -16,6 +16,7 @@ from perennial.runs import comparison, message, news, run_input, trials
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
 from perennial.runs.run_record import RunRecord
+from perennial.runs.work import AWAITS_APPROVAL, RUNNING
 from perennial_cli import versions
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
@@ -24,6 +25,7 @@ AT_ONCE, LATEST = 16, "latest"
 RECORD = "runs/{}/run.json"
 SO_FAR = "runs/{}/approval.json"  # as it was when people were asked
 SUCCESSES = ("Succeeded", "Superseded", "AlreadyTrained", "NoData", "TrainedOnly")
+AT_WORK = (RUNNING, AWAITS_APPROVAL)
 FAILURES = ("Failed", "TimedOut", "Aborted")
 
 
@@ -106,7 +108,7 @@ def of(stack: Stack, run: str, *, may_wait: bool = False) -> dict[str, Any]:
         return record(stack, versions.run_of(stack.name, run), may_wait=may_wait)
     if run != LATEST:
         return record(stack, run, may_wait=may_wait)
-    ended = [one for one in newest(stack, 5) if one["status"] != "Running"]
+    ended = [one for one in newest(stack, 5) if one["status"] not in AT_WORK]
     if not ended:
         raise CommandError(f"no run of {stack.name} has ended yet")
     return ended[0]
@@ -167,9 +169,13 @@ def newest(stack: Stack, most: int) -> list[dict[str, Any]]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         records = pool.map(lambda run: _record_or_none(stack, run), ended)
         listed = {one["run_id"]: one for one in records if one is not None}
-    for one in executions(stack, "RUNNING"):
-        begun = {"started_at": one.started_at.isoformat()}
-        listed[one.run_id] = {"run_id": one.run_id, "status": "Running", "execution": begun}
+    running = list(executions(stack, "RUNNING"))
+    waiting = versions.waiting(stack.name) if running else {}
+    for one in running:
+        begun = {"run_id": one.run_id, "status": RUNNING, "execution": {"started_at": one.started_at.isoformat()}}
+        if version := waiting.get(one.run_id):
+            begun |= {"status": AWAITS_APPROVAL, "version": versions.as_version(version)}
+        listed[one.run_id] = begun
     return [listed[run] for run in sorted(listed, reverse=True)][:most]
 
 

@@ -74,6 +74,19 @@ def of_run(group: str, run: str) -> Mapping[str, Any] | None:
     return next((one for one in summaries(group) if one.get("ModelPackageDescription") == mine), None)
 
 
+def waiting(group: str) -> dict[str | None, Mapping[str, Any]]:
+    """Return the versions that wait for an answer, as lists show them, by their runs; of who may not list them none."""
+    try:
+        pending = list(summaries(group, ModelApprovalStatus=approval.PENDING))
+    except NoGroupError:
+        return {}
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        return {}
+    return {description.run_of(one.get("ModelPackageDescription")): one for one in pending}
+
+
 def of_arn(group: str, arn: str) -> Mapping[str, Any] | None:
     """Return a version by its ARN, as lists show it; None: it is gone."""
     return next((one for one in summaries(group) if one["ModelPackageArn"] == arn), None)
@@ -187,11 +200,14 @@ def delete_of(group: str, run: str) -> None:
             boto3.client("sagemaker").delete_model_package(ModelPackageName=summary["ModelPackageArn"])
 
 
-def summaries(group: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the versions of a group as lists show them, the newest first. Raises NoGroupError."""
+def summaries(group: str, **only: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the versions of a group as lists show them, the newest first. Raises NoGroupError.
+
+    only  further fields of ListModelPackages
+    """
     pages = boto3.client("sagemaker").get_paginator("list_model_packages")
     try:
-        for page in pages.paginate(ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"):
+        for page in pages.paginate(ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending", **only):
             yield from page["ModelPackageSummaryList"]
     except ClientError as error:
         if not error.response["Error"]["Message"].endswith("does not exist."):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +22,11 @@ LEFT_OUT = {
 SAME_ROWS = "metrics on the same rows"
 _ORDER = (SAME_ROWS, "metrics", "importances", "hyperparameters", "tuning", "ranges", *COMPARED)
 MAX_SHOWN = 60
+# In the unit of the gate's metric, and not by its name.
+_OF_GATE = re.compile(
+    r"metrics\.(\w+_interval|constant|champion_when_accepted|slices\..+\.(candidate|threshold|maximum_regression))"
+    r"|(configuration\.(definition\.)?)?gate\.(threshold|minimum_improvement|maximum_regression)"
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,19 @@ def _files(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Differe
     for key in sorted({*versions[0], *versions[1]}):
         if versions[0].get(key) != versions[1].get(key):
             yield Difference(f"data.files {key}", versions[0].get(key), versions[1].get(key))
+
+
+def cells(difference: Difference, one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return both values as people read them; numbers of the gate's metric name it where the two runs have others."""
+    metrics = [(record.get("gate") or {}).get("metric") for record in (one, other)]
+    texts = [readable(value) for value in (difference.first, difference.second)]
+    if metrics[0] == metrics[1] or not _OF_GATE.fullmatch(difference.path):
+        return texts
+    values = (difference.first, difference.second)
+    return [
+        f"{text} ({metric})" if metric and value is not None else text
+        for text, value, metric in zip(texts, values, metrics, strict=True)
+    ]
 
 
 def readable(value: Any) -> str:

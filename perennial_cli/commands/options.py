@@ -18,10 +18,29 @@ def model_names() -> list[str]:
     return sorted(path.parent.name for path in project.models().glob("*/model.yaml"))
 
 
+def not_empty(given: str | None) -> str | None:
+    """Return a word as it was given. Raises BadParameter: it is empty, as of a variable that is not set."""
+    if given is not None and not given.strip():
+        raise typer.BadParameter("got an empty text; expected a name (for the default leave the option out)")
+    return given
+
+
+def new_file(path: Path | None) -> Path | None:
+    """Return where a file will be written. Raises BadParameter: its folder is not there, before anything is done."""
+    if path is not None and not path.parent.is_dir():
+        what = "is no folder" if path.parent.exists() else "is not there"
+        raise typer.BadParameter(f"the folder {path.parent} of {path} {what}; make it first, or name another file")
+    return path
+
+
 StackName = Annotated[
     str | None,
     typer.Option(
-        "--stack", "-s", envvar="PERENNIAL_STACK", help="Name of the stack. Default: the only one that there is."
+        "--stack",
+        "-s",
+        envvar="PERENNIAL_STACK",
+        callback=not_empty,
+        help="Name of the stack. Default: the only one that there is.",
     ),
 ]
 ModelName = Annotated[

@@ -15,6 +15,7 @@ from perennial.registry import approval, promotion
 from perennial.runs import comparison, configuration, costs, facts, run_input, trials
 from perennial.runs.cause import problems
 from perennial.runs.run_record import RunRecord
+from perennial.runs.work import AWAITS_APPROVAL
 from perennial.serving import hours
 from perennial.words import caller, number
 from perennial_cli import explain as lineages
@@ -22,7 +23,7 @@ from perennial_cli import following, mlflow_export, serving_api, stacks
 from perennial_cli import runs as history
 from perennial_cli import versions as registry
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, File, StackName
+from perennial_cli.commands.options import AsJson, File, StackName, not_empty
 from perennial_cli.console import FAILED, each, notice, pairs, short, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.stacks import Stack
@@ -49,7 +50,8 @@ def drop(
     file: File,
     stack: StackName = None,
     key: Annotated[
-        str | None, typer.Option(help="Name of the object below the data prefix. Default: the file's.")
+        str | None,
+        typer.Option(callback=not_empty, help="Name of the object below the data prefix. Default: the file's."),
     ] = None,
     follow: Follow = True,
     as_json: AsJson = False,
@@ -220,7 +222,7 @@ def runs(
     chosen = _stack(stack)
     listed = history.newest(chosen, most)
     if to is not None:
-        ended = [record for record in listed if record["status"] != "Running"]
+        ended = [record for record in listed if record["status"] not in history.AT_WORK]
         exported = mlflow_export.export(chosen, each(ended, len(ended), "exporting runs"), to)
         show_json(exported) if as_json else show(f"exported {len(exported)} runs of {chosen.name} to {to}")
         return
@@ -278,6 +280,9 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     deployment = (record.get("deployment") or {}).get("reason")
     decided = record.get("withheld") or gate.get("brief") or gate.get("reason") or deployment
     decision = history.brief(record) if record["status"] in history.FAILURES else decided
+    if record["status"] == AWAITS_APPROVAL:
+        version = record["version"]["number"]
+        decision = f"perennial approve {version}, or reject {version}"
     return (
         record["run_id"],
         record["status"],
@@ -414,7 +419,7 @@ def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = 
         "what",
         _header(first, one),
         _header(second, other),
-        rows=((item.path, comparison.readable(item.first), comparison.readable(item.second)) for item in differences),
+        rows=((item.path, *comparison.cells(item, one, other)) for item in differences),
         in_blocks=True,
     )
 
