@@ -57,9 +57,14 @@ def show(text: str = "") -> None:
 
 def show_json(document: Any) -> None:
     """Print a result for machines."""
+    sys.stdout.write(as_text(document))
+
+
+def as_text(document: Any) -> str:
+    """Return a result for machines as JSON."""
     from perennial.runs.record import json_safe
 
-    sys.stdout.write(json.dumps(json_safe(document), indent=2, default=str, ensure_ascii=False) + "\n")
+    return json.dumps(json_safe(document), indent=2, default=str, ensure_ascii=False) + "\n"
 
 
 def notice(text: str, style: str = "dim") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from perennial.evaluation.contributions import Explanation, explain, typical
 from perennial.evaluation.predictions import PredictionsError, scores
 from perennial.evaluation.problem_types.measures import Floats
+from perennial.features.record_checks import UNKNOWN_CATEGORY, named_in
 from perennial.model.definition import Definition
 from perennial.model.problem_types import classes_of
 from perennial.runs.endpoint import EXPLANATION
@@ -43,9 +44,9 @@ class Explainer:
     @classmethod
     def of(cls, stack: Stack, definition: Definition) -> Explainer:
         """Return that of what serves now. Raises CommandError: nothing does, or its baseline cannot be read."""
-        run, folder = (stacks.exported(stack.name, name) for name in ("run", "data-quality-baseline"))
-        if run is None or folder is None:
-            raise CommandError(f"no model of {stack.name} has come into service, so there is no answer to explain")
+        run, folder = predictions.require_served(stack), stacks.exported(stack.name, "data-quality-baseline")
+        if folder is None:
+            raise CommandError(f"the model that {stack.name} serves has no baseline, so no typical record is known")
         bucket, _, key = f"{folder}/statistics.json".removeprefix("s3://").partition("/")
         try:
             statistics = json.loads(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -59,10 +60,15 @@ class Explainer:
         """Explain the answer to a record. Raises CommandError: a question is refused, or not answered with scores."""
         return explain(record.features, self.usual, self._scores)
 
+    def unknown(self, record: Record) -> frozenset[str]:
+        """Return the features of which the model does not know the record's text, as the endpoint counts them."""
+        (answer,) = predictions.answers(self.stack, [record], self._ids)
+        return named_in(answer.unusual, UNKNOWN_CATEGORY)
+
     def _scores(self, records: Sequence[Mapping[str, Any]]) -> Floats:
         endpoint = self.stack.outputs["EndpointName"]
         questions = [Record(number, dict(features)) for number, features in enumerate(records, 1)]
-        answers = predictions.answers(endpoint, questions, self.stack.hours, self._ids)
+        answers = predictions.answers(self.stack, questions, self._ids)
         try:
             values = scores((json.dumps(one.answer) for one in answers), f"the answer of {endpoint}")
         except PredictionsError as error:
@@ -72,8 +78,11 @@ class Explainer:
         return values
 
 
-def as_json(explainer: Explainer, record: Record, one: Explanation) -> dict[str, Any]:
-    """Return an explanation for machines; values are those of the record and of the typical one."""
+def as_json(explainer: Explainer, record: Record, one: Explanation, unknown: Collection[str] = ()) -> dict[str, Any]:
+    """Return an explanation for machines; values are those of the record and of the typical one.
+
+    unknown  the features of which the model does not know the record's text
+    """
     shares = [
         {"feature": name, "value": record.features[name], "typical": explainer.usual[name], "contribution": value}
         for name, value in one.contributions.items()
@@ -83,6 +92,7 @@ def as_json(explainer: Explainer, record: Record, one: Explanation) -> dict[str,
         **({} if one.position is None else {"class": explainer.classes[one.position]}),
         "typical_score": one.typical,
         "contributions": shares,
+        "unknown_categories": sorted(unknown),
         "is_exact": one.is_exact,
     }
 
@@ -96,10 +106,13 @@ def headline(explainer: Explainer, definition: Definition, one: Explanation) -> 
     return f"{named}{number(one.score)}{unit}; a typical record {number(one.typical)}{unit}{sampled}"
 
 
-def lines(explainer: Explainer, record: Record, one: Explanation) -> Iterator[tuple[str, str, str, str]]:
+def lines(
+    explainer: Explainer, record: Record, one: Explanation, unknown: Collection[str] = ()
+) -> Iterator[tuple[str, str, str, str]]:
     """Yield features with both values and the contribution, and their sum."""
     for name, value in one.contributions.items():
-        yield name, _text(record.features[name]), _text(explainer.usual[name]), _signed(value)
+        known = " (unknown to the model)" if name in unknown else ""
+        yield name, f"{_text(record.features[name])}{known}", _text(explainer.usual[name]), _signed(value)
     yield "together", "", "", _signed(sum(one.contributions.values()))
 
 

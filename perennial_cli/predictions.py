@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from perennial.data.files import read
 from perennial.features.rules import broken_rule
 from perennial.model.definition import Definition
 from perennial.serving import failures
-from perennial.serving.hours import Hours
+from perennial_cli import stacks
 from perennial_cli.console import CommandError
+from perennial_cli.stacks import Stack
 
 AT_ONCE = 500  # records of a request
 LINES = "application/jsonlines"
@@ -39,27 +41,35 @@ class Record:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the endpoint says to a record."""
+    """What the endpoint says to a record.
+
+    unusual  what it counts as unusual about the records of the same request (features.record_checks)
+    """
 
     record: Record
     answer: dict[str, Any]
+    unusual: str = ""
 
 
-def records(path: Path, definition: Definition) -> Iterator[Record]:
-    """Yield the records of a CSV, JSON lines or Parquet file. Raises FileError, a DataError."""
+def records(path: Path, definition: Definition, notes: list[str], name: str | None = None) -> Iterator[Record]:
+    """Yield the records of a CSV, JSON lines or Parquet file. Raises FileError, a DataError, which begins with `name`.
+
+    notes  takes what a person should know of a file that can be read, such as columns that are passed over
+    name   what people call it. Default: its own name
+    """
     contract = features_of(definition)
-    for batch in read(path, contract.columns, form=replace(contract.form, other_columns="ignore")):
+    for batch in read(path, contract.columns, name, replace(contract.form, other_columns="ignore"), notes):
         yield from _checked(contract, batch)
         yield from (Record(row.row, {}, (row.problem,)) for row in batch.unreadable)
 
 
-def from_text(text: str, definition: Definition) -> list[Record]:
-    """Return the records of CSV or JSON lines. Raises FileError, a DataError."""
+def from_text(text: str, definition: Definition, notes: list[str], name: str) -> list[Record]:
+    """Return the records of CSV or JSON lines, as `records` does."""
     with tempfile.TemporaryDirectory(prefix="perennial-predict-") as folder:
         path = Path(folder) / "input"
         path.write_text(text, encoding="utf-8")
         usual = definition.model_copy(update={"files": definition.files.model_copy(update={"encoding": "utf-8"})})
-        return list(records(path, usual))
+        return list(records(path, usual, notes, name))
 
 
 def features_of(definition: Definition) -> Contract:
@@ -82,17 +92,25 @@ def _checked(contract: Contract, batch: Batch) -> Iterator[Record]:
         yield Record(number, features, tuple(problems.get(position, ())))
 
 
-def answers(
-    endpoint: str, records: Sequence[Record], when: Hours | None = None, inference_ids: Iterator[str] | None = None
-) -> Iterator[Answer]:
-    """Yield what the endpoint says to each record, in their order.
+def require_served(stack: Stack) -> str:
+    """Return the run whose model serves. Raises CommandError: no model has come into service."""
+    run = stacks.exported(stack.name, "run")
+    if run is None:
+        raise CommandError(
+            f"no model of {stack.name} has come into service, so there is no answer yet: `perennial runs` says what "
+            "became of its runs, and `perennial drop FILE` starts one"
+        )
+    return run
 
-    when           when it is there; None: always
+
+def answers(stack: Stack, records: Sequence[Record], inference_ids: Iterator[str] | None = None) -> Iterator[Answer]:
+    """Yield what the endpoint of a stack says to each record, in their order.
+
     inference_ids  those of the requests; None: requests have none
 
-    Raises CommandError: it refuses, says less, or sleeps.
+    Raises CommandError: it refuses, says less, sleeps, or is not there yet.
     """
-    client = boto3.client("sagemaker-runtime")
+    client, endpoint = boto3.client("sagemaker-runtime"), stack.outputs["EndpointName"]
     for start in range(0, len(records), AT_ONCE):
         part = records[start : start + AT_ONCE]
         body = "".join(f"{json.dumps(record.features)}\n" for record in part).encode()
@@ -103,11 +121,14 @@ def answers(
             text = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
             raise CommandError(f"the endpoint {endpoint} refuses records {part[0].number} and on: {text}") from error
         except ClientError as error:
-            problem = failures.of_response(error.response, when, datetime.now(UTC)) if when else None
+            problem = failures.of_response(error.response, stack.hours, datetime.now(UTC))
             if problem is None:
                 raise
+            if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                require_served(stack)
             raise CommandError(f"{endpoint}: {problem}") from error
         lines = reply["Body"].read().decode().splitlines()
         if len(lines) != len(part):
             raise CommandError(f"the endpoint {endpoint} gave {len(lines)} answers to {len(part)} records")
-        yield from (Answer(record, json.loads(line)) for record, line in zip(part, lines, strict=True))
+        unusual = reply.get("CustomAttributes", "")
+        yield from (Answer(record, json.loads(line), unusual) for record, line in zip(part, lines, strict=True))

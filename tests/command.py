@@ -21,3 +21,8 @@ def perennial(*words: object, typed: str | bytes | None = None) -> Result:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
+
+
+def says(result: Result, text: str) -> bool:
+    """Return whether a text is in what the command printed as errors, wherever a frame has broken its lines."""
+    return "".join(text.split()) in "".join(result.stderr.replace("│", " ").split())

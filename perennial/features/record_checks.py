@@ -179,6 +179,12 @@ def attributes(findings: Iterable[Finding]) -> str:
     return text[: text.rindex(",", 0, MAX_ATTRIBUTES - 2)] + "..."
 
 
+def named_in(text: str, kind: str) -> frozenset[str]:
+    """Return the columns that `attributes` names of one kind."""
+    kinds = dict(part.partition("=")[::2] for part in text.removesuffix("...").split(";"))
+    return frozenset(column.partition(":")[0] for column in kinds.get(kind, "").split(",") if column)
+
+
 def metric_lines(findings: Iterable[Finding], service: str, moment_ms: int, *, refused: bool) -> list[str]:
     """Return findings in the embedded metric format, a line for each; no value of the data is in them.
 

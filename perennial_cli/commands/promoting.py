@@ -12,11 +12,14 @@ import typer
 from perennial.registry import approval
 from perennial.runs.run_record import ModelVersion
 from perennial_cli import account, deployment, promotion, runs, stacks, versions
-from perennial_cli.commands.options import AsJson
+from perennial_cli.commands.options import AsJson, new_file, not_empty
 from perennial_cli.console import FAILED, CommandError, notice, pairs, show_json
 from perennial_cli.stacks import Stack
 
 SERVES = "Serves"
+OtherStack = Annotated[
+    str | None, typer.Option(callback=not_empty, help="Name of the stack, in place of the section's.")
+]
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ def promote(
     target: Annotated[
         str, typer.Option("--to", metavar="SECTION", help="Section of the environment that it comes to.")
     ] = "staging",
-    from_stack: Annotated[str | None, typer.Option(help="Name of the stack, in place of the section's.")] = None,
-    to_stack: Annotated[str | None, typer.Option(help="Name of the stack, in place of the section's.")] = None,
+    from_stack: OtherStack = None,
+    to_stack: OtherStack = None,
     from_profile: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +66,12 @@ def promote(
     ] = None,
     write_run: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write run=ID there, its run: what the next step of a pipeline takes on."),
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            callback=new_file,
+            help="Write run=ID there, its run: what the next step of a pipeline takes on.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -13,7 +13,7 @@ from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
 from perennial_cli import following, stacks
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, StackName
+from perennial_cli.commands.options import AsJson, StackName, new_file, not_empty
 from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table
 from perennial_cli.stacks import Stack
 
@@ -29,10 +29,18 @@ def score(
         bool, typer.Option("--waiting", help="Score what waits below batch/incoming/ instead, once more what failed.")
     ] = False,
     key: Annotated[
-        str | None, typer.Option(help="Name of the object below batch/incoming/. Default: the file's.")
+        str | None,
+        typer.Option(callback=not_empty, help="Name of the object below batch/incoming/. Default: the file's."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the result goes. Default: beside the file.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            dir_okay=False,
+            callback=new_file,
+            help="Where the result goes. Default: beside the file.",
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait, and fetch the result.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a result that is there.")] = False,
@@ -44,6 +52,11 @@ def score(
     """
     if (file is None) != waiting:
         raise typer.BadParameter("name a file, or --waiting", param_hint="FILE")
+    if output and (waiting or not follow):
+        fetched = "the results of many files" if waiting else "a result that is not waited for"
+        raise typer.BadParameter(f"{fetched} cannot be fetched; leave it out", param_hint="--output")
+    if key and waiting:
+        raise typer.BadParameter("--waiting drops no file; leave it out", param_hint="--key")
     say_whom()
     chosen = stacks.chosen(stack)
     machine = scored.machine(chosen)

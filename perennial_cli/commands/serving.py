@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from perennial.features.json_text import decode
 from perennial.model.definition import Definition
+from perennial.words import printable
 from perennial_cli import explanations, predictions, serving_api, stacks
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, StackName
-from perennial_cli.console import FAILED, CommandError, each, show, show_json, table, warn
+from perennial_cli.commands.options import AsJson, StackName, new_file
+from perennial_cli.console import FAILED, CommandError, as_text, each, notice, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.predictions import Answer, Record
 from perennial_cli.stacks import Stack
+
+LONGEST_NAME, STANDARD_INPUT = 100, "standard input"
+EXPECTED = "expected a file, a record as one JSON object such as '{\"year\": 2014}', or - for standard input"
 
 
 def predict(
@@ -31,7 +37,13 @@ def predict(
     stack: StackName = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", dir_okay=False, help="A CSV file for the answers. Default: standard output."),
+        typer.Option(
+            "--output",
+            "-o",
+            dir_okay=False,
+            callback=new_file,
+            help="A file in place of standard output: CSV or, with --json, JSON.",
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what each feature contributes to the answer, in its unit.")
@@ -48,30 +60,23 @@ def predict(
     rows that the model in service was tested with), and the difference is shared out among the features that differ.
     That takes some hundred questions for each record, which the monitor does not count as traffic.
     """
-    if explain and output:
-        raise typer.BadParameter("explanations are printed; with --json as a document", param_hint="--output")
+    if explain and output and not as_json:
+        raise typer.BadParameter("an explanation is no CSV; write it as JSON: --json", param_hint="--output")
     say_whom()
     chosen = stacks.chosen(stack)
     definition = definition_of(chosen)
-    is_record = source.lstrip().startswith("{")
-    if source == "-":
-        records = predictions.from_text(_standard_input(), definition)
-    elif is_record:
-        records = predictions.from_text(source, definition)
-    elif Path(source).is_file():
-        records = list(predictions.records(Path(source), definition))
-    else:
-        raise typer.BadParameter(
-            f"there is no file {source}; expected one, a record such as '{{\"year\": 2014}}', or -",
-            param_hint="FILE|RECORD|-",
-        )
+    notes: list[str] = []
+    records = _records(source, definition, notes)
     if not records:
-        raise CommandError(f"{source} holds no record; expected one at least")
+        name = STANDARD_INPUT if source == "-" else source
+        raise CommandError(f"{name} holds no record; expected one at least")
+    for note in notes:
+        notice(note)
     sound = [record for record in records if not record.problems]
     if explain:
-        _explain(chosen, definition, sound, as_json=as_json)
+        _explain(chosen, definition, sound, output, as_json=as_json)
     else:
-        _answer(chosen, sound, output, as_json=as_json, is_one=is_record)
+        _answer(chosen, sound, output, as_json=as_json, is_one=_is_object(source))
     broken = [record for record in records if record.problems]
     for record in broken:
         warn(_complaint(record))
@@ -79,29 +84,76 @@ def predict(
         raise typer.Exit(FAILED)
 
 
+def _is_object(source: str) -> bool:
+    return source.lstrip().startswith("{")
+
+
+def _records(source: str, definition: Definition, notes: list[str]) -> list[Record]:
+    """Return the records that an argument stands for. Raises BadParameter: it stands for none."""
+    if source == "-":
+        return predictions.from_text(_standard_input(), definition, notes, STANDARD_INPUT)
+    if _is_object(source):
+        return predictions.from_text(_on_one_line(source), definition, notes, "the record")
+    if os.path.isfile(source):  # noqa: PTH113 - Path.is_file raises OSError where a text is too long for a name
+        return list(predictions.records(Path(source), definition, notes))
+    raise typer.BadParameter(f"{_what_is(source)}; {EXPECTED}", param_hint="FILE|RECORD|-")
+
+
+def _on_one_line(source: str) -> str:
+    """Return one object that is written on many lines as a JSON line; anything else as it is."""
+    try:
+        decode(source)
+    except ValueError:
+        return source
+    return source.replace("\r", " ").replace("\n", " ")  # in a text of JSON a line end is an escape
+
+
+def _what_is(source: str) -> str:
+    """Return what an argument is that is neither a record nor a file."""
+    if not source.strip():
+        return "got an empty text"
+    if os.path.isdir(source):  # noqa: PTH112
+        return f"{source} is a folder"
+    try:
+        value = decode(source)
+    except ValueError:
+        is_list = source.lstrip().startswith("[")
+        return "the list is not readable as JSON" if is_list else f"there is no file {printable(source, LONGEST_NAME)}"
+    if isinstance(value, list):
+        return "got a JSON list; many records are JSON lines, one object a line, of a file or on standard input"
+    kind = "null" if value is None else {bool: "true or false", str: "a text"}.get(type(value), "a number")
+    return f"there is no file {printable(source, LONGEST_NAME)}, and as JSON it is {kind}"
+
+
 def _answer(chosen: Stack, sound: list[Record], output: Path | None, *, as_json: bool, is_one: bool) -> None:
-    coming = predictions.answers(chosen.outputs["EndpointName"], sound, chosen.hours)
+    coming = predictions.answers(chosen, sound)
     answers = list(each(coming, len(sound), "asking the endpoint"))
     _print(answers, output, as_json=as_json, is_one=is_one)
 
 
-def _explain(chosen: Stack, definition: Definition, sound: list[Record], *, as_json: bool) -> None:
+def _explain(chosen: Stack, definition: Definition, sound: list[Record], output: Path | None, *, as_json: bool) -> None:
     if len(sound) > explanations.MOST_RECORDS:
         raise CommandError(f"{len(sound)} records; expected {explanations.MOST_RECORDS} at most to explain")
     if not sound:
+        if as_json:
+            _print_json([], output)
         return
     explainer = explanations.Explainer.of(chosen, definition)
     explained = [
-        (record, explainer.explain(record)) for record in each(sound, len(sound), "asking about records between")
+        (record, explainer.explain(record), explainer.unknown(record))
+        for record in each(sound, len(sound), "asking about records between")
     ]
     if as_json:
-        rows = ({"row": record.number, **explanations.as_json(explainer, record, one)} for record, one in explained)
-        show_json(list(rows))
+        rows = [
+            {"row": record.number, **explanations.as_json(explainer, record, one, unknown)}
+            for record, one, unknown in explained
+        ]
+        _print_json(rows, output)
         return
-    for record, one in explained:
+    for record, one, unknown in explained:
         show(f"row {record.number}: {explanations.headline(explainer, definition, one)}")
         names = ("feature", "this record", "typical", "contribution")
-        table(*names, rows=explanations.lines(explainer, record, one), right=names[1:])
+        table(*names, rows=explanations.lines(explainer, record, one, unknown), right=names[1:])
 
 
 def _standard_input() -> str:
@@ -128,7 +180,7 @@ def _complaint(record: Record) -> str:
 
 def _print(answers: list[Answer], output: Path | None, *, as_json: bool, is_one: bool) -> None:
     if as_json:
-        show_json([{"row": one.record.number, **one.answer} for one in answers])
+        _print_json([{"row": one.record.number, **one.answer} for one in answers], output)
     elif is_one and output is None:
         for one in answers:
             show(_value(one.answer))
@@ -137,6 +189,13 @@ def _print(answers: list[Answer], output: Path | None, *, as_json: bool, is_one:
     else:
         with output.open("w", newline="", encoding="utf-8") as file:
             _write(answers, file)
+
+
+def _print_json(document: Any, output: Path | None) -> None:
+    if output is None:
+        show_json(document)
+    else:
+        output.write_text(as_text(document), encoding="utf-8")
 
 
 def _write(answers: list[Answer], file: Any) -> None:

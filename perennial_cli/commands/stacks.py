@@ -50,6 +50,7 @@ def deploy(
             "--stack",
             "-s",
             envvar="PERENNIAL_STACK",
+            callback=options.not_empty,
             help="Name of the stack. Default: the section's for this model with --env, else perennial-MODEL.",
         ),
     ] = None,
@@ -187,7 +188,7 @@ def _tried(stack: Stack) -> dict[str, Any]:
 def _answered_example(stack: Stack) -> tuple[Any, Any]:
     """Return an example of a record, and what the endpoint answers to it."""
     example = serving_api.example(stack)
-    (one,) = predictions.answers(stack.outputs["EndpointName"], [predictions.Record(1, example)], stack.hours)
+    (one,) = predictions.answers(stack, [predictions.Record(1, example)])
     return example, one.answer
 
 

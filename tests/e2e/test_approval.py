@@ -86,6 +86,10 @@ def test_nothing_serves_while_a_mail_asks_with_metric_report_and_three_ways_to_a
     so_far = json.loads(perennial("show", "1", "--stack", app.stack, "--json").stdout)
     assert (so_far["status"], so_far["run_id"]) == ("AwaitsApproval", run)
     assert so_far["metrics"]["candidate"]
+    (listed,) = json.loads(perennial("runs", "--stack", app.stack, "--json").stdout)
+    assert (listed["status"], listed["run_id"], listed["version"]["number"]) == ("AwaitsApproval", run, 1)
+    early = perennial("predict", '{"island": "Dream"}', "--stack", app.stack)
+    assert (early.exit_code, f"no model of {app.stack} has come into service" in early.stderr) == (1, True)
     assert "Studio, Models, group perennial-penguins, version 1" in mail.body
     assert way(mail, "perennial approve") == ["perennial", "approve", "1", "--stack", app.stack]
     assert "nobody answers within 1 day" in mail.body

@@ -14,7 +14,7 @@ from perennial.features.values import DataError
 from perennial_cli.app import COMMANDS, whole
 from perennial_cli.console import CommandError
 from perennial_cli.failures import LOCAL_IS_DOWN
-from tests.command import perennial
+from tests.command import perennial, says
 
 ROOT = Path(__file__).parents[3]
 
@@ -131,3 +131,13 @@ def test_what_is_no_text_is_refused_in_words(words: list[str], word: str) -> Non
     """As a shell hands on the bytes of another encoding."""
     ended = perennial(*words, word)
     assert (ended.exit_code, "expected text in UTF-8" in ended.stderr.replace("\n", " ")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words", [("predict", "{}", "--output"), ("predict", "{}", "--json", "-o"), ("promote", "--write-run")]
+)
+def test_a_file_that_cannot_be_written_is_wrong_use_before_anything_is_asked(words, tmp_path):
+    ended = perennial(*words, tmp_path / "no" / "x")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert says(ended, f"the folder {tmp_path}/no of {tmp_path}/no/x is not there; make it first")
+    assert perennial(*words, tmp_path).exit_code == 2, "a folder is no file"

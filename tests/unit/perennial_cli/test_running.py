@@ -18,12 +18,12 @@ from perennial.evaluation.contributions import Explanation
 from perennial.model import definition
 from perennial.runs import comparison, trials
 from perennial.runs.naming import run_id
-from perennial_cli import explanations, following, stacks
+from perennial_cli import explanations, following, predictions, stacks
 from perennial_cli.console import CommandError
 from perennial_cli.explanations import Explainer
-from perennial_cli.predictions import Record
+from perennial_cli.predictions import Answer, Record
 from perennial_cli.stacks import Stack
-from tests.command import perennial
+from tests.command import perennial, says
 from tests.unit.conftest import BUCKET, REGION, FakeAws, refusal
 
 ROOT = Path(__file__).parents[3]
@@ -292,6 +292,40 @@ def test_runs_are_listed_newest_first_with_those_at_work(executions, stack) -> N
     assert "rmse 2,345.68" in text
 
 
+def test_of_a_run_that_waits_for_people_the_list_says_so_and_for_which_version(executions, stack, answers) -> None:
+    executions(("now", 1796000000, "RUNNING"), ("later", 1796000060, "RUNNING"))
+    run = run_id(f"{MACHINE}:now", datetime.fromtimestamp(1796000000, UTC))
+    pending = {"ModelPackageArn": f"{ARN}/7", "ModelPackageVersion": 7, "ModelApprovalStatus": "PendingManualApproval",
+               "CreationTime": 1796000001, "ModelPackageDescription": f"run {run}"}  # fmt: skip
+    requests = answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": [pending]}))
+    working, waiting, ended = json.loads(perennial("runs", "--json").stdout)
+    assert [one["status"] for one in (working, waiting, ended)] == ["Running", "AwaitsApproval", "Succeeded"]
+    assert (waiting["run_id"], waiting["version"]["number"]) == (run, 7)
+    (asked,) = (json.loads(request.body) for request in requests)
+    assert (asked["ModelPackageGroupName"], asked["ModelApprovalStatus"]) == ("cars", "PendingManualApproval")
+    (line,) = (line for line in perennial("runs").stdout.splitlines() if run in line)
+    assert line.split(maxsplit=2)[1:] == ["AwaitsApproval", "perennial approve 7, or reject 7"]
+    assert json.loads(perennial("show", "latest", "--json").stdout)["run_id"] == RUN, "it has not ended"
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [refusal("AccessDeniedException"), refusal("ValidationException", "ModelPackageGroup cars does not exist.")],
+)
+def test_who_may_not_list_versions_sees_a_run_that_waits_as_running(executions, answers, refused) -> None:
+    executions(("now", 1796000000, "RUNNING"))
+    answers("sagemaker", "ListModelPackages", refused)
+    assert [one["status"] for one in json.loads(perennial("runs", "--json").stdout)] == ["Running", "Succeeded"]
+
+
+def test_versions_are_asked_for_only_where_a_run_is_at_work(executions, answers) -> None:
+    executions(("one", 1, "SUCCEEDED"))
+    answers("stepfunctions", "ListExecutions", (200, {"executions": []}))
+    requests = answers("sagemaker", "ListModelPackages", refusal("AccessDeniedException"))
+    assert perennial("runs").exit_code == 0
+    assert requests == []
+
+
 def test_on_a_narrow_screen_ids_stay_whole_and_a_decision_is_cut_at_the_end_of_a_word(
     executions, stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,6 +463,23 @@ def test_a_threshold_of_the_run_and_another_of_the_definition_are_two_facts() ->
 def test_an_interval_is_read_like_other_numbers() -> None:
     assert comparison.readable([2001.23456789012, 2400]) == "2,001.23457 to 2,400"
     assert comparison.readable(["a", "b"]) == "['a', 'b']"
+
+
+def test_of_gates_on_two_metrics_each_number_is_named(stack) -> None:
+    one = record(metrics={"candidate": {"rmse": 2345.6}, "candidate_interval": [2001.2, 2400]})
+    other = record(OTHER, metrics={"candidate": {"mae": 1500.0}, "candidate_interval": [1400, 1600.5]})
+    other["gate"] = {**other["gate"], "metric": "mae", "threshold": 2000.0}
+    for each in (one, other):
+        stack.put(f"runs/{each['run_id']}/run.json", json.dumps(each))
+    rows = [re.split(r"\s{2,}", line.strip()) for line in perennial("compare", RUN, OTHER).stdout.splitlines()]
+    assert ["metrics.candidate_interval", "2,001.2 to 2,400 (rmse)", "1,400 to 1,600.5 (mae)"] in rows
+    assert ["gate.threshold", "3,000 (rmse)", "2,000 (mae)"] in rows
+    assert ["metrics.candidate.rmse", "2,345.6", "-"] in rows
+    other["gate"]["metric"] = "rmse"
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(other))
+    assert re.search(r" 2,001\.2 to 2,400 +1,400 to 1,600\.5 ", perennial("compare", RUN, OTHER).stdout), (
+        "of one metric"
+    )
 
 
 def test_where_the_output_is_no_terminal_no_line_is_broken(executions, stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -865,6 +916,7 @@ def endpoint(stack: FakeAws, answers: Callable[..., list[Any]]) -> list[Any]:
 
 HEADER = "mileage,cylinder,doors,cruise,sound,leather,make,body,price"
 CAR = "12000,8,2,yes,true,1,Cadillac,convertible,65000"
+NOT_FOUND = (400, {"__type": "ValidationError", "message": "Endpoint cars of account 123456789012 not found."})
 AS_JSON = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
     "make": "Cadillac", "body": "convertible",
@@ -930,13 +982,31 @@ def test_an_answer_is_explained_by_what_differs_from_a_typical_record(endpoint, 
         ["body", "convertible", "sedan", "+0"],
         ["together", "+2,000"],
     ]
-    (request,) = endpoint
-    assert request.headers["X-Amzn-SageMaker-Inference-Id"] == f"explain-{RUN}-0".encode()
-    assert len(request.body.splitlines()) == 4
+    ids = [request.headers["X-Amzn-SageMaker-Inference-Id"].decode() for request in endpoint]
+    assert ids == [f"explain-{RUN}-0", f"explain-{RUN}-1"]
+    assert [len(request.body.splitlines()) for request in endpoint] == [4, 1]
 
     (shown,) = json.loads(perennial("predict", json.dumps(AS_JSON), "--explain", "--json").stdout)
     assert (shown["score"], shown["typical_score"], shown["is_exact"]) == (12000, 10000, True)
     assert shown["contributions"][0] == {"feature": "mileage", "value": 12000, "typical": 10000, "contribution": 2000}
+
+
+def test_a_text_that_the_model_does_not_know_is_said_to_be_unknown(endpoint, baseline, monkeypatch) -> None:
+    plain = AS_JSON | {"make": "Lada", "body": "coupe"}
+    asked = predictions.answers
+
+    def answers(stack: Stack, records: list[Record], ids: Any) -> list[Answer]:
+        knows = all(one.features["make"] != "Lada" for one in records)
+        return [replace(one, unusual="" if knows else "unknown_category=make:1") for one in asked(stack, records, ids)]
+
+    monkeypatch.setattr("perennial_cli.predictions.answers", answers)
+    (line,) = (
+        line for line in perennial("predict", json.dumps(plain), "--explain").stdout.splitlines() if "Lada" in line
+    )
+    assert line.split() == ["make", "Lada", "(unknown", "to", "the", "model)", "Cadillac", "+0"]
+    for record, unknown in ((plain, ["make"]), (AS_JSON, [])):
+        (shown,) = json.loads(perennial("predict", json.dumps(record), "--explain", "--json").stdout)
+        assert shown["unknown_categories"] == unknown
 
 
 def test_of_several_classes_the_explained_one_is_named() -> None:
@@ -953,14 +1023,92 @@ def test_what_is_not_explained_is_said(endpoint, stack) -> None:
     cars = "\n".join([HEADER, *[CAR] * 21, ""])
     ended = perennial("predict", "-", "--explain", typed=cars)
     assert (ended.exit_code, "21 records; expected 20 at most to explain" in ended.stderr) == (1, True)
-    ended = perennial("predict", json.dumps(AS_JSON), "--explain")
-    assert (ended.exit_code, "no model of cars has come into service" in ended.stderr) == (1, True)
     assert perennial("predict", json.dumps(AS_JSON), "--explain", "-o", "x.csv").exit_code == 2
     assert list(endpoint) == []
 
 
-def test_a_file_that_is_not_there_is_wrong_use(endpoint) -> None:
-    assert perennial("predict", "nowhere.csv").exit_code == 2
+@pytest.mark.parametrize("hours", ["", "07:00-19:00"])
+@pytest.mark.parametrize("words", [("predict", json.dumps(AS_JSON)), ("predict", json.dumps(AS_JSON), "--explain"),
+                                   ("smoke", "--no-run")])  # fmt: skip
+def test_before_the_first_model_it_is_said_that_there_is_none(stack, answers, monkeypatch, words, hours: str) -> None:
+    times = {"AwakeHours": hours, "AwakeTimeZone": "UTC", "AwakeDays": "MON", "WakeBy": "clock"}
+    asleep = replace(stacks.chosen(None), parameters={"ModelName": "used-cars", **times})
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: asleep)
+    monkeypatch.setattr("perennial_cli.serving_api.example", lambda stack: AS_JSON)
+    answers("sagemaker-runtime", "InvokeEndpoint", NOT_FOUND)
+    ended = perennial(*words)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "no model of cars has come into service, so there is no answer yet: `perennial runs` says" in ended.stderr
+    assert "ValidationError" not in ended.stderr
+
+
+def test_an_endpoint_that_is_gone_is_told_in_words(stack, answers, baseline) -> None:
+    answers("sagemaker-runtime", "InvokeEndpoint", NOT_FOUND)
+    ended = perennial("predict", json.dumps(AS_JSON))
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "cars: the endpoint is not there, or is being created; ask again in 30 seconds" in ended.stderr
+
+
+@pytest.mark.parametrize("explain", [(), ("--explain",)])
+def test_answers_as_json_go_into_a_file_as_well(endpoint, baseline, tmp_path: Path, explain) -> None:
+    words = ("predict", json.dumps(AS_JSON), *explain, "--json")
+    shown = perennial(*words).stdout
+    assert (perennial(*words, "-o", tmp_path / "out.json").stdout, json.loads(shown)[0]["score"]) == ("", 12000)
+    assert (tmp_path / "out.json").read_text() == shown
+    broken = json.dumps(AS_JSON | {"mileage": -1})
+    assert perennial("predict", broken, *explain, "--json", "-o", tmp_path / "none.json").exit_code == 1
+    assert json.loads((tmp_path / "none.json").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("nowhere.csv", "there is no file nowhere.csv"),
+        ('[{"year": 2014}]', "got a JSON list; many records are JSON lines, one object a line"),
+        (json.dumps([AS_JSON] * 40), "got a JSON list"),
+        ("[{", "the list is not readable as JSON"),
+        ("null", "there is no file null, and as JSON it is null"),
+        ("5.5", "as JSON it is a number"),
+        ("true", "as JSON it is true or false"),
+        ('"cars"', "as JSON it is a text"),
+        ("", "got an empty text"),
+        (str(ROOT), "is a folder"),
+        ("x" * 5000, f"there is no file {'x' * 97}..."),
+    ],
+    ids=range(11),
+)
+def test_an_argument_that_is_neither_record_nor_file_is_told_for_what_it_is(
+    endpoint, source: str, problem: str
+) -> None:
+    ended = perennial("predict", source)
+    assert (ended.exit_code, list(endpoint)) == (2, [])
+    assert says(ended, problem)
+    assert says(
+        ended, "expected a file, a record as one JSON object such as '{\"year\": 2014}', or - for standard input"
+    )
+
+
+def test_a_record_may_stand_on_many_lines(endpoint) -> None:
+    assert perennial("predict", json.dumps(AS_JSON, indent=2)).stdout == "12000.0\n"
+
+
+def test_what_is_passed_over_is_said(endpoint) -> None:
+    ended = perennial("predict", json.dumps(AS_JSON | {"colour": "red", "price": 1}))
+    assert (ended.exit_code, ended.stdout) == (0, "12000.0\n")
+    assert "columns ignored: 'colour', 'price'" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEADER}\n{CAR}\n".replace(",", ";"), f"\ufeff{HEADER}\n{CAR}\n", f"{HEADER.title()}\n{CAR}\n",
+        "".join(f"{','.join(reversed(line.split(',')))}\n" for line in (HEADER, CAR)),
+    ],
+    ids=["semicolons", "byte order mark", "another case", "another order"],
+)  # fmt: skip
+def test_a_file_is_read_in_the_forms_in_which_people_have_it(endpoint, tmp_path: Path, text: str) -> None:
+    (tmp_path / "cars.csv").write_text(text, encoding="utf-8")
+    assert perennial("predict", tmp_path / "cars.csv").stdout == "row,score\n2,12000.0\n"
 
 
 def test_what_holds_no_record_is_said_to(stack, tmp_path: Path) -> None:
@@ -968,6 +1116,7 @@ def test_what_holds_no_record_is_said_to(stack, tmp_path: Path) -> None:
     for ended in (perennial("predict", tmp_path / "none.csv"), perennial("predict", "-", typed="")):
         assert (ended.exit_code, ended.stdout) == (1, "")
         assert "holds no record; expected one at least" in ended.stderr
+    assert "standard input holds no record" in ended.stderr
 
 
 def test_standard_input_in_another_encoding_is_refused_in_words(stack) -> None:

@@ -13,7 +13,7 @@ import pytest
 from perennial.runs.naming import run_id
 from perennial_cli import batches, stacks
 from perennial_cli.stacks import Stack
-from tests.command import perennial
+from tests.command import perennial, says
 from tests.unit.conftest import BUCKET, REGION, FakeAws
 
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:cars-score-batch"
@@ -120,6 +120,22 @@ def test_what_waits_is_scored_on_demand(executions, decision: str, exit_code: in
 def test_a_file_or_what_waits_is_to_be_named(stack, file: Path) -> None:
     assert perennial("score").exit_code == 2
     assert perennial("score", file, "--waiting").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--waiting", "--output", "x.csv"), "the results of many files cannot be fetched"),
+        (("--waiting", "--key", "x.csv"), "--waiting drops no file"),
+        ((__file__, "--no-follow", "-o", "x.csv"), "a result that is not waited for cannot be fetched"),
+        ((__file__, "-o", f"{__file__}.d/x.csv"), f"the folder {__file__}.d of {__file__}.d/x.csv is not there"),
+        ((__file__, "-o", f"{__file__}/x.csv"), "is no folder; make it first"),
+    ],
+)
+def test_where_a_result_cannot_go_is_wrong_use_before_anything_is_dropped(stack, words, problem: str) -> None:
+    ended = perennial("score", *words)
+    assert (ended.exit_code, stack.keys("batch/incoming/")) == (2, [])
+    assert says(ended, problem)
 
 
 def test_a_stack_that_is_older_says_what_to_do(stack, file: Path, monkeypatch) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from perennial.serving.hours import Hours
 from perennial_cli.account import Account
 from perennial_cli.console import CommandError
 from perennial_cli.predictions import Answer, Record
@@ -22,7 +21,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     stack = Stack("cars-staging", {"EndpointName": "cars-staging"}, {})
     account = Account("123456789012", "us-east-1", None)
 
-    def answers(endpoint: str, records: list[Record], when: Hours | None) -> list[Answer]:
+    def answers(stack: Stack, records: list[Record]) -> list[Answer]:
         if planned["refusal"]:
             raise CommandError(planned["refusal"])
         return [Answer(one, {"score": 7.5}) for one in records if one.features == EXAMPLE]

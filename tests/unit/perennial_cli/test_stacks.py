@@ -3,8 +3,9 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from perennial_cli import stacks
+from perennial_cli import notebooks, stacks
 from perennial_cli.stacks import Stack
+from tests.command import perennial, says
 
 SAID = "Stack with id perennial-telco does not exist"
 MISSING = (
@@ -84,3 +85,51 @@ def test_a_stack_says_when_its_endpoint_is_there() -> None:
     assert Stack("one", {}, {"AwakeHours": "", **days}).hours is None
     assert Stack("one", {}, {}).hours is None, "one that was deployed before there were hours"
     assert str(Stack("one", {}, {"AwakeHours": "07:00-19:00", **days}).hours) == "07:00-19:00 UTC on MON"
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_that_of_no_stack(answers, name):
+    """CloudFormation describes all stacks of the account then, of which the first is somebody's."""
+    answers("cloudformation", "DescribeStacks", listed("somebody-elses", "cars"))
+    with pytest.raises(
+        stacks.NoStackError, match=r"the name of the stack is empty; expected that of one\. There are: "
+    ):
+        stacks.find(name)
+
+
+def test_only_a_stack_of_perennial_is_chosen(answers):
+    answers("cloudformation", "DescribeStacks", listed("aws-sam-cli-managed-default", parameter="Vpc"), listed("cars"))
+    with pytest.raises(
+        stacks.NoStackError, match=r"none of Perennial: it has no parameter ModelName\. There are: cars"
+    ):
+        stacks.find("aws-sam-cli-managed-default")
+
+
+def test_a_stack_that_was_only_planned_can_be_found_to_be_deleted(answers):
+    status, body = listed("cars", parameter="")
+    answers("cloudformation", "DescribeStacks", (status, body.replace("ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS")))
+    assert stacks.find("cars")["StackName"] == "cars"
+    with pytest.raises(stacks.NoStackError, match="or not deployed whole"):
+        stacks.chosen("cars")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runs", "--stack", ""), ("predict", "{}", "-s", " "), ("explain", "--stack="), ("smoke", "--stack", ""),
+        ("deploy", "used-cars", "--stack", ""), ("promote", "--from-stack", ""), ("promote", "--to-stack", ""),
+        ("drop", __file__, "--key", ""), ("score", __file__, "--key", ""),
+    ],
+)  # fmt: skip
+def test_an_empty_name_is_wrong_use_and_not_the_default(words):
+    ended = perennial(*words)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert says(ended, "got an empty text; expected a name")
+
+
+def test_an_empty_variable_of_the_environment_is_as_if_it_were_not_there(answers, monkeypatch):
+    monkeypatch.setenv("PERENNIAL_STACK", "")
+    answers("cloudformation", "DescribeStacks", whole("perennial-cars"))
+    assert notebooks.stack().name == "perennial-cars"
+    answers("cloudformation", "DescribeStacks", listed("b", "a"))
+    assert "there are several stacks: a, b" in perennial("runs").stderr

@@ -15,6 +15,7 @@ from perennial.features.record_checks import (
     Rules,
     attributes,
     metric_lines,
+    named_in,
 )
 from perennial.features.values import STRING
 
@@ -114,6 +115,8 @@ def test_a_refusal_names_some_of_many_categories() -> None:
 def test_headers_name_kinds_and_columns_and_no_value() -> None:
     found = RecordChecks(RULES).find(records({"make": "Lada", "body": "van", "mileage": None}, {"make": "Lada"}))
     assert attributes(found) == "missing=mileage:1;unknown_category=make:2,body:1"
+    assert named_in(attributes(found), "unknown_category") == {"make", "body"}
+    assert named_in(attributes(found), "out_of_range") == named_in("", "missing") == frozenset()
 
 
 def test_headers_stay_within_what_custom_attributes_may_hold() -> None:
@@ -121,6 +124,7 @@ def test_headers_stay_within_what_custom_attributes_may_hold() -> None:
     text = attributes(found)
     assert len(text) <= 1024
     assert text.endswith(":1...")
+    assert len(named_in(text, "missing")) == text.count(":")
 
 
 def test_metrics_count_values_for_the_service_and_for_each_column() -> None:
