@@ -55,9 +55,10 @@ iam_evaluator = Seams(
     _sigv2_check="12c92a4c",
     find_iam_access_key_account="dea7a3ab",
     is_root_access_key="68ab8ee2",
+    request_caller_arn="743647b4",
     resolve_credential="f0617c27",
 )
-responses = Seams("core.responses", _account_from_sts_session="80f9566f")
+responses = Seams("core.responses", _account_from_sts_session="80f9566f", get_account_id="270e1115")
 router = Seams("core.router", SERVICE_PATTERNS="f2191250", detect_service="e264c9da", extract_access_key_id="73d8c373")
 sigv4 = Seams(
     "core.sigv4",
@@ -588,6 +589,7 @@ def register(settings: Settings) -> None:
     for name in ("_presigned_code_url", "_layer_content_url"):
         lambda_svc.replace(name, make)
     sigv4.replace("header_signature_failure", _make_header_signature_failure)
+    iam_evaluator.replace("request_caller_arn", _make_request_caller_arn)
     ministack_app.replace("detect_service", _make_detect_service)
     ministack_app.replace("_routing_params", _make_routing_params)
 
@@ -601,6 +603,18 @@ def _make_header_signature_failure(original: Any) -> Any:
         return failure
 
     return header_signature_failure
+
+
+def _make_request_caller_arn(original: Any) -> Any:
+    def request_caller_arn(headers: dict[str, str], query: dict[str, Any] | None = None) -> str:
+        """Return who has signed the request that the guard has let in, for whom it has looked already."""
+        if (admission := _admitted.get()) is None:
+            arn: str = original(headers, query)
+            return arn
+        credential = admission[1].credential
+        return str(credential.principal_arn) if credential else f"arn:aws:iam::{responses.get_account_id()}:root"
+
+    return request_caller_arn
 
 
 def _make_detect_service(original: Any) -> Any:

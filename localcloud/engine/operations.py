@@ -153,16 +153,23 @@ def _fitted(service: str, operation: str, body: bytes) -> JsonObject:
 def _fit(shape: Any, value: Any) -> Any:
     """Return a value as its shape has it: without members that it does not have, or nulls. Raises ValueError."""
     kind = shape.type_name
-    if kind == "structure" and not getattr(shape, "is_document_type", False):
+    if kind == "structure" and (known := _on_the_wire(shape)) is not None:
         members = _of_type(value, dict, shape)
-        names = {member.serialization.get("name", name): member for name, member in shape.members.items()}
-        return {name: _fit(member, members[name]) for name, member in names.items() if members.get(name) is not None}
+        return {name: _fit(member, members[name]) for name, member in known.items() if members.get(name) is not None}
     if kind == "list":
         return [item if item is None else _fit(shape.member, item) for item in _of_type(value, list, shape)]
     if kind == "map":
         pairs = _of_type(value, dict, shape).items()
         return {key: item if item is None else _fit(shape.value, item) for key, item in pairs}
     return _of_type(value, str, shape) if kind == "string" else value
+
+
+@cache
+def _on_the_wire(shape: Any) -> dict[str, Any] | None:
+    """Return the members of a structure by their names in requests; None for a document, which may have any."""
+    if getattr(shape, "is_document_type", False):
+        return None
+    return {_wire(name, member): member for name, member in shape.members.items()}
 
 
 def _of_type(value: Any, kind: type, shape: Any) -> Any:

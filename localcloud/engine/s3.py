@@ -39,6 +39,7 @@ from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 from localcloud import disk
 from localcloud.engine.eventbridge.deliveries import origin
 from localcloud.engine.journal import Entry, Journal
+from localcloud.engine.persistence import rebound
 from localcloud.engine.seams import Seams
 
 responses = Seams("core.responses", get_account_id="270e1115", get_region="5f4ea734")
@@ -214,13 +215,29 @@ def _make_list_object_versions(original: Any) -> Any:
         return f"<{match[1]}>{s3._url_encode(unescape(match[2]))}</"
 
     def list_object_versions(bucket_name: str, query_params: dict[str, Any]) -> Answer:
-        status, headers, body = original(bucket_name, query_params)
+        look = rebound(original, **_below(bucket_name, s3._qp(query_params, "prefix", "")))
+        status, headers, body = look(bucket_name, query_params)
         if status == 200 and s3._qp(query_params, "encoding-type") == "url":
             head = "<EncodingType>url</EncodingType><IsTruncated>"
             body = _KEYS.sub(encoded, body.decode()).replace("<IsTruncated>", head, 1).encode()
         return status, headers, body
 
     return list_object_versions
+
+
+def _below(bucket_name: str, prefix: str) -> dict[str, Any]:
+    """Return what MiniStack looks through for a list of versions, without the keys that do not have the prefix.
+
+    It asks of each key of all buckets, one after the other, whose it is: a list of one key took longer with each run.
+    """
+    bucket, account = s3._ensure_bucket(bucket_name), responses.get_account_id()
+    if bucket is not None:
+        keys = [key for key in list(bucket["objects"]) if key.startswith(prefix)]
+        bucket = {**bucket, "objects": {key: bucket["objects"][key] for key in keys}}
+    known = s3._object_versions.to_dict()
+    places = [(owner, place) for owner, place in known if place[1].startswith(prefix)]
+    mine = {place: known[owner, place] for owner, place in places if (owner, place[0]) == (account, bucket_name)}
+    return {"_ensure_bucket": lambda _: bucket, "_object_versions": mine}
 
 
 def _make_resolve_sse_write_headers(original: Any) -> Any:
