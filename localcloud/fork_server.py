@@ -24,6 +24,7 @@ import fcntl
 import gc
 import hashlib
 import importlib
+import importlib.metadata
 import io
 import json
 import marshal
@@ -53,10 +54,11 @@ _STANDARD = (
     "argparse",
     "csv",
     "decimal",
+    "encodings.idna",  # whoever connects to a named host, also to an address
     "gzip",
     "hashlib",
     "http.client",
-    "importlib.metadata",
+    "statistics",
     "tarfile",
     "unicodedata",
     "urllib.parse",
@@ -89,7 +91,15 @@ LOADS = {
     "runtime": Loads(("boto3", "s3transfer"), ("boto3.s3.inject",), models=("s3",)),
     "layers": Loads(
         ("boto3", "leather", "numpy", "pydantic", "s3transfer", "yaml"),
-        ("boto3.s3.inject", "pydantic.json_schema", "pydantic.main", "pydantic.type_adapter", "pydantic.types"),
+        (
+            "boto3.dynamodb.types",
+            "boto3.s3.inject",
+            "numpy.typing",
+            "pydantic.json_schema",
+            "pydantic.main",
+            "pydantic.type_adapter",
+            "pydantic.types",
+        ),
         models=("dynamodb", "events", "s3", "sagemaker", "sns", "ssm", "stepfunctions"),
     ),
     # The SAM CLI, which tests start.
@@ -178,6 +188,7 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
     sys.path[:0] = folders
     for name in (*_STANDARD, *loads.packages):
         _load(name)
+    list(importlib.metadata.distributions())  # for pydantic, which looks in all of them for its plugins: it remembers
     visible = set(sys.modules)
     for name in loads.hidden:
         _load(name)
