@@ -1,8 +1,8 @@
 """Local clouds that start without most of their imports: forks of a process that has loaded them (localcloud/forks.py).
 
 That is half of what a start costs, and tests start many. MiniStack is imported by each server as ever: it reads the
-environment then; its byte code is read once, and the key is made once that it makes for Cognito. As a script this is
-that process; imported, it starts servers.
+environment then; its byte code is read once, and so are AWS's descriptions of services, and the key is made once that
+it makes for Cognito. As a script this is that process; imported, it starts servers.
 """
 
 import atexit
@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import localcloud
 from localcloud import fork_server, forks
+from localcloud.engine import operations
+from localcloud.service_models import service_model
 from localcloud.settings import PROJECT, Settings
 from tests import forked
 
@@ -43,8 +45,17 @@ def load() -> None:
     for name in (*LIBRARIES, *(name for name in names if ELSEWHERE.isdisjoint(name.split(".")))):
         importlib.import_module(name)
     keep_code("ministack")
+    keep_models()
     keep_key()
     assert "ministack" not in sys.modules
+
+
+def keep_models() -> None:
+    """Read AWS's descriptions of the services, of which each server reads some when it starts or is first asked."""
+    services = sorted({*operations.MODELS.values(), "s3", "sagemaker"})
+    for service in services:
+        service_model(service)
+    fork_server.keep_models(services)
 
 
 def keep_key() -> None:
