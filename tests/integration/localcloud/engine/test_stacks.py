@@ -27,8 +27,9 @@ def status_after(cloud: Cloud, stack: str) -> str:
 
 
 def create(cloud: Cloud, **stack_resources: dict[str, Any]) -> tuple[str, str]:
-    """The id and the status of a new stack of these resources."""
-    template = json.dumps({"Resources": stack_resources})
+    """The id and the status of a new stack of these resources, which passes for one of Perennial."""
+    parameters = {"ModelName": {"Type": "String", "Default": "used-cars"}}
+    template = json.dumps({"Parameters": parameters, "Resources": stack_resources})
     made = cloud.client("cloudformation").create_stack(StackName=unique("stack"), TemplateBody=template)
     return str(made["StackId"]), status_after(cloud, made["StackId"])
 
