@@ -1,23 +1,42 @@
 """What moto and botocore do anew for each request or test, done once or not at all: half of what a test costs."""
 
 import io
-from functools import cache
+import re
+import string
+from collections.abc import Callable
+from functools import cache, lru_cache
+from types import SimpleNamespace
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 from botocore import useragent, utils
 from botocore.auth import SIGV4_TIMESTAMP, S3SigV4Auth, SigV4Auth
 from botocore.compat import get_current_datetime
+from botocore.httpchecksum import AwsChunkedWrapper
 from moto import backend_index
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID, models, responses
 from moto.core.base_backend import BaseBackend
-from moto.core.serialize import JSONSerializer
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.exceptions import HTTPException
+from moto.core.model import Shape
+from moto.core.request import Request, environ_key_for_header, normalize_request
+from moto.core.serialize import (
+    AttributePickerContext,
+    JSONSerializer,
+    ResponseSerializer,
+    S3Serializer,
+    XFormedAttributePicker,
+)
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.moto_api._internal.moto_random import MotoRandom
 from moto.s3.models import FakeKey
+from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
 from moto.sns.models import Subscription
 
+DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
 SERVICES = {
     "cloudwatch",
     "dynamodb",
@@ -46,6 +65,14 @@ def install(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(Item, "__init__", _make_item)
     patched.setattr(DynamoType, "to_regular_json", _plain)
     patched.setattr(JSONSerializer, "_serialize_type_structure", _serialize)
+    patched.setattr(BotocoreStubber, "process_request", _process_request)
+    patched.setattr(Request, "from_primitives", classmethod(_request))
+    patched.setattr(S3Response, "subdomain_based_buckets", staticmethod(lambda one: _names_bucket(one.host)))
+    patched.setattr(ResponseSerializer, "get_value", _value)
+    patched.setattr(
+        S3Serializer, "_serialize_body", lambda _, body: DECLARATION + "".join(map(_xml, body, body.values()))
+    )
+    patched.setattr(MotoRandom, "get_random_string", _random_text)
 
 
 def sign_nothing(patched: pytest.MonkeyPatch) -> None:
@@ -89,6 +116,10 @@ def _in(service: str, region: str) -> Any:
 _make_urls = BaseBackend.urls.fget
 _sign = SigV4Auth.add_auth
 _serialize_structure = JSONSerializer._serialize_type_structure
+_process_any = BotocoreStubber.process_request
+_make_request = Request.from_primitives.__func__
+_look_for_bucket = S3Response.subdomain_based_buckets
+_pick_value = ResponseSerializer.get_value
 
 
 @cache
@@ -139,3 +170,87 @@ def _serialize(self: JSONSerializer, serialized: Any, value: Any, shape: Any, ke
         serialized[self.get_serialized_name(shape, key)] = value
     else:
         _serialize_structure(self, serialized, value, shape, key)
+
+
+# ---- Requests
+
+
+@lru_cache(4096)
+def _answering(address: str) -> Callable[..., Any] | None:
+    """Return what of moto answers an address; moto compiles and tries the patterns of its services for each request."""
+    for service, pattern in backend_index.backend_url_patterns:
+        if pattern.match(address):
+            for url, method in _urls(get_backend(service).backend).items():
+                if re.match(url, address):
+                    return method
+    return None
+
+
+def _process_request(self: BotocoreStubber, request: Any) -> Any:
+    method = _answering(request.url.partition("?")[0])
+    if method is None:
+        return _process_any(self, request)
+    asked = normalize_request(request)
+    try:
+        return method(asked, asked.raw_url, asked.headers)
+    except HTTPException as error:
+        return error.code, error.get_headers(), error.get_body()
+
+
+@lru_cache(4096)
+def _environ(method: str, url: str) -> dict[str, Any]:
+    return _make_request(Request, method, url, {}).environ
+
+
+def _request(kind: type[Request], method: str, url: str, headers: Any, body: Any = None) -> Request:
+    """Add headers and body to what is known of the address."""
+    body = body.read() if isinstance(body, AwsChunkedWrapper) else body
+    if not isinstance(body, str | bytes | None) or any("_" in name for name in headers):
+        return _make_request(kind, method, url, headers, body)
+    content = body.encode() if isinstance(body, str) else body or b""
+    environ = {**_environ(method, url), "wsgi.input": io.BytesIO(content)}
+    for name, value in headers.items():
+        if name.lower() != "transfer-encoding":
+            environ[environ_key_for_header(name)] = value.decode() if isinstance(value, bytes) else str(value)
+    return kind({**environ, "CONTENT_LENGTH": str(len(content))})
+
+
+@cache
+def _names_bucket(host: str) -> bool:
+    return _look_for_bucket(SimpleNamespace(headers={"host": host}))
+
+
+# ---- Answers
+
+
+@cache
+def _names(shape: Shape, parent: Shape | None, key: str) -> tuple[str, ...]:
+    """Return what moto calls a member of a dictionary, in its order."""
+    return tuple(dict.fromkeys(XFormedAttributePicker().get_possible_keys(AttributePickerContext({}, key, shape))))
+
+
+def _value(self: ResponseSerializer, value: Any, key: str, shape: Shape) -> Any:
+    """Look into a dictionary without asking, for each member of each item, what the member is called."""
+    picker = self._value_picker
+    if type(value) is not dict or type(picker) is not XFormedAttributePicker or picker.response_transformers:
+        return _pick_value(self, value, key, shape)
+    return next((value[name] for name in _names(shape, getattr(shape, "parent", None), key) if name in value), None)
+
+
+def _xml(name: str, value: Any) -> str:
+    """Write an element, or one for each item of a list, as xmltodict does."""
+    if isinstance(value, list):
+        return "".join(_xml(name, one) for one in value)
+    if isinstance(value, bool):
+        value = str(value).lower()
+    members = value if isinstance(value, dict) else {} if value is None else {"#text": value}
+    attributes = "".join(f" {key[1:]}={quoteattr(one)}" for key, one in members.items() if key.startswith("@"))
+    inside = "".join(_xml(key, one) for key, one in members.items() if key[0] not in "@#")
+    inside += escape(str(members.get("#text", "")))
+    return f"<{name}{attributes}>{inside}</{name}>" if inside else f"<{name}{attributes}/>"
+
+
+def _random_text(self: MotoRandom, length: int = 20, include_digits: bool = True, lower_case: bool = False) -> str:
+    """Choose all characters at once."""
+    text = "".join(self.choices(string.ascii_letters + string.digits * include_digits, k=length))
+    return text.lower() if lower_case else text
