@@ -108,6 +108,12 @@ class FakeAws:
     def body(self, key: str) -> bytes:
         return bytes(self.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
+    def versions(self) -> dict[str, list[bytes]]:
+        """Return the contents of each version of each object, the newest first."""
+        from tests.unit import quick_moto
+
+        return quick_moto.versions(BUCKET)
+
     def get_json(self, key: str) -> Any:
         return json.loads(self.get(key))
 

@@ -109,6 +109,13 @@ def put(bucket: str, key: str, body: bytes) -> str:
     return str(made.version_id)
 
 
+def versions(bucket: str) -> dict[str, list[bytes]]:
+    """Return each version of each object without a request, the newest first."""
+    kept = _in("s3", "aws").get_bucket(bucket).keys
+    every = {key: [one.value for one in reversed(kept.getlist(key)) if isinstance(one, FakeKey)] for key in kept}
+    return {key: bodies for key, bodies in every.items() if bodies}
+
+
 def _in(service: str, region: str) -> Any:
     return get_backend(service)[DEFAULT_ACCOUNT_ID][region]
 

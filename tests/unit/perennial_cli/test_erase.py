@@ -90,11 +90,7 @@ def erased(*options: str) -> int:
 
 def everything(aws: FakeAws) -> dict[str, list[bytes]]:
     """Each version of each object, the newest first."""
-    found: dict[str, list[bytes]] = {}
-    for version in aws.client("s3").list_object_versions(Bucket=BUCKET)["Versions"]:
-        read = aws.client("s3").get_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
-        found.setdefault(version["Key"], []).append(read["Body"].read())
-    return found
+    return aws.versions()
 
 
 def of_run(objects: dict[str, list[bytes]], run: str) -> set[str]:
