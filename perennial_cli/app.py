@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -247,6 +248,7 @@ for _panel, _entries in COMMANDS.items():
         app.command(_name, help=_one.summary, rich_help_panel=_panel)(_entry)
 
 
+@cache
 def whole() -> Any:
     """Return the command with all commands in it, for what describes them."""
     group: Any = typer.main.get_command(app)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,16 @@ def load(path: Path) -> dict[str, Any]:
 
 def parse(text: str) -> dict[str, Any]:
     """Return the template in a text. Raises TypeError if it is not a mapping."""
-    template = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader with more tags
+    template = pickle.loads(_read(text))  # noqa: S301 - its own
     if not isinstance(template, dict):
         raise TypeError(f"a template is a mapping; got {type(template).__name__}")
     return template
+
+
+@lru_cache(maxsize=8)
+def _read(text: str) -> bytes:
+    """Remember what a text says, which takes long to read, so that each reader gets a copy of its own."""
+    return pickle.dumps(yaml.load(text, Loader))  # noqa: S506 - a SafeLoader with more tags
 
 
 def resources(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
