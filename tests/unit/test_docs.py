@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -33,6 +34,7 @@ EVERYWHERE = {"--query", "--output", "--region"}
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
+@cache
 def commands(page: Path) -> list[list[str]]:
     """The words of each command in the shell blocks of a page."""
     found = []
@@ -47,6 +49,7 @@ def commands(page: Path) -> list[list[str]]:
     return found
 
 
+@cache
 def mentions(page: Path) -> list[list[str]]:
     """The words of each text in a page that begins as a command."""
     found = re.findall(r"`((?:make|perennial|python -m|aws [\w-]+) [^`]+)`", page.read_text())
@@ -126,13 +129,18 @@ def test_modules_that_are_run_are_there(page: Path) -> None:
         assert path.is_dir() or path.with_suffix(".py").is_file() or module == "pytest", module
 
 
+@cache
+def service_model(name: str) -> ServiceModel:
+    return ServiceModel(Loader().load_service_model(name, "service-2"), name)
+
+
 @each_page
 def test_aws_has_the_operations_and_their_options(page: Path) -> None:
     for service, operation, *words in calls(commands(page) + mentions(page), "aws"):
         if service == "s3":
             assert operation in AWS_S3
             continue
-        model = ServiceModel(Loader().load_service_model(service.removesuffix("api"), "service-2"), service)
+        model = service_model(service.removesuffix("api"))
         names = {xform_name(name, "-"): name for name in model.operation_names}
         members = model.operation_model(names[operation]).input_shape.members
         known = EVERYWHERE | {f"--{xform_name(member, '-')}" for member in members}

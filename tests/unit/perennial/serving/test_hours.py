@@ -105,10 +105,12 @@ def test_every_begin_and_end_of_a_year_is_in_the_schedule(text):
     when = hours.read(text)
     minutes, times = (set(map(int, part.split(","))) for part in when.schedule(date(2026, 1, 1))[5:].split()[:2])
     now = utc("2026-01-01T00:00")
+    before = when.awake(now - timedelta(minutes=15))
     while now < utc("2026-12-24T00:00"):
-        if when.awake(now) is not when.awake(now - timedelta(minutes=15)):
+        if (awake := when.awake(now)) is not before:
             assert now.minute in minutes
             assert now.hour in times
+        before = awake
         now += timedelta(minutes=15)
 
 
