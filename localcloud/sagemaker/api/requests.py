@@ -257,11 +257,11 @@ def _compiled(pattern: str, ascii_only: bool) -> re.Pattern[str]:
 @cache
 def _category(letter: str, limit: int) -> str:
     """Return the characters of a Unicode category, as the inside of a character class."""
-    ranges: list[list[int]] = []
-    for code in range(limit):
-        if unicodedata.category(chr(code))[0] == letter:
-            if ranges and ranges[-1][1] == code - 1:
-                ranges[-1][1] = code
-            else:
-                ranges.append([code, code])
-    return "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in ranges)
+    spans = (match.span() for match in re.finditer(f"{letter}+", _categories(limit)))
+    return "".join(f"{re.escape(chr(first))}-{re.escape(chr(end - 1))}" for first, end in spans)
+
+
+@cache
+def _categories(limit: int) -> str:
+    """Return the letter of the Unicode category of each character below a limit."""
+    return "".join([category[0] for category in map(unicodedata.category, map(chr, range(limit)))])

@@ -1700,7 +1700,7 @@ def recorded(key: str) -> dict[str, Any]:
 
 def test_files_are_read_in_the_order_of_the_manifest_however_many_there_are() -> None:
     listed = [recorded(f"raw/{number}.csv") for number in range(100_002)]
-    files = sorted(Path(copy_name(file)) for file in listed)
+    files = [Path(name) for name in sorted(map(copy_name, listed))]
     named = preprocess.named(files, {"data": {"files": listed}})
     assert [name for name, _ in named] == [file["Key"] for file in listed]
     assert named[7][1].name == copy_name(listed[7])
