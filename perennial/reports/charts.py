@@ -9,11 +9,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from xml.etree.ElementTree import Element
 
 import leather
 import numpy as np
 from leather import theme
+from leather.scales import linear
+from leather.ticks.score import MAX_TICK_COUNT, ScoreTicker
 
 from perennial.reports.page import LIMIT, NOW, THEN, element
 from perennial.words import number
@@ -34,6 +37,20 @@ theme.legend_font_family = theme.axis_title_font_family = theme.tick_font_family
 theme.tick_font_size, theme.tick_font_char_width, theme.tick_font_char_height = 12, 7, 12
 theme.axis_title_font_size = theme.legend_font_size = 13
 theme.axis_title_gap = 12
+
+
+class Ticker(ScoreTicker):  # type: ignore[misc]  # leather has no types
+    """leather's ticks in half the time: it makes all ticks of an interval before it throws it away for their number."""
+
+    _made = 0
+
+    def _round_tick(self, tick: Decimal) -> Decimal:
+        """Return a tick, or one beyond the axis, which ends it, where there are too many of an interval."""
+        self._made = 1 if tick <= self._domain_min else self._made + 1  # an interval begins there or before
+        return Decimal("Infinity") if self._made > MAX_TICK_COUNT else super()._round_tick(tick)
+
+
+linear.ScoreTicker = Ticker
 
 Point = tuple[float | None, float | None]
 

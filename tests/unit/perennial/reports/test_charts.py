@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from decimal import Decimal
 from xml.etree.ElementTree import Element, tostring
 
+import leather
 import pytest
+from leather.ticks.score import ScoreTicker
 
 from perennial.reports import charts
 from perennial.reports.charts import HEIGHT, WIDTH, Layer, chart
@@ -29,6 +32,14 @@ def test_the_labels_of_an_axis_do_not_touch_each_other(low: float, high: float) 
     assert len({text for _, text in labels}) == len(labels)
     for (left, before), (right, after) in itertools.pairwise(labels):
         assert (len(before) + len(after)) / 2 * CHARACTER < right - left, labels
+
+
+@pytest.mark.parametrize("low", [-1e6, -0.3, 0, 1 / 3, 17, 2e6])
+@pytest.mark.parametrize("width", [1e-4, 0.7, 9, 10, 1234.5, 3e6])
+def test_an_axis_has_the_ticks_that_leather_finds_for_it(low: float, width: float) -> None:
+    scale = leather.Linear(low, low + width)
+    assert scale.ticks() == ScoreTicker(Decimal(low), Decimal(low + width)).ticks
+    assert isinstance(scale._ticker, charts.Ticker)
 
 
 def test_times_are_written_as_days_or_as_hours() -> None:
