@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ TEMPORARY = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes the folders of tests
 # Threads of XGBoost, scikit-learn and NumPy wait for each other at full speed; on a machine as busy as the tests
 # make it, that is most of what a fit takes.
 os.environ |= {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
+# Some machines say so, and then each worker compiles every test anew, and each program all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ["LOCALCLOUD_OWNER"] = str(os.getpid())  # a local cloud that a test starts ends with the tests' own process
 
 
