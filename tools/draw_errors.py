@@ -95,7 +95,8 @@ def page(root: Path) -> str:
 
 def _in(path: Path) -> Iterator[Kind]:
     """Yield the classes of a file whose name ends in Error."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text)) if re.search(r"\bclass \w+Error\b", text) else ():
         if isinstance(node, ast.ClassDef) and node.name.endswith("Error"):
             bases = tuple(ast.unparse(base).rpartition(".")[2] for base in node.bases)
             first = re.split(r"(?<=[.;:]) ", (ast.get_docstring(node) or "").partition("\n")[0])[0]

@@ -36,6 +36,7 @@ from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
 from moto.sns.models import Subscription
 
+RAW_URL = "moto.raw_url"  # of a request's environment
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
 SERVICES = {
     "cloudwatch",
@@ -67,6 +68,7 @@ def install(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(JSONSerializer, "_serialize_type_structure", _serialize)
     patched.setattr(BotocoreStubber, "process_request", _process_request)
     patched.setattr(Request, "from_primitives", classmethod(_request))
+    patched.setattr(Request, "raw_url", property(lambda one: one.environ.get(RAW_URL) or _make_raw_url(one)))
     patched.setattr(S3Response, "subdomain_based_buckets", staticmethod(lambda one: _names_bucket(one.host)))
     patched.setattr(ResponseSerializer, "get_value", _value)
     patched.setattr(
@@ -125,6 +127,7 @@ _sign = SigV4Auth.add_auth
 _serialize_structure = JSONSerializer._serialize_type_structure
 _process_any = BotocoreStubber.process_request
 _make_request = Request.from_primitives.__func__
+_make_raw_url = Request.raw_url.fget
 _look_for_bucket = S3Response.subdomain_based_buckets
 _pick_value = ResponseSerializer.get_value
 
@@ -206,7 +209,8 @@ def _process_request(self: BotocoreStubber, request: Any) -> Any:
 
 @lru_cache(4096)
 def _environ(method: str, url: str) -> dict[str, Any]:
-    return _make_request(Request, method, url, {}).environ
+    request = _make_request(Request, method, url, {})
+    return {**request.environ, RAW_URL: request.raw_url}
 
 
 def _request(kind: type[Request], method: str, url: str, headers: Any, body: Any = None) -> Request:
