@@ -68,7 +68,7 @@ def test_a_module_has_the_tests_that_are_called_after_it() -> None:
     pairs = [(test, file) for test, name in after.items() for file in (name, name.replace(".py", "/app.py"))]
 
     assert len([file for _, file in pairs if file in files]) > 60
-    assert [(test, file) for test, file in pairs if file in files and test not in project.tests_of(file)] == []
+    assert [(test, file) for test, file in pairs if file in files and not project._is_about(test, file)] == []
 
 
 @pytest.fixture
