@@ -18,11 +18,11 @@ def model_names() -> list[str]:
     return sorted(path.parent.name for path in project.models().glob("*/model.yaml"))
 
 
-def not_empty(given: str | None) -> str | None:
-    """Return a word as it was given. Raises BadParameter: it is empty, as of a variable that is not set."""
-    if given is not None and not given.strip():
+def not_empty(word: str | None) -> str | None:
+    """Return a word as it is. Raises BadParameter: it is empty, as of a variable that is not set."""
+    if word is not None and not word.strip():
         raise typer.BadParameter("got an empty text; expected a name (for the default leave the option out)")
-    return given
+    return word
 
 
 def new_file(path: Path | None) -> Path | None:
