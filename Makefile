@@ -3,7 +3,11 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
-PYTHON ?= python3
+# The distribution's Python where it is new enough, else the first of the path. It is there for as long as the machine, and
+# everything takes a fifth less time than with one that was built without optimizations, as pyenv builds it by itself.
+SYSTEM_PYTHON = /usr/bin/python3
+PYTHON ?= $(shell $(SYSTEM_PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+  && echo $(SYSTEM_PYTHON) || echo python3)
 BIN := $(CURDIR)/.venvs/dev/bin
 UV := $(CURDIR)/.venvs/uv/bin/uv
 GROUPS := layer dev image data sam cli notebooks fuzz bench clients2 clients3

@@ -52,6 +52,16 @@ def test_a_text_from_outside_is_run_by_nobody(
     assert (shown, list(tmp_path.iterdir())) == (f"{text}\n", [])
 
 
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_the_python_of_the_system_is_taken_where_it_says_that_it_will_do(exit_code: int, tmp_path: Path) -> None:
+    system = tmp_path / "python3"
+    system.write_text(f"#!/bin/sh\nexit {exit_code}\n")
+    system.chmod(0o755)
+    shown = ["--eval", "show: ; @echo $(PYTHON)", "show", f"SYSTEM_PYTHON={system}"]
+    assert make(*shown) == f"{'python3' if exit_code else system}\n"
+    assert make(*shown, "PYTHON=python3.13") == "python3.13\n"
+
+
 @pytest.mark.parametrize("target", ["explain", "delete", "erase"])
 def test_on_aws_no_local_cloud_is_asked_for(target: str) -> None:
     assert "localcloud" not in make("-n", target, "LOCAL=", "STACK=cars")
