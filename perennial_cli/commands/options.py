@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,11 @@ def new_file(path: Path | None) -> Path | None:
         what = "is no folder" if path.parent.exists() else "is not there"
         raise typer.BadParameter(f"the folder {path.parent} of {path} {what}; make it first, or name another file")
     return path
+
+
+def output_option(text: str) -> Any:
+    """Return the option that names a new file for what a command fetches or answers."""
+    return typer.Option("--output", "-o", dir_okay=False, callback=new_file, help=text)
 
 
 StackName = Annotated[

@@ -13,7 +13,7 @@ from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
 from perennial_cli import following, stacks
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, StackName, new_file, not_empty
+from perennial_cli.commands.options import AsJson, StackName, not_empty, output_option
 from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table
 from perennial_cli.stacks import Stack
 
@@ -32,16 +32,7 @@ def score(
         str | None,
         typer.Option(callback=not_empty, help="Name of the object below batch/incoming/. Default: the file's."),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            dir_okay=False,
-            callback=new_file,
-            help="Where the result goes. Default: beside the file.",
-        ),
-    ] = None,
+    output: Annotated[Path | None, output_option("Where the result goes. Default: beside the file.")] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait, and fetch the result.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a result that is there.")] = False,
     as_json: AsJson = False,

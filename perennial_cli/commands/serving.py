@@ -16,7 +16,7 @@ from perennial.model.definition import Definition
 from perennial.words import printable
 from perennial_cli import explanations, predictions, serving_api, stacks
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, StackName, new_file
+from perennial_cli.commands.options import AsJson, StackName, output_option
 from perennial_cli.console import FAILED, CommandError, as_text, each, notice, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.predictions import Answer, Record
@@ -36,14 +36,7 @@ def predict(
     ],
     stack: StackName = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            dir_okay=False,
-            callback=new_file,
-            help="A file in place of standard output: CSV or, with --json, JSON.",
-        ),
+        Path | None, output_option("A file in place of standard output: CSV or, with --json, JSON.")
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what each feature contributes to the answer, in its unit.")
