@@ -84,6 +84,9 @@ def command_line() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argum
     env.add_argument(
         "--role", metavar="NAME", help="be a session of this role, as a notebook is, and not the account's root"
     )
+    env.add_argument(
+        "--guest", metavar="ACCOUNT", help="be of this other account, and may what policies of resources here let it"
+    )
     env.add_argument("run", nargs="*", metavar="-- command", help="the command to run, after --")
     mail = add("mail", _mail, "list the mails that topics have sent, or show one")
     mail.add_argument("number", nargs="?", type=int, help="show this mail")
@@ -247,8 +250,11 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _env(arguments: argparse.Namespace) -> int:
-    wanted = environment(_running(arguments) if arguments.run or arguments.role else _settings(arguments))
-    if arguments.role:
+    needs_it = arguments.run or arguments.role or arguments.guest
+    wanted = environment(_running(arguments) if needs_it else _settings(arguments))
+    if arguments.guest:
+        wanted |= _guest_of(arguments.guest, arguments.role, wanted)
+    elif arguments.role:
         wanted |= _session_of(arguments.role, wanted)
     if arguments.run:
         return _replace_by(arguments.run, wanted)
@@ -280,6 +286,24 @@ def _session_of(role_name: str, account: dict[str, str]) -> dict[str, str]:
         raise process.ProcessError(
             f"The role {role_name} cannot be assumed: {error.response['Error']['Message']}"
         ) from error
+    return _as_variables(session)
+
+
+def _guest_of(account: str, role: str | None, own: dict[str, str]) -> dict[str, str]:
+    """Return the keys of a session of another account's role, which may do everything there."""
+    from urllib.error import HTTPError
+
+    from localcloud import access
+
+    wanted = {"Account": account} | ({"Role": role} if role else {})
+    try:
+        session = access.call(own, "POST", "/_localcloud/guests", json.dumps(wanted).encode())
+    except HTTPError as error:
+        raise process.ProcessError(json.load(error)["message"]) from error
+    return _as_variables(session)
+
+
+def _as_variables(session: Mapping[str, str]) -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],

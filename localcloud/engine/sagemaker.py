@@ -5,6 +5,7 @@
 """
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,12 +19,14 @@ from localcloud.engine.permissions.tasks import refusal_to_stop
 from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import executions, scopes, tasks
 from localcloud.engine.stepfunctions.sdk_results import output_shape, sdk_output
+from localcloud.sagemaker.errors import AwsError
 from localcloud.settings import Settings, enforced, image_python
 
 ministack_app = Seams(
     "app", fix_error_content_type="77ba44b4", fix_success_content_type="ab8045c4", SERVICE_HANDLERS="cdc0e379"
 )
 concurrency = Seams("core.concurrency", run_reentrant="093cde40")
+iam_evaluator = Seams("core.iam_evaluator", _resource_policy="881ce6ea")
 router = Seams("core.router", SERVICE_PATTERNS="f2191250")
 sts = Seams("services.sts", _caller_identity="0258ba85")
 stepfunctions = Seams("services.stepfunctions", _ExecutionError="65fcaf17", _SERVICE_DISPATCH="0f380e9a")
@@ -130,6 +133,22 @@ class LocalSageMaker:
         return output
 
 
+def _make_resource_policy(original: Any, handle: Callable[[str, JsonObject], JsonObject], account: str) -> Any:
+    def resource_policy(service: str, resource_arn: str) -> tuple[str, str] | None:
+        """Return the policy of a model package group too, also for its versions, and whose it is."""
+        named = re.fullmatch(rf"arn:aws:sagemaker:[^:]*:{account}:model-package(?:-group)?/([^/]+).*", resource_arn)
+        if not named:
+            known: tuple[str, str] | None = original(service, resource_arn)
+            return known
+        try:
+            policy: str = handle("GetModelPackageGroupPolicy", {"ModelPackageGroupName": named[1]})["ResourcePolicy"]
+        except AwsError:  # there is none
+            policy = ""
+        return policy, account
+
+    return resource_policy
+
+
 def _ask(settings: Settings, credentials: Any, *request: Any) -> tuple[int, bytes] | None:
     keys = (credentials.access_key, credentials.secret_key, credentials.token or None)
     return inside.ask(settings.endpoint_url, settings.region, keys, *request)
@@ -149,11 +168,12 @@ def _role_of(settings: Settings) -> Callable[[str, str], Any]:
     return assume
 
 
-def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
+def register(sagemaker: SageMaker, client: Callable[[str], Any], account: str) -> None:
     """Route requests signed for SageMaker to it, and the three kinds of Step Functions tasks.
 
-    `client` makes a boto3 client of this local cloud. InvokeEndpoint is `POST /endpoints/<name>/invocations`, which
-    looks like an object in a bucket named `endpoints`; the signature's service name tells them apart.
+    `account` is this local cloud's; `client` makes a boto3 client of it. InvokeEndpoint is
+    `POST /endpoints/<name>/invocations`, which looks like an object in a bucket named `endpoints`; the signature's
+    service name tells them apart.
     """
 
     async def handler(method: str, path: str, headers: JsonObject, body: bytes, query: JsonObject) -> Response:
@@ -178,6 +198,7 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any]) -> None:
     ministack_app.SERVICE_HANDLERS[_SCALING] = scaling_handler
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
     ministack_app.SERVICE_HANDLERS["sagemaker"] = handler
+    iam_evaluator.replace("_resource_policy", partial(_make_resource_policy, handle=sagemaker.handle, account=account))
     for fix in ("fix_success_content_type", "fix_error_content_type"):
         ministack_app.replace(fix, _except_for_sagemaker)
     stepfunctions._SERVICE_DISPATCH[_OPTIMISED] = lambda resource, arguments: _run_task(sagemaker, resource, arguments)

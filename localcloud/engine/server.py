@@ -24,6 +24,7 @@ from localcloud.engine.connections import BoundedHttp
 from localcloud.engine.guard import Guard, Request
 from localcloud.engine.invocations import answer_invocation, is_invocation
 from localcloud.engine.journal import Journal
+from localcloud.engine.permissions import guests
 from localcloud.engine.permissions.decisions import ledger
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 from localcloud.engine.seams import Seams
@@ -217,7 +218,7 @@ class _Server:
         callbacks.register()
         sdk_results.register()
         sns_mail.register(self._outbox, self._settings.endpoint_url)
-        sagemaker.register(self._sagemaker, self._client)
+        sagemaker.register(self._sagemaker, self._client, self._settings.account_id)
         service_names.register()
         guard.register(self._settings)
         apigateway.register()
@@ -294,6 +295,8 @@ class _Server:
         elif scope["path"].startswith(faults.PATH):
             status, document = faults.answer_http(scope["method"], scope["path"], await body_of(receive))
             await answer_json(send, status, document)
+        elif scope["path"] == guests.PATH:
+            await answer_json(send, *guests.answer_http(scope["method"], await body_of(receive)))
         elif scope["path"] == LEDGER_PATH:
             await answer_json(send, 200, {"Requests": ledger.entries()})
         elif is_invocation(scope, self._settings.port):

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from localcloud import mailbox
+from localcloud import access, mailbox
 from localcloud.settings import Settings, variables
 from tests import lifecycle, sam_cli
 from tests.command import perennial
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.xdist_group("e2e-models")
 ROOT = Path(__file__).resolve().parents[2]
 LESIONS = 830
 STACK = "tumour-findings"
+SHARED_WITH, STRANGER = ("111111111111", "333333333333"), "444444444444"
 WORKFLOWS = ROOT / ".github" / "workflows"
 
 
@@ -102,6 +103,18 @@ def agent(known: Mapping[str, str]) -> tuple[str, Keys]:
     arn = iam.create_role(RoleName="agent", AssumeRolePolicyDocument=documents[0])["Role"]["Arn"]
     iam.put_role_policy(RoleName="agent", PolicyName="takes", PolicyDocument=documents[1])
     return arn, keys
+
+
+def guest(known: Mapping[str, str], account: str) -> Keys:
+    """Return the keys of somebody of another account, who may do everything there."""
+    session = access.call(known, "POST", "/_localcloud/guests", json.dumps({"Account": account}).encode())
+    return {
+        "region_name": known["AWS_REGION"],
+        "endpoint_url": known["AWS_ENDPOINT_URL"],
+        "aws_access_key_id": session["AccessKeyId"],
+        "aws_secret_access_key": session["SecretAccessKey"],
+        "aws_session_token": session["SessionToken"],
+    }
 
 
 def pipeline(keys: Keys, stack: str, **parameters: str) -> dict[str, str]:
@@ -186,7 +199,7 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     other = (
         section.replace("local.", "other.")
         .replace(STACK, f"{STACK}-prod", 1)
-        .replace("CostCenter", "Approval=auto CostCenter")
+        .replace("CostCenter", f"Approval=auto SharedWith={','.join(SHARED_WITH)} CostCenter")
     )
     (project / "samconfig.toml").write_text(f"{samconfig}\n{other}")
     here, there = dict(os.environ), variables(prod)
@@ -222,7 +235,8 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     assert "status  Serves" in deliver(project, promoted, "other", **by)
 
     sagemaker, dev = boto3.client("sagemaker", **theirs), boto3.client("sagemaker", **mine)
-    (version,) = sagemaker.list_model_packages(ModelPackageGroupName=f"{STACK}-prod")["ModelPackageSummaryList"]
+    group = sagemaker.describe_model_package_group(ModelPackageGroupName=f"{STACK}-prod")["ModelPackageGroupArn"]
+    (version,) = sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]
     assert version["ModelPackageArn"].split(":")[4] == "222222222222"
     described = sagemaker.describe_model_package(ModelPackageName=version["ModelPackageArn"])
     origin, run = (described["CustomerMetadataProperties"][name] for name in ("promoted-from", "run"))
@@ -240,3 +254,30 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     for change in (s3.delete_object, partial(s3.put_object, Body=b"mine")):
         with pytest.raises(ClientError, match="with an explicit deny in a resource-based policy"):
             change(Bucket=bucket, Key=model)
+
+    for account in SHARED_WITH:
+        registry, store = (boto3.client(name, **guest(there, account)) for name in ("sagemaker", "s3"))
+        assert store.get_object(Bucket=bucket, Key=model)["ContentLength"] > 0
+        again = {"InferenceSpecification": described["InferenceSpecification"], "ModelPackageGroupName": group}
+        registered = registry.create_model_package(**again, ModelApprovalStatus="PendingManualApproval")
+        assert registry.describe_model_package(ModelPackageName=registered["ModelPackageArn"])["CreatedBy"]
+        for refused in (
+            partial(registry.create_model_package, **again, ModelApprovalStatus="Approved"),
+            partial(
+                registry.update_model_package,
+                ModelPackageArn=version["ModelPackageArn"],
+                ModelApprovalStatus="Rejected",
+            ),
+            partial(store.put_object, Bucket=bucket, Key="raw/theirs.csv", Body=b""),
+        ):
+            with pytest.raises(ClientError, match="because no resource-based policy allows"):
+                refused()
+    registry, store = (boto3.client(name, **guest(there, STRANGER)) for name in ("sagemaker", "s3"))
+    for refused in (
+        partial(store.get_object, Bucket=bucket, Key=model),
+        partial(registry.list_model_packages, ModelPackageGroupName=group),
+        partial(registry.describe_model_package, ModelPackageName=version["ModelPackageArn"]),
+        partial(registry.create_model_package, **again, ModelApprovalStatus="PendingManualApproval"),
+    ):
+        with pytest.raises(ClientError, match="because no resource-based policy allows"):
+            refused()

@@ -1,7 +1,7 @@
 """CloudFormation: `AWS::SageMaker::ModelPackageGroup`, a type that MiniStack does not have.
 
 Source: CloudFormation template reference, "AWS::SageMaker::ModelPackageGroup": Ref gives the ARN, name and description
-cannot be changed in place. The policy of a group is kept; it has nothing to decide, as there is one account.
+cannot be changed in place. The policy of a group decides for callers of other accounts (permissions/guests.py).
 """
 
 import json

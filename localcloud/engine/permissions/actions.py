@@ -111,7 +111,9 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
     verb = next((verb for verb in _VERBS if operation.startswith(verb)), "")
     noun = operation.removeprefix(verb)
     if operation.startswith("List") and noun.removeprefix("List").removesuffix("s") in _OWN:
-        return [Needs(f"sagemaker:{operation}", "*")]
+        group = str(parameters.get("ModelPackageGroupName", ""))
+        is_named_whole = operation == "ListModelPackages" and group.startswith("arn:")  # it may be another account's
+        return [Needs(f"sagemaker:{operation}", _arn("model-package-group", group, place) if is_named_whole else "*")]
     if operation == "BatchDescribeModelPackage":
         return [Needs(f"sagemaker:{operation}", arn) for arn in parameters.get("ModelPackageArnList") or ["*"]]
     if operation == _LIST_TRIALS:
@@ -122,7 +124,7 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
     if noun == "ModelPackage":
         return _of_package(operation, parameters, place)
     word, member = _OWN[noun]
-    own = place.arn("sagemaker", f"{word}/{str(parameters.get(member, '')).rpartition('/')[2].lower()}")
+    own = _arn(word, str(parameters.get(member, "")), place)
     tags = tag_context(parameters.get("Tags"))
     needs = [Needs(f"sagemaker:{operation}", own, tags)]
     if operation in _OF_CONFIGURATION:
@@ -140,16 +142,27 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
 
 
 def _of_package(operation: str, parameters: JsonObject, place: Place) -> list[Needs]:
-    """Return what an operation of versions needs; to make one, also the group (Service Authorization Reference)."""
+    """Return what an operation of versions needs; to make one, also the group (Service Authorization Reference).
+
+    A version that is not there yet has no number: policies of groups that let another account register name
+    `model-package/<group>/*` (Developer Guide, "Register a Model Version from a Different Account").
+    """
     status = parameters.get("ModelApprovalStatus")
     context = {"sagemaker:ModelApprovalStatus": status} if status else {}
     if operation == "CreateModelPackage":
-        group = str(parameters.get("ModelPackageGroupName", "")).rpartition("/")[2].lower()
-        arns = [place.arn("sagemaker", f"{word}/{group}") for word in ("model-package", "model-package-group")]
+        group = str(parameters.get("ModelPackageGroupName", ""))
+        arns = [f"{_arn('model-package', group, place)}/*", _arn("model-package-group", group, place)]
         return [Needs(f"sagemaker:{operation}", arn, context) for arn in arns]
     named = str(parameters.get("ModelPackageArn") or parameters.get("ModelPackageName") or "").lower()
     arn = named if named.startswith("arn:") else place.arn("sagemaker", f"model-package/{named}")
     return [Needs(f"sagemaker:{operation}", arn, context)]
+
+
+def _arn(word: str, name_or_arn: str, place: Place) -> str:
+    """Return the ARN of what is named, also by an ARN, which may be of another account."""
+    if name_or_arn.startswith("arn:") and name_or_arn.count(":") == 5:
+        place = place._replace(account=name_or_arn.split(":")[4])
+    return place.arn("sagemaker", f"{word}/{name_or_arn.rpartition('/')[2].lower()}")
 
 
 def tag_context(tags: list[Mapping[str, str]] | None) -> dict[str, Any]:

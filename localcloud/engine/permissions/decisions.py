@@ -148,11 +148,16 @@ def statements(document: str) -> Statements:
     return parsed
 
 
-def check(caller: str, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Denial | None:
-    """Answer a request from the policies that are in force now, and keep it in the ledger."""
+def check(
+    caller: str, action: str, resource: str, context: Mapping[str, Any] | None = None, owner: str | None = None
+) -> Denial | None:
+    """Answer a request from the policies that are in force now, and keep it in the ledger.
+
+    owner  whose the resource is, where the caller is of another account: without a policy of its own it is closed
+    """
     question = request(caller, action, resource, context)
-    policy, owner = _resource_policy(question)
-    denial = decide(question, _identity(question), policy, owner)
+    policy, known = _resource_policy(question)
+    denial = decide(question, _identity(question), policy or (owner and {"Statement": []}) or None, owner or known)
     ledger.note(question, denial)
     return denial
 

@@ -17,7 +17,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from localcloud.engine import operations
-from localcloud.engine.permissions import actions, resources
+from localcloud.engine.permissions import actions, guests, resources
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, check, ledger, request
 from localcloud.engine.seams import Seams
@@ -109,10 +109,13 @@ _own: ContextVar[str] = ContextVar("own", default="")
 _further: ContextVar[tuple[Needs, ...]] = ContextVar("further", default=())
 _denial: ContextVar[Denial | None] = ContextVar("denial", default=None)
 _unmapped: ContextVar[str] = ContextVar("unmapped", default="")
+_guest: ContextVar[str] = ContextVar("guest", default="")
+"""The account of whoever asks, if it is another one: the request is carried out in this one."""
 
 
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set, AUTH with it)."""
+    guests.register()
     iam_actions.replace("extract_iam_action", _make_extract_iam_action)
     iam_actions.replace("extract_resource_arn", _make_extract_resource_arn)
     iam_actions.replace("_s3_action", _make_s3_action)
@@ -166,7 +169,7 @@ def _make_extract_resource_arn(original: Any) -> Any:
         _own.set("")
         _further.set(())
         _denial.set(None)
-        place = Place(region, account_id)
+        place = Place(region, _guest.get() or account_id)
         try:
             if service == "s3":
                 arn, further = _for_s3(method, path, headers, body, query_params)
@@ -271,6 +274,9 @@ def _make_dispatch_service_request(original: Any) -> Any:
         except operations.UnclearError as unclear:
             return _unclear(service, headers, unclear, request_id)
         _call.set(call)
+        if guests.is_guest(account := responses.get_account_id()):
+            _guest.set(account)
+            responses.set_request_account_id(guests.home())
         return await original(*parts, request_id)
 
     return dispatch_service_request
@@ -335,12 +341,16 @@ def _make_enforce(original: Any) -> Any:
         waiting = tuple(_in_context(needs, action, service_context) for needs in _further.get())
         _own.set("")
         _further.set(())
+        caller = _session(access_key_id)
+        if caller and guests.is_guest(caller.split(":")[4]):
+            own = Needs(action, resource_arn, service_context or {})
+            return _refuse(guests.refusal(caller, [own, *waiting]))
         refused = original(access_key_id, action, service, region, resource_arn, service_context)
         if refused is None and _unmapped.get() and not iam_evaluator.is_root_access_key(access_key_id):
             refused = iam_evaluator.EvalResult("ImplicitDeny", principal_arn=_principal(access_key_id))
         if isinstance(refused, iam_evaluator.AuthError):
             return refused
-        if caller := _session(access_key_id):
+        if caller:
             question = request(caller, action, resource_arn, service_context)
             denial = Denial(question, _reason(refused, action)) if refused else None
             ledger.note(question, denial)
@@ -375,6 +385,9 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
         return ministack_app._credential_failure(needs.service, needs.action, str(uuid.uuid4()), principal, headers)
     if principal.policies is None:  # root
         return None
+    if guests.is_guest(account):
+        denial = guests.refusal(principal.arn, [needs])
+        return denial and _denied(denial, headers)
     context = iam_evaluator.EvalContext(
         principal_arn=principal.arn,
         principal_type=principal.type,
@@ -390,10 +403,13 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
     denial = None if verdict.decision == "Allow" else Denial(question, _reason(verdict, needs.action))
     if ":assumed-role/" in principal.arn:
         ledger.note(question, denial)
-    if denial is None:
-        return None
+    return denial and _denied(denial, headers)
+
+
+def _denied(denial: Denial, headers: Mapping[str, str]) -> Any:
+    question = denial.request
     return iam_actions.access_denied_response(
-        needs.service, needs.action, principal.arn, str(uuid.uuid4()), message=denial.text, headers=headers
+        question.service, question.action, question.caller, str(uuid.uuid4()), message=denial.text, headers=headers
     )
 
 

@@ -155,7 +155,7 @@ def _execution_credentials(config: JsonObject) -> dict[str, str]:
     if _may_not_assume(_LAMBDA, role):
         raise PermissionError(f"The role defined for the function cannot be assumed by Lambda: {role}")
     name = config["FunctionName"]
-    key, secret, token = _begin_session(session_arn(role, name), f"{role.rsplit('/', 1)[-1]}:{name[:64]}")
+    key, secret, token = begin_session(session_arn(role, name), f"{role.rsplit('/', 1)[-1]}:{name[:64]}")
     return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
 
 
@@ -212,7 +212,7 @@ def _destination_denial(config: JsonObject, target_arn: str) -> Denial | None:
 # ---- Sessions of roles
 
 
-def _begin_session(arn: str, user_id: str) -> tuple[str, str, str]:
+def begin_session(arn: str, user_id: str) -> tuple[str, str, str]:
     """Keys and token of a session: the same each time, and not to be guessed without the account's secret."""
     account = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
 
@@ -246,4 +246,4 @@ def assume_role(role_arn: str, session: str, account_id: str, region: str) -> tu
                 f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
                 f"'{_SAGEMAKER}' to assume the role."
             )
-        return _begin_session(session_arn(role_arn, session), session)
+        return begin_session(session_arn(role_arn, session), session)

@@ -51,7 +51,7 @@ def test_an_endpoint_is_made_of_itself_and_of_its_configuration(operation: str) 
 def test_a_version_is_made_in_its_group() -> None:
     parameters = {"ModelPackageGroupName": "Cars", "ModelApprovalStatus": "Approved"}
     needs = actions.sagemaker("CreateModelPackage", parameters, HERE)
-    resources = [f"{SAGEMAKER}:model-package/cars", f"{SAGEMAKER}:model-package-group/cars"]
+    resources = [f"{SAGEMAKER}:model-package/cars/*", f"{SAGEMAKER}:model-package-group/cars"]
     assert named(needs) == [("sagemaker:CreateModelPackage", resource) for resource in resources]
     assert [each.context for each in needs] == [{"sagemaker:ModelApprovalStatus": "Approved"}] * 2
 
