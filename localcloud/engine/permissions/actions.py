@@ -22,6 +22,7 @@ s3 = Seams(
     "services.s3",
     _bucket_default_sse_headers="b3e3c404",
     _buckets="feba7881",
+    _multipart_uploads="31750c2d",
     _object_versions="aed03739",
     _resolve_sse_write_headers="b721990d",
     _stored_sse_headers="4dc567bc",
@@ -323,6 +324,17 @@ def s3_encryption(headers: Mapping[str, str]) -> dict[str, str]:
     Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3", PutObject.
     """
     return {f"s3:{name}": headers[name] for name in _ENCRYPTION_HEADERS if name in headers}
+
+
+def encryption_of_upload(query: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return these keys of what its upload named, for a part and for the end of an upload; None for another request.
+
+    Their requests name no encryption: S3 User Guide, "Uploading and copying objects using multipart upload".
+    """
+    upload = s3._multipart_uploads.get(_first(query.get("uploadId")))
+    if upload is None:
+        return None
+    return s3_encryption(upload["preserved_headers"]) if upload["requested_sse"] else {}
 
 
 def _for_writing(bucket: str, headers: Mapping[str, str], part: bool) -> list[Needs]:

@@ -322,7 +322,10 @@ def _make_request_tag_context(original: Any) -> Any:
 def _make_s3_service_context(original: Any) -> Any:
     def s3_service_context(iam_action: str, query_params: JsonObject, path: str, headers: JsonObject) -> JsonObject:
         context: JsonObject = original(iam_action, query_params, path, headers)
-        return {**context, **actions.s3_encryption(headers)} if iam_action == "s3:PutObject" else context
+        if iam_action != "s3:PutObject":
+            return context
+        upload = actions.encryption_of_upload(query_params)
+        return {**context, **(actions.s3_encryption(headers) if upload is None else upload)}
 
     return s3_service_context
 

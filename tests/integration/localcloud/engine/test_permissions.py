@@ -3,14 +3,17 @@
 The requests are those that somebody with too little would send. Each has a twin that has enough.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -19,7 +22,9 @@ from botocore.exceptions import ClientError
 from tests.integration.conftest import Cloud, policy, unique
 from tests.integration.localcloud.engine.test_guard import client, own, send, session, signed
 from tests.waiting import wait_for
+from tools import cfn
 
+ROOT = Path(__file__).parents[4]
 ACCOUNT = "000000000000"
 KINDS = ("user", "session")
 
@@ -509,3 +514,30 @@ def test_what_nobody_has_mapped_is_root_s_alone(cloud: Cloud) -> None:
             getattr(client(cloud, service, session(cloud, everything)), operation)()
         assert "The local cloud does not know which permissions" in str(refused.value)
         getattr(cloud.client(service), operation)()
+
+
+@pytest.mark.parametrize("names_the_key", [True, False])
+def test_an_upload_in_parts_is_let_in_by_the_policy_of_the_stacks_bucket(cloud: Cloud, names_the_key: bool) -> None:
+    """The parts of an upload name no encryption; what its beginning has named counts for each of them."""
+    name, s3 = unique("parts"), cloud.client("s3")
+    key, other = (cloud.client("kms").create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    s3.create_bucket(Bucket=name)
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    template = cfn.load(ROOT / "template.yaml")["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]
+    written = [one for one in template["Statement"] if one.get("Sid") in ("OnlyOwnKey", "NoKeyOfTheCaller")]
+    assert len(written) == 2
+    written[0]["Condition"]["StringNotEquals"] = {"s3:x-amz-server-side-encryption-aws-kms-key-id": key}
+    s3.put_bucket_policy(
+        Bucket=name, Policy=policy(*({**one, "Resource": f"arn:aws:s3:::{name}/*"} for one in written))
+    )
+
+    mine = client(cloud, "s3", allowed(cloud, "session", "s3:PutObject", "kms:*"))
+    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    by = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if names_the_key else {}
+    mine.upload_fileobj(io.BytesIO(bytes(6 << 20)), name, "large", ExtraArgs=by, Config=parts)
+    stored = s3.head_object(Bucket=name, Key="large")
+    assert (stored["ContentLength"], stored["SSEKMSKeyId"]) == (6 << 20, key)
+    by = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": other}
+    with pytest.raises(ClientError, match="with an explicit deny in a resource-based policy"):
+        mine.create_multipart_upload(Bucket=name, Key="large", **by)
