@@ -228,7 +228,7 @@ check: install ## What CI runs besides the tests, the models first; edits nothin
 # cfn-lint applies the transforms, and is all that `sam validate --lint` does.
 .PHONY: check-rest
 check-rest: install
-	@.venvs/sam/bin/cfn-lint template.yaml delivery/deployer.yaml
+	@.venvs/sam/bin/cfn-lint template.yaml delivery/*.yaml
 	@.venvs/sam/bin/python tools/list_resource_properties.py --check
 	@.venvs/sam/bin/python -m tools.check_deployer
 	@$(BIN)/python -m tools.compare_seams

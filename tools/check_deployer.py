@@ -1,4 +1,7 @@
-"""Check that delivery/deployer.yaml allows what CloudFormation does for template.yaml: one role all of it, one looking.
+"""Check that who deploys a template may do what CloudFormation does for it.
+
+One role of delivery/deployer.yaml may all of it for template.yaml, one may look; the role of delivery/portfolio.yaml
+makes what delivery/deployer.yaml has.
 
     .venvs/sam/bin/python -m tools.check_deployer
 
@@ -18,16 +21,20 @@ from tools import cfn
 from tools.terminal import run
 
 ROOT = Path(__file__).parents[1]
-# What somebody does with a resource, by the policies that let him.
-HANDLERS = {
-    ("WatchPolicy", "StackPolicy", "ResourcesPolicy", "DataPolicy"): ("create", "read", "update", "delete"),
-    ("WatchPolicy",): ("read",),
-}
+_ALL = ("create", "read", "update", "delete")
+# What somebody does with a template's resources, and the policies that let him.
+HANDLERS = (
+    ("template.yaml", _ALL, "delivery/deployer.yaml", ("WatchPolicy", "StackPolicy", "ResourcesPolicy", "DataPolicy")),
+    ("template.yaml", ("read",), "delivery/deployer.yaml", ("WatchPolicy",)),
+    ("delivery/deployer.yaml", _ALL, "delivery/portfolio.yaml", ("LaunchPolicy",)),
+)
 # What SAM makes of its own types.
 OF_SAM = {
     "AWS::Serverless::Function": ("AWS::Lambda::Function", "AWS::Lambda::EventInvokeConfig"),
     "AWS::Serverless::LayerVersion": ("AWS::Lambda::LayerVersion",),
 }
+# Builds write into a log group whose key is AWS's own, and deliver to nobody.
+OF_BUILDS = ("logs:CreateLogDelivery", "logs:*KmsKey", "logs:PutResourcePolicy", "logs:DeleteResourcePolicy")
 # Actions for what the template does not set, by the reason, and names in schemas that are no actions of policies.
 NOT_TAKEN = {
     "no stream, import, policy or copy in another region of the table": (
@@ -143,17 +150,17 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def main() -> int:
-    """Compare the two templates. Return the exit code."""
-    kinds = types((ROOT / "template.yaml").read_text(encoding="utf-8"))
-    deployer = (ROOT / "delivery" / "deployer.yaml").read_text(encoding="utf-8")
+    """Compare the templates. Return the exit code."""
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for row in HANDLERS for name in (row[0], row[2])}
     lacking = [
-        f"{action} is in none of {', '.join(policies)}, and CloudFormation takes it for template.yaml"
-        for policies, handlers in HANDLERS.items()
-        for action in missing(_needed(kinds, handlers), deployer, policies)
+        f"{where}: {action} is in none of {', '.join(policies)}, and CloudFormation takes it for {what}"
+        for what, handlers, where, policies in HANDLERS
+        for action in missing(_needed(types(texts[what]), handlers), texts[where], policies)
+        if not (what != "template.yaml" and any(fnmatchcase(action, pattern) for pattern in OF_BUILDS))
         if (action, handlers) != ("iam:PassRole", ("read",))  # some schemas say so, and looking passes no role on
     ]
     for line in lacking:
-        sys.stderr.write(f"delivery/deployer.yaml: {line}\n")
+        sys.stderr.write(f"{line}\n")
     return 1 if lacking else 0
 
 

@@ -27,7 +27,7 @@ with warnings.catch_warnings():
     import parliament
 
 ROOT = Path(__file__).parents[1]
-TEMPLATES = (ROOT / "template.yaml", ROOT / "delivery" / "deployer.yaml")
+TEMPLATES = (ROOT / "template.yaml", *sorted((ROOT / "delivery").glob("*.yaml")))
 ACCOUNT, REGION, STACK = "123456789012", "us-east-1", "stack"
 PSEUDO = {
     "AWS::Partition": "aws",
@@ -39,6 +39,8 @@ PSEUDO = {
     # Parameters that are empty by default.
     "OwnImageRepository": "images/trees",
     "ImageRepository": "images/trees",  # of delivery/deployer.yaml
+    "SourceConnectionArn": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/1",
+    "TemplateObjectArn": "arn:aws:s3:::bucket/deployer.yaml",  # of delivery/portfolio.yaml
     "DataBucket": "bucket",
     "DataBucketKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
     "DataTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:data-owners",
@@ -49,6 +51,7 @@ ARNS = {
     "AWS::ApiGateway::RestApi": "a1b2c3d4e5",
     "AWS::ApiGateway::Stage": "v1",
     "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{STACK}",
+    "AWS::CodeBuild::Project": f"arn:aws:codebuild:{REGION}:{ACCOUNT}:project/deploys-{STACK}",
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{STACK}",
     "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{STACK}",

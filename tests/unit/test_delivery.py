@@ -253,7 +253,7 @@ def test_what_sam_makes_of_its_types_is_known() -> None:
 def test_one_environment_of_one_repository_may_deploy() -> None:
     roles = cfn.resources(cfn.load(ROOT / "delivery/deployer.yaml"), "AWS::IAM::Role")
     for name, who in (("DeployerRole", "${GitHubEnvironment}"), ("WatcherRole", "${GitHubEnvironment}-watch")):
-        github, jenkins = roles[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        github, jenkins, *_ = roles[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert github["Fn::If"][1]["Condition"] == {
             "StringEquals": {
                 "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
@@ -263,3 +263,63 @@ def test_one_environment_of_one_repository_may_deploy() -> None:
         assert jenkins["Fn::If"][1]["Principal"] == {"AWS": {"Ref": "AgentRoleArn"}}
     (promoter,) = roles["PromotedRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert promoter["Principal"] == {"AWS": {"Ref": "PromoterRoleArn"}}
+
+
+def test_a_build_runs_what_the_pipelines_run_as_the_role_that_deploys() -> None:
+    resources = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]
+    project = resources["BuildProject"]["Properties"]
+    *_, step = yaml.safe_load(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
+    assert [step] == delivered()["prod"]
+    *_, trusted = resources["DeployerRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trusted["Fn::If"][:2] == [
+        "Builds",
+        {"Effect": "Allow", "Principal": {"AWS": {"Fn::GetAtt": ["BuilderRole", "Arn"]}}, "Action": "sts:AssumeRole"},
+    ]
+    *_, watching = resources["WatcherRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert watching["Fn::If"][0] == "ForAgent"
+    (policy,) = resources["BuilderRole"]["Properties"]["Policies"]
+    assume, *_ = policy["PolicyDocument"]["Statement"]
+    assert assume["Action"] == "sts:AssumeRole"
+    assert assume["Resource"]["Fn::Sub"].endswith(":role/deploys-${StackName}")
+
+
+def test_the_steps_of_a_build_take_the_role_by_the_containers_credentials(tmp_path: Path) -> None:
+    """The shell of a build, with a make that says which profile it was called with."""
+    project = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]["BuildProject"]["Properties"]
+    commands = yaml.safe_load(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "$AWS_PROFILE of $AWS_CONFIG_FILE: $*"\ncat "$AWS_CONFIG_FILE"\n')
+    make.chmod(0o755)
+    role = "arn:aws:iam::123456789012:role/deploys-cars"
+    variables = {
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "ROLE_ARN": role,
+        "AWS_REGION": "eu-west-1",
+    }
+    script = "\n".join(commands)
+    ran = subprocess.run(["sh", "-ec", script], env=variables, capture_output=True, text=True, check=True)
+    called, *config = ran.stdout.splitlines()
+    assert called == f"deploys of {tmp_path}/deploys: deploy YES=1"
+    assert config == [
+        "[profile deploys]",
+        f"role_arn = {role}",
+        "credential_source = EcsContainer",
+        "region = eu-west-1",
+    ]
+
+
+def test_whoever_launches_the_product_gets_no_more_than_a_pipeline() -> None:
+    resources = cfn.load(ROOT / "delivery/portfolio.yaml")["Resources"]
+    assert resources["LaunchedByRole"]["Properties"]["RoleArn"] == {"Fn::GetAtt": ["LaunchRole", "Arn"]}
+    statements = resources["LaunchPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (passing,) = [one for one in statements if one["Action"] == "iam:PassRole"]
+    assert passing["Condition"] == {
+        "StringEquals": {"iam:PassedToService": ["codebuild.amazonaws.com", "events.amazonaws.com"]}
+    }
+    names = {
+        body["Properties"]["RoleName"]["Fn::Sub"].removesuffix("${StackName}")
+        for body in cfn.resources(cfn.load(ROOT / "delivery/deployer.yaml"), "AWS::IAM::Role").values()
+    }
+    (making,) = [one for one in statements if "iam:CreateRole" in one["Action"]]
+    assert {arn["Fn::Sub"].rpartition(":role/")[2].removesuffix("*") for arn in making["Resource"]} == names
