@@ -79,12 +79,12 @@ def roc_auc(labels: Array, scores: Array) -> float:
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
-def with_threshold(model: LinearModel, features: Array, labels: Array, values: Mapping[str, Any]) -> LinearModel:
-    """Return the model with the threshold that is best on these rows by the model selection criterion."""
+def with_threshold(model: LinearModel, raw: Array, labels: Array, values: Mapping[str, Any]) -> LinearModel:
+    """Return the model with the threshold that is best for these raw scores by the model selection criterion."""
     criterion = values["binary_classifier_model_selection_criteria"]
     if criterion == "loss_function" or len(np.unique(labels)) < 2:
         return model
-    scores = model.score(features)
+    scores = model.as_score(raw)
     candidates = np.unique(np.quantile(scores, np.linspace(0, 1, 501)))
     candidates = np.append((candidates[1:] + candidates[:-1]) / 2, model.threshold)
     accuracy, precision, recall, f_score = _at(np.asarray(labels), scores, candidates, values["f_beta"])

@@ -26,6 +26,7 @@ if not __package__:  # started by its path, as a container starts its entrypoint
 
 from localcloud.sagemaker.algorithms import linear_learner_hyperparameters, linear_learner_metrics
 from localcloud.sagemaker.algorithms import training_data as data
+from localcloud.sagemaker.algorithms.hosts import ALONE, Hosts, together
 from localcloud.sagemaker.algorithms.linear_model import (
     BINARY,
     LEARNING_RATES,
@@ -41,6 +42,7 @@ from localcloud.sagemaker.algorithms.linear_model import (
     softmax_loss,
 )
 from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, run
+from localcloud.sagemaker.algorithms.xgboost_train import import_xgboost
 from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 MODEL_NAME = "model_algo-1"
@@ -62,18 +64,43 @@ def quality(values: Mapping[str, float], part: str, epoch: int | None = None) ->
 def train(environment: Environment) -> None:
     """Do the whole run: validate, load, fit, choose the threshold, score every channel, save."""
     values = linear_learner_hyperparameters.read(environment.hyperparameters)
+    has_data = bool(data.data_files(environment.channel_dir("train")))
+    with together(environment, import_xgboost, has_data=has_data) as hosts:
+        if hosts is not None:
+            _train(environment, values, hosts)
+
+
+def _train(environment: Environment, values: Mapping[str, Any], hosts: Hosts) -> None:
     rows = load(environment, values)
-    settings = make_settings(values, rows["train"])
-    model = fit_with_log(settings, values["predictor_type"], rows["train"], rows.get("validation"))
+    settings = make_settings(values, rows["train"], hosts)
+    tell = quality if hosts.is_master else _say_nothing
+    model = fit_with_log(settings, values["predictor_type"], rows["train"], rows.get("validation"), hosts, tell)
+
+    def whole(part: str, columns: Array) -> Array:
+        """Return the rows of a channel on all hosts, of which each may have a copy."""
+        is_shared_out = environment.channels[part].get("S3DistributionType") == "ShardedByS3Key"
+        return hosts.all_rows(columns) if is_shared_out else columns
+
     if model.predictor_type == BINARY:
-        judge = rows.get("validation", rows["train"])
-        model = linear_learner_metrics.with_threshold(model, judge[:, 1:], judge[:, 0], values)
+        part = "validation" if "validation" in rows else "train"
+        judged = whole(part, _labelled(model, rows[part]))
+        model = linear_learner_metrics.with_threshold(model, judged[:, 1], judged[:, 0], values)
     for part in CHANNELS:
         if part in rows:
-            quality(scores(model, settings.loss, rows[part], values), part)
+            tell(scores(model, settings.loss, whole(part, _labelled(model, rows[part])), values), part)
         elif part != "train":
             log(f"{part.capitalize()} data is not provided.")
-    model.save(environment.model_dir / MODEL_NAME)
+    if hosts.is_master:
+        model.save(environment.model_dir / MODEL_NAME)
+
+
+def _labelled(model: LinearModel, rows: Array) -> Array:
+    """Return the label and the raw scores of each row."""
+    return np.column_stack([rows[:, 0].astype(float), model.raw(rows[:, 1:])])
+
+
+def _say_nothing(values: Mapping[str, float], part: str, epoch: int | None = None) -> None:
+    """Leave it to the master, who says it of all rows."""
 
 
 def load(environment: Environment, values: Mapping[str, Any]) -> dict[str, Array]:
@@ -84,8 +111,6 @@ def load(environment: Environment, values: Mapping[str, Any]) -> dict[str, Array
     for name in channels:
         if name not in CHANNELS:
             raise CustomerError(f"Unknown channel {name}; expected some of {', '.join(CHANNELS)}")
-    if len(environment.hosts) > 1:
-        raise CustomerError(f"Training on several hosts is not supported locally: {environment.hosts}")
     rows = {name: _read_channel(environment, name, configuration) for name, configuration in channels.items()}
     _check_rows(rows, values)
     return rows
@@ -136,7 +161,7 @@ def _chunks(table: Array) -> list[Array]:
     return np.array_split(table, max(1, len(table) >> 16))
 
 
-def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
+def make_settings(values: Mapping[str, Any], training: Array, hosts: Hosts = ALONE) -> Settings:
     """Return what `auto` means here, and everything else as given.
 
     A tuning job turns the search among models off (Developer Guide, "Tune a linear learner model").
@@ -164,7 +189,7 @@ def make_settings(values: Mapping[str, Any], training: Array) -> Settings:
         init_scale=values["init_scale"],
         init_sigma=values["init_sigma"],
         init_bias=values["init_bias"],
-        label_weights=_label_weights(values, training),
+        label_weights=_label_weights(values, training, hosts),
         patience=values["early_stopping_patience"],
         tolerance=values["early_stopping_tolerance"],
         normalize_data=values["normalize_data"],
@@ -201,47 +226,53 @@ def _loss(values: Mapping[str, Any]) -> Loss:
     )
 
 
-def _label_weights(values: Mapping[str, Any], training: Array) -> Array | None:
+def _label_weights(values: Mapping[str, Any], training: Array, hosts: Hosts) -> Array | None:
     """Return what a row of each class weighs, where they differ."""
     if values["predictor_type"] == BINARY:
-        weight = _positive_weight(values["positive_example_weight_mult"], training)
+        weight = _positive_weight(values["positive_example_weight_mult"], training, hosts)
         return None if weight == 1 else np.array([1.0, weight])
     if not values["balance_multiclass_weights"]:
         return None
-    counts = np.bincount(training[:, 0].astype(int), minlength=values["num_classes"])
-    return np.asarray(len(training) / (values["num_classes"] * np.maximum(counts, 1)))
+    counts = hosts.total(np.bincount(training[:, 0].astype(int), minlength=values["num_classes"]))
+    return np.asarray(counts.sum() / (values["num_classes"] * np.maximum(counts, 1)))
 
 
-def _positive_weight(multiplier: Any, training: Array) -> float:
+def _positive_weight(multiplier: Any, training: Array, hosts: Hosts) -> float:
     """`balanced` and `auto` make both classes weigh the same."""
     if not isinstance(multiplier, str):
         return float(multiplier)
-    positive = float(training[:, 0].sum())
-    return (len(training) - positive) / positive if positive else 1.0
+    positive, rows = hosts.total(np.array([float(training[:, 0].sum()), float(len(training))]))
+    return float((rows - positive) / positive) if positive else 1.0
 
 
-def fit_with_log(settings: Settings, kind: str, training: Array, validation: Array | None) -> LinearModel:
+def fit_with_log(
+    settings: Settings,
+    kind: str,
+    training: Array,
+    validation: Array | None,
+    hosts: Hosts = ALONE,
+    tell: Callable[..., None] = quality,
+) -> LinearModel:
     """Fit, and log objectives, progress and throughput after each epoch."""
     name = f"{settings.loss.name}_objective <loss>"
-    model = None
+    model, host = None, f"host=algo-{hosts.rank + 1}"
     began = time.perf_counter()
-    for epoch in fit(settings, kind, training, validation):
+    for epoch in fit(settings, kind, training, validation, hosts):
         model = epoch.model
-        quality({name: epoch.train_objective}, "train", epoch.number)
+        tell({name: epoch.train_objective}, "train", epoch.number)
         if epoch.validation_objective is not None:
-            quality({name: epoch.validation_objective}, "validation", epoch.number)
-        log(f"#progress_metric: host=algo-1, completed {100 * (epoch.number + 1) / settings.epochs:g} % of epochs")
+            tell({name: epoch.validation_objective}, "validation", epoch.number)
+        log(f"#progress_metric: {host}, completed {100 * (epoch.number + 1) / settings.epochs:g} % of epochs")
         rate = len(training) * (epoch.number + 1) / (time.perf_counter() - began)
-        log(f"#throughput_metric: host=algo-1, train throughput={rate} records/second")
+        log(f"#throughput_metric: {host}, train throughput={rate} records/second")
     if model is None or not np.isfinite(model.weights).all():
         raise CustomerError("Training diverged: the weights are not finite. Lower learning_rate, or normalize_data.")
     return model
 
 
-def scores(model: LinearModel, loss: Loss, rows: Array, values: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics of one channel, in the label's own unit."""
-    labels = np.asarray(rows[:, 0], dtype=float)
-    raw = model.raw(rows[:, 1:])
+def scores(model: LinearModel, loss: Loss, labelled: Array, values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of one channel, in the label's own unit; its rows are the label and the raw scores."""
+    labels, raw = labelled[:, 0], labelled[:, 1:] if model.predictor_type == MULTICLASS else labelled[:, 1]
     objective = {f"{loss.name}_objective <loss>": float(np.mean(loss.value(raw, labels)))}
     predictions = model.as_score(raw)
     if model.predictor_type == REGRESSOR:

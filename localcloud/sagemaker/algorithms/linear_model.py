@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from localcloud.sagemaker.algorithms.hosts import ALONE, Hosts
+
 Array = npt.NDArray[Any]
 
 FORMAT = "perennial/linear-learner/1"
@@ -215,11 +217,13 @@ class Scaler:
     scale: Array
 
     @staticmethod
-    def fit(values: Array, *, unbias: bool, normalize: bool) -> Scaler:
+    def fit(values: Array, *, unbias: bool, normalize: bool, hosts: Hosts = ALONE) -> Scaler:
         """Of columns; one that does not vary keeps scale 1, so that it cannot divide by zero."""
         values = np.asarray(values, dtype=float)
-        shift = values.mean(axis=0) if unbias else np.zeros(values.shape[1:])
-        deviation = values.std(axis=0)
+        rows = int(hosts.total(np.array([len(values)]))[0])
+        mean = hosts.total(values.sum(axis=0)) / rows
+        shift = mean if unbias else np.zeros(values.shape[1:])
+        deviation = np.sqrt(hosts.total(((values - mean) ** 2).sum(axis=0)) / rows)
         scale = np.where(deviation > 0, deviation, 1.0) if normalize else np.ones(values.shape[1:])
         return Scaler(shift, scale)
 
@@ -241,7 +245,8 @@ class Epoch:
 class Bank:
     """The models side by side: `weights` has shape (n_features, n_models), or as many columns for each as classes."""
 
-    def __init__(self, settings: Settings, n_features: int) -> None:
+    def __init__(self, settings: Settings, n_features: int, hosts: Hosts = ALONE) -> None:
+        self._hosts = hosts
         pairs = [(rate, decay) for decay in settings.weight_decays for rate in settings.learning_rates]
         pairs = pairs[: settings.num_models]
         self._settings = settings
@@ -269,22 +274,25 @@ class Bank:
         self._averaged = 0
 
     def step(self, features: Array, labels: Array, rate_factor: float) -> Array:
-        """Learn one mini-batch. Return each model's mean loss on it, before the step."""
+        """Learn one mini-batch, this host's part of it. Return each model's mean loss on the whole, before the step."""
         settings, loss = self._settings, self._settings.loss
         scores = features @ self.weights + self.bias
         by_label = settings.label_weights
         weight = 1.0 if by_label is None else by_label[labels.astype(int)][:, None]
-        slope = weight * loss.slope(scores, labels[:, None]) / len(labels)
-        gradient = features.T @ slope + self._decays * self.weights + settings.l1 * np.sign(self.weights)
+        rows = int(self._hosts.total(np.array([len(labels)]))[0])
+        slope = weight * loss.slope(scores, labels[:, None]) / rows
+        gradient = (
+            self._hosts.total(features.T @ slope) + self._decays * self.weights + settings.l1 * np.sign(self.weights)
+        )
         self._steps += 1
         self.weights -= self.rates * rate_factor * self._direction(0, gradient)
         if settings.use_bias:
-            bias_gradient = slope.sum(axis=0) + settings.bias_decay * self._decays * self.bias
+            bias_gradient = self._hosts.total(slope.sum(axis=0)) + settings.bias_decay * self._decays * self.bias
             self.bias -= settings.bias_rate * self.rates * rate_factor * self._direction(1, bias_gradient)
         self._averaged += 1
         self.mean_weights += (self.weights - self.mean_weights) / self._averaged
         self.mean_bias += (self.bias - self.mean_bias) / self._averaged
-        mean: Array = (weight * loss.value(scores, labels[:, None])).mean(axis=0)
+        mean: Array = self._hosts.total((weight * loss.value(scores, labels[:, None])).sum(axis=0)) / rows
         return mean
 
     def _direction(self, which: int, gradient: Array) -> Array:
@@ -311,7 +319,8 @@ class Bank:
             chunk = np.asarray(rows[start : start + CHUNK_ROWS], dtype=float)
             scores = features.apply(chunk[:, 1:]) @ self.mean_weights + self.mean_bias
             total += self._settings.loss.value(scores, labels.apply(chunk[:, :1])).sum(axis=0)
-        return total / len(rows)
+        mean: Array = self._hosts.total(total) / self._hosts.total(np.array([len(rows)]))[0]
+        return mean
 
 
 class Schedule:
@@ -332,21 +341,27 @@ class Schedule:
         self._steps_left = min(self._steps_left, steps)
 
 
-def fit(settings: Settings, predictor_type: str, training: Array, validation: Array | None) -> Iterator[Epoch]:
+def fit(
+    settings: Settings, predictor_type: str, training: Array, validation: Array | None, hosts: Hosts = ALONE
+) -> Iterator[Epoch]:
     """Yield one Epoch after another until the last, or until the objective has stopped improving.
 
     `training` and `validation` have the label first: (n_rows, 1 + n_features). A mini-batch is never more than a
     tenth of the rows: with the default of 1,000 a small data set would make one step in an epoch, and 15 in all.
     When the patience is over, as many epochs again bring the learning rate down to zero, and training ends.
+
+    Several hosts take the same steps, each with its share of every mini-batch: they add up their gradients.
     """
-    features, labels = _scalers(settings, predictor_type, training)
-    bank = Bank(settings, training.shape[1] - 1)
-    size = max(1, min(settings.mini_batch_size, math.ceil(len(training) / SMALLEST_STEPS_AN_EPOCH)))
-    steps = math.ceil(len(training) / size)
+    features, labels = _scalers(settings, predictor_type, training, hosts)
+    bank = Bank(settings, training.shape[1] - 1, hosts)
+    rows = int(hosts.total(np.array([len(training)]))[0])
+    size = max(1, min(settings.mini_batch_size, math.ceil(rows / SMALLEST_STEPS_AN_EPOCH)))
+    steps = math.ceil(rows / size)
     schedule = Schedule(settings.rate_factor, settings.epochs * steps)
     best, waited, last = math.inf, 0, settings.epochs - 1
     for number in range(settings.epochs):
-        training_objectives = _run_epoch(bank, schedule, features, labels, training, size)
+        batches = _batches(bank, len(training), size, steps, hosts)
+        training_objectives = _run_epoch(bank, schedule, features, labels, training, batches)
         judged = training_objectives if validation is None else bank.objective(features, labels, validation)
         chosen = int(np.argmin(np.where(np.isfinite(judged), judged, np.inf)))
         objective = float(judged[chosen])
@@ -365,27 +380,38 @@ def fit(settings: Settings, predictor_type: str, training: Array, validation: Ar
             schedule.end_within(settings.patience * steps)
 
 
-def _run_epoch(bank: Bank, schedule: Schedule, features: Scaler, labels: Scaler, training: Array, size: int) -> Array:
-    """One pass over the rows in a new order. Returns each model's mean training loss, as the steps met it."""
+def _batches(bank: Bank, rows: int, size: int, steps: int, hosts: Hosts) -> list[Array]:
+    """Return the rows of each mini-batch, in a new order; of several hosts, this one's share, which may be none."""
+    order = bank.random.permutation(rows)
+    if hosts.count > 1:
+        return np.array_split(order, steps)
+    return [order[start : start + size] for start in range(0, rows, size)]
+
+
+def _run_epoch(
+    bank: Bank, schedule: Schedule, features: Scaler, labels: Scaler, training: Array, batches: list[Array]
+) -> Array:
+    """One pass over the rows. Returns each model's mean training loss, as the steps met it."""
     bank.start_epoch()
-    order = bank.random.permutation(len(training))
-    total = np.zeros(bank.models)
-    for start in range(0, len(training), size):
-        batch = np.asarray(training[np.sort(order[start : start + size])], dtype=float)
+    total, rows = np.zeros(bank.models), 0
+    for chosen in batches:
+        batch = np.asarray(training[np.sort(chosen)], dtype=float)
         mean = bank.step(features.apply(batch[:, 1:]), labels.apply(batch[:, :1])[:, 0], schedule.next())
         total += len(batch) * mean
-    return total / len(training)
+        rows += len(batch)
+    return total / rows
 
 
-def _scalers(settings: Settings, predictor_type: str, training: Array) -> tuple[Scaler, Scaler]:
-    head = np.asarray(training[: settings.rows_for_scaler], dtype=float)
+def _scalers(settings: Settings, predictor_type: str, training: Array, hosts: Hosts) -> tuple[Scaler, Scaler]:
+    head = np.asarray(training[: max(1, settings.rows_for_scaler // hosts.count)], dtype=float)
     is_regressor = predictor_type == REGRESSOR
     return (
-        Scaler.fit(head[:, 1:], unbias=settings.unbias_data, normalize=settings.normalize_data),
+        Scaler.fit(head[:, 1:], unbias=settings.unbias_data, normalize=settings.normalize_data, hosts=hosts),
         Scaler.fit(
             head[:, :1],
             unbias=is_regressor and settings.unbias_label,
             normalize=is_regressor and settings.normalize_label,
+            hosts=hosts,
         ),
     )
 

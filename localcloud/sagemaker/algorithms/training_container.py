@@ -52,6 +52,11 @@ class Environment:
         return hosts
 
     @property
+    def current_host(self) -> str:
+        host: str = self._config("resourceconfig.json").get("current_host", "algo-1")
+        return host
+
+    @property
     def resumes_from_checkpoints(self) -> bool:
         return (self.root / "input" / "config" / "checkpointconfig.json").exists()
 

@@ -22,6 +22,7 @@ if not __package__:  # started by its path, as a container starts its entrypoint
 
 from localcloud.sagemaker.algorithms import training_data as data
 from localcloud.sagemaker.algorithms import xgboost_hyperparameters, xgboost_metrics
+from localcloud.sagemaker.algorithms.hosts import ALONE, Hosts, together
 from localcloud.sagemaker.algorithms.training_container import (
     AlgorithmError,
     CustomerError,
@@ -59,6 +60,8 @@ def import_xgboost() -> Any:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
     import xgboost
+    import xgboost.collective
+    import xgboost.tracker
 
     return xgboost
 
@@ -71,12 +74,18 @@ def train(environment: Environment) -> None:
     log("Determined 0 GPU(s) available on the instance.")
     _warn_of_the_same_files(environment, channels)
     xgb = import_xgboost()
-    training, validation = load(xgb, environment, channels, values)
-    log("Single node training.")
-    log(f"Train matrix has {training.num_row()} rows and {training.num_col()} columns")
-    if validation is not None:
-        log(f"Validation matrix has {validation.num_row()} rows")
-    save(boost(xgb, environment, values, training, validation), environment.model_dir / MODEL_NAME)
+    has_data = bool(data.data_files(environment.channel_dir("train")))
+    with together(environment, lambda: xgb, has_data=has_data) as hosts:
+        if hosts is None:
+            return
+        log("Single node training." if hosts.count == 1 else f"Distributed node training on {hosts.count} hosts.")
+        training, validation = load(xgb, environment, channels, values)
+        log(f"Train matrix has {training.num_row()} rows and {training.num_col()} columns")
+        if validation is not None:
+            log(f"Validation matrix has {validation.num_row()} rows")
+        booster = boost(xgb, environment, values, training, validation, hosts)
+        if hosts.is_master:
+            save(booster, environment.model_dir / MODEL_NAME)
 
 
 def check_channels(environment: Environment) -> dict[str, str]:
@@ -97,8 +106,6 @@ def check_channels(environment: Environment) -> dict[str, str]:
             "ContentType application/x-recordio-protobuf is not supported by the local XGBoost; "
             "use text/csv, application/x-parquet or text/libsvm."
         )
-    if len(environment.hosts) > 1:
-        raise CustomerError(f"Training on several hosts is not supported by the local XGBoost: {environment.hosts}")
     if environment.resumes_from_checkpoints:
         raise CustomerError("CheckpointConfig is not supported by the local XGBoost.")
     return kinds
@@ -192,8 +199,15 @@ def _libsvm_matrix(xgb: Any, files: Sequence[Path]) -> Any:
         raise CustomerError(f"Failed to load libsvm data with exception:\n{_without_stack(error)}") from error
 
 
-def boost(xgb: Any, environment: Environment, values: Mapping[str, Any], training: Any, validation: Any) -> Any:
-    """Return the trained booster; with early stopping, the booster of the best round."""
+def boost(
+    xgb: Any,
+    environment: Environment,
+    values: Mapping[str, Any],
+    training: Any,
+    validation: Any,
+    hosts: Hosts = ALONE,
+) -> Any:
+    """Return the trained booster; with early stopping, the booster of the best round. The master alone logs."""
     parameters = {**values, "nthread": values.get("nthread", cores())}
     rounds = parameters.pop("num_round")
     stopping_rounds = parameters.pop("early_stopping_rounds", None)
@@ -206,8 +220,8 @@ def boost(xgb: Any, environment: Environment, values: Mapping[str, Any], trainin
     custom = [metric for metric in metrics if metric in xgboost_metrics.CUSTOM]
     if library := [metric for metric in metrics if metric not in xgboost_metrics.CUSTOM]:
         parameters["eval_metric"] = library
-    callbacks = [_printer(xgb)]
-    if saves_on_stop:
+    callbacks = [_printer(xgb)] if hosts.is_master else []
+    if saves_on_stop and hosts.is_master:
         callbacks.append(_saver(xgb, environment.model_dir / MODEL_NAME))
     callbacks += _early_stopping(xgb, stopping_rounds, metrics, validation)
     watched = [(training, "train")] + ([(validation, "validation")] if validation is not None else [])

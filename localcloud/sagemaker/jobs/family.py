@@ -280,6 +280,7 @@ class Jobs(ABC):
 
     def _clear(self, directory: Path) -> None:
         """Kill what a killed service left running for the job of this folder, and remove the folder."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            kill_orphan(int((directory / "pid").read_text("utf-8")), str(self.context.root))
+        for pid in (directory / "pid", *directory.glob("hosts/*/pid")):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                kill_orphan(int(pid.read_text("utf-8")), str(self.context.root))
         shutil.rmtree(directory, ignore_errors=True)

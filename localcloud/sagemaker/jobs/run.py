@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from localcloud.sagemaker.platform.store import Document
 
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 _SCRIPTS = (".py", ".sh")
+FIRST_HOST, _HOSTS = "algo-1", "hosts"
 _CLOCK = time.monotonic
 _PROGRAMS = {
     "raise": "raise RuntimeError({message!r})",
@@ -61,6 +62,16 @@ class JobRun:
     @property
     def root(self) -> Path:
         return self.directory / "ml"
+
+    def on_host(self, host: str, log: Log | None = None) -> JobRun:
+        """Return the job on one of its hosts, which has files of its own; it stops and ends with the job."""
+        return self if host == FIRST_HOST else replace(self, directory=self.hosts / host, log=log or self.log)
+
+    @property
+    def hosts(self) -> Path:
+        """Return the folder of the job's hosts but the first, in which they meet."""
+        above = self.directory.parent
+        return above if above.name == _HOSTS else self.directory / _HOSTS
 
     def local(self, text: str) -> str:
         """Return the text with /opt/ml replaced by the folder that stands for it."""

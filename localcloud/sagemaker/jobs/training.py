@@ -9,7 +9,9 @@ import json
 import math
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
@@ -24,12 +26,14 @@ from localcloud.sagemaker.jobs.inputs import check_source, fetch, list_prefix, l
 from localcloud.sagemaker.jobs.mirror import Mirror
 from localcloud.sagemaker.jobs.process import Exit
 from localcloud.sagemaker.jobs.queue import Queue
-from localcloud.sagemaker.jobs.run import JobRun
+from localcloud.sagemaker.jobs.run import FIRST_HOST, JobRun, Log
 from localcloud.sagemaker.jobs.training_metrics import MetricLog, See, compile_definitions
 from localcloud.sagemaker.platform.files import make_tar, regular_files
+from localcloud.sagemaker.platform.log_stream import LogStream
 from localcloud.sagemaker.platform.store import Document
 
 _MAX_METRIC_DEFINITIONS = 40
+_MOST_HOSTS = 8
 _SUPPORTED = {
     "TrainingJobName",
     "HyperParameters",
@@ -99,7 +103,7 @@ class TrainingJobs(Jobs):
         if not _has_program(request, image):
             requests.require(request, "InputDataConfig")
             _check_has_algorithm(request["AlgorithmSpecification"], image)
-        _check_resources(request["ResourceConfig"])
+        _check_resources(request["ResourceConfig"], is_algorithm=not _has_program(request, image))
         _check_observers(request)
         channels = [_channel(item) for item in request.get("InputDataConfig", [])]
         names = [channel["ChannelName"] for channel in channels]
@@ -144,7 +148,8 @@ class TrainingJobs(Jobs):
         goes = run.description["EnableManagedSpotTraining"] and run.has_fault("interrupt") is not None
         while (exit_ := self._attempt(run, is_interrupted=goes)) is None:
             goes = False
-            shutil.rmtree(run.root)  # the next instance has a disk of its own
+            for folder in (run.root, run.hosts):  # the next instances have disks of their own
+                shutil.rmtree(folder, ignore_errors=True)
             self._enter(run, "Interrupted")
             self._check_wait(run)
             self._enter(run, "Starting")
@@ -156,9 +161,10 @@ class TrainingJobs(Jobs):
     def _attempt(self, run: JobRun, *, is_interrupted: bool = False) -> Exit | None:
         """Do the work on one instance; None when that is taken away, which is as soon as the program says something."""
         self._enter(run, "Downloading")
-        _write_configuration(run)
-        _fetch_channels(run)
-        run.raise_if_stopped()
+        for host in _hosts(run.description):
+            _write_configuration(run, host)
+            _fetch_channels(run.on_host(host), host)
+            run.raise_if_stopped()
         taken = threading.Event()
 
         def take() -> None:
@@ -197,12 +203,46 @@ class TrainingJobs(Jobs):
                 on_words()
             metrics.read(line.replace("\t", "#011"))
 
-        exit_ = _run_program(run, image, on_line)
+        exit_ = self._on_all_hosts(run, image, on_line)
         metrics.publish()
         lost = "validation:" if run.has_fault("lose-metrics") else None
         if final := [item for item in metrics.final if not (lost and item["MetricName"].startswith(lost))]:
             self.set_members(run.name, FinalMetricDataList=final)
         return exit_
+
+    def _on_all_hosts(self, run: JobRun, image: StandIn, on_line: Callable[[str], None]) -> Exit:
+        """Run the program on every host. What the first one says is the job's; when one fails, the others end."""
+        failed: list[tuple[JobRun, Exit]] = []
+
+        def work(host: str) -> Exit:
+            log = self._log_of(run, host)
+            there = run.on_host(host, log)
+            exit_ = _run_program(there, image, on_line if host == FIRST_HOST else there.write_log)
+            if exit_.code != 0 and not (exit_.stopped or exit_.timed_out):
+                failed.append((there, exit_))
+                run.take_away()
+            if log:
+                log.close()
+            return exit_
+
+        hosts = _hosts(run.description)
+        if len(hosts) == 1:
+            return work(FIRST_HOST)
+        run.hosts.mkdir(exist_ok=True)
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            exits = list(pool.map(work, hosts))
+        if not failed:
+            return exits[0]
+        there, exit_ = failed[0]
+        if there is not run and (there.root / "output" / "failure").is_file():
+            shutil.copyfile(there.root / "output" / "failure", run.root / "output" / "failure")
+        return exit_
+
+    def _log_of(self, run: JobRun, host: str) -> Log | None:
+        """Return the log stream of another host than the first, whose stream is the job's."""
+        if host == FIRST_HOST:
+            return None
+        return LogStream(run.aws, self.log_group, f"{run.name}/{host}-{int(time.time())}")
 
     def _publish(self, run: JobRun, exit_: Exit) -> None:
         """Upload the model of a job that succeeded or was stopped, and the output data of every job."""
@@ -322,7 +362,7 @@ def _check_mode(mode: str, where: str) -> None:
         raise unsupported(f"{where}: the input mode Pipe", "Use File or FastFile (served as a copy).")
 
 
-def _check_resources(resources: Document) -> None:
+def _check_resources(resources: Document, *, is_algorithm: bool) -> None:
     requests.only(
         resources, ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId"), where="ResourceConfig."
     )
@@ -332,8 +372,17 @@ def _check_resources(resources: Document) -> None:
         "ResourceConfig.InstanceCount",
         "ResourceConfig.VolumeSizeInGB",
     )
-    if resources["InstanceCount"] != 1:
-        raise unsupported(f"InstanceCount {resources['InstanceCount']}", "Jobs run on one instance here; use 1.")
+    count = resources["InstanceCount"]
+    if count == 0:
+        raise unsupported("InstanceCount 0", "Name a machine; there are no InstanceGroups here.")
+    if count > 1 and not is_algorithm:
+        raise unsupported(
+            f"InstanceCount {count} with a program of one's own", "Its hosts find no network here; use 1."
+        )
+    if count > _MOST_HOSTS:
+        raise unsupported(
+            f"InstanceCount {count}", f"Hosts are processes of one machine here; use {_MOST_HOSTS} at most."
+        )
 
 
 def _check_spot(request: Document, image: StandIn) -> None:
@@ -397,20 +446,25 @@ def metric_definitions(algorithm: Document, image: StandIn) -> list[dict[str, st
     return own if definitions == own[:_MAX_METRIC_DEFINITIONS] else definitions
 
 
-def _write_configuration(run: JobRun) -> None:
+def _hosts(job: Document) -> list[str]:
+    return [f"algo-{number + 1}" for number in range(job["ResourceConfig"]["InstanceCount"])]
+
+
+def _write_configuration(run: JobRun, host: str) -> None:
+    root = run.on_host(host).root
     for folder in ("input/config", "input/data", "model", "output/data", "code"):
-        (run.root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder).mkdir(parents=True, exist_ok=True)
     job = run.description
     mode = job["AlgorithmSpecification"]["TrainingInputMode"]
     documents = {
         "hyperparameters.json": job.get("HyperParameters", {}),
         "inputdataconfig.json": {item["ChannelName"]: _channel_config(item, mode) for item in job["InputDataConfig"]},
-        "resourceconfig.json": _resource_config(job["ResourceConfig"]["InstanceType"]),
+        "resourceconfig.json": _resource_config(job, host),
     }
     if "CheckpointConfig" in job:
         documents["checkpointconfig.json"] = {"LocalPath": "/opt/ml/checkpoints"} | job["CheckpointConfig"]
     for name, document in documents.items():
-        (run.root / "input" / "config" / name).write_text(json.dumps(document), "utf-8")
+        (root / "input" / "config" / name).write_text(json.dumps(document), "utf-8")
 
 
 def _channel_config(channel: Document, mode: str) -> Document:
@@ -422,22 +476,30 @@ def _channel_config(channel: Document, mode: str) -> Document:
     }
 
 
-def _resource_config(instance_type: str) -> Document:
-    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": ["algo-1"]}
+def _resource_config(job: Document, host: str) -> Document:
+    instance_type, hosts = job["ResourceConfig"]["InstanceType"], _hosts(job)
+    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": hosts}
     return {
-        "current_host": "algo-1",
+        "current_host": host,
         "current_instance_type": instance_type,
         "current_group_name": "homogeneousCluster",
-        "hosts": ["algo-1"],
+        "hosts": hosts,
         "instance_groups": [group],
         "network_interface_name": "eth0",
     }
 
 
-def _fetch_channels(run: JobRun) -> None:
+def _fetch_channels(run: JobRun, host: str) -> None:
+    """Copy the channels, of one whose objects are shared out those of this host.
+
+    AWS does not document which objects a host gets, only that it is as many (API Reference, S3DataSource).
+    """
+    hosts = _hosts(run.description)
     for channel in run.description["InputDataConfig"]:
         source = channel["DataSource"]["S3DataSource"]
         objects = list_source(run.aws, source["S3Uri"], source["S3DataType"], run.description["RoleArn"])
+        if source["S3DataDistributionType"] == "ShardedByS3Key":
+            objects = objects[hosts.index(host) :: len(hosts)]
         folder = run.root / "input" / "data" / channel["ChannelName"]
         gunzip = channel["CompressionType"] == "Gzip"
         fetch(run.aws, objects, folder, gunzip=gunzip, checkpoint=run.raise_if_stopped)
@@ -473,6 +535,8 @@ def _kms_key_id(run: JobRun) -> str | None:
 
 def _environment(run: JobRun) -> dict[str, str]:
     own = {name: run.local(value) for name, value in run.description.get("Environment", {}).items()}
+    if len(_hosts(run.description)) > 1:
+        own["LOCALCLOUD_HOSTS"] = str(run.hosts)
     return {"TRAINING_JOB_NAME": run.name, "TRAINING_JOB_ARN": run.arn, **own}
 
 

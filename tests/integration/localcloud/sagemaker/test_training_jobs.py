@@ -151,6 +151,78 @@ def test_linear_learner_trains_too(cloud: Cloud, bucket: str) -> None:
     assert {"train:objective_loss", "validation:objective_loss", "validation:mse"} <= metrics
 
 
+SHARED_OUT = [
+    (
+        {"num_round": "20", "eval_metric": "rmse", "nthread": "1"},
+        XGBOOST,
+        {"validation:rmse": 0.05, "train:rmse": 0.05},
+    ),
+    (
+        {"predictor_type": "regressor", "epochs": "30", "mini_batch_size": "50"},
+        LINEAR_LEARNER,
+        {"validation:rmse": 0.01, "train:objective_loss": 0.01},
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def shares(cloud: Cloud, bucket: str) -> str:
+    """The same rows in three objects."""
+    rows = numbers(300).splitlines(keepends=True)
+    for number in range(3):
+        key = f"shares/part-{number:05d}.csv"
+        cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"".join(rows[number::3]))
+    return f"s3://{bucket}/shares/"
+
+
+def several(shares: str, bucket: str, count: int) -> dict[str, Any]:
+    """Members of the request for a job on so many hosts, which share out the rows that train."""
+    train_channel = channel("train", shares)
+    train_channel["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
+    return {
+        "InputDataConfig": [train_channel, channel("validation", f"s3://{bucket}/validation/")],
+        "ResourceConfig": {"InstanceCount": count, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
+    }
+
+
+@pytest.mark.parametrize(("parameters", "image", "tolerances"), SHARED_OUT, ids=["xgboost", "linear-learner"])
+def test_several_hosts_train_one_model_of_all_rows(
+    cloud: Cloud, bucket: str, shares: str, parameters: Document, image: str, tolerances: dict[str, float]
+) -> None:
+    one, three = (
+        train(cloud, training(unique("shared"), bucket, parameters, image, **several(shares, bucket, count)))
+        for count in (1, 3)
+    )
+    assert three["TrainingJobStatus"] == "Completed", three.get("FailureReason")
+    alone, together = (
+        {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]} for job in (one, three)
+    )
+    assert alone.keys() == together.keys()
+    for name, tolerance in tolerances.items():
+        assert together[name] == pytest.approx(alone[name], abs=tolerance), name  # of labels from 0 to 36
+    lines = log_lines(cloud, "/aws/sagemaker/TrainingJobs", f"{three['TrainingJobName']}/algo-3-")
+    assert lines, "every host has a log"
+
+
+def test_a_host_without_data_leaves_and_the_others_train(cloud: Cloud, bucket: str, shares: str) -> None:
+    parameters = {"num_round": "2", "nthread": "1"}
+    job = train(cloud, training(unique("fewer"), bucket, parameters, **several(shares, bucket, 4)))
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    (left,) = log_lines(cloud, "/aws/sagemaker/TrainingJobs", f"{job['TrainingJobName']}/algo-4-")[-1:]
+    assert "Host algo-4 does not have data." in left
+
+
+def test_a_host_that_fails_ends_the_job_with_its_reason(cloud: Cloud, bucket: str) -> None:
+    s3, rows = cloud.client("s3"), numbers(30)
+    s3.put_object(Bucket=bucket, Key="broken/part-00000.csv", Body=rows)
+    s3.put_object(Bucket=bucket, Key="broken/part-00001.csv", Body=b"1,text\n" + rows)
+    members = several(f"s3://{bucket}/broken/", bucket, 2)
+    job = train(cloud, training(unique("broken"), bucket, {"num_round": "2", "nthread": "1"}, **members))
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("ClientError: Failed to load csv data with exception:")
+    assert "part-00001.csv" in job["FailureReason"]
+
+
 def test_models_are_left_unpacked_when_compression_is_off(cloud: Cloud, bucket: str) -> None:
     name = unique("plain")
     output = {"S3OutputPath": f"s3://{bucket}/plain/", "CompressionType": "NONE"}
@@ -262,7 +334,8 @@ REFUSED: list[tuple[Document, str]] = [
         },
         "You can't override the metric definitions for Amazon SageMaker algorithms.",
     ),
-    ({"ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}}, "InstanceCount 2"),
+    ({"ResourceConfig": {"InstanceCount": 0, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}}, "InstanceCount 0"),
+    ({"ResourceConfig": {"InstanceCount": 9, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}}, "InstanceCount 9"),
     ({"ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large"}}, "'resourceConfig.volumeSizeInGB'"),
     ({"InputDataConfig": [channel("train", "s3://b/a")] * 2}, "Channel names must be unique"),
     ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/etc"}}, "CheckpointConfig.LocalPath must be"),
