@@ -56,6 +56,7 @@ from perennial.data.payload import shortest_line
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
 from perennial.data.sets import SetWriter
+from perennial.data.shares import share_out
 from perennial.features.column import Column
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.features.record_checks import KnownTexts, RecordChecks, Rules
@@ -114,7 +115,8 @@ def run(
     definition, model = config["definition"], config["model"]
     contract, quality = Contract.from_definition(definition), definition["quality"]
     hook = (models or CODE / "models") / model / "features.py"
-    is_own = config.get("algorithm", {}).get("is_own", False)
+    algorithm = config.get("algorithm", {})
+    is_own = algorithm.get("is_own", False)
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
     report = Report(logarithm=contract.target.logarithm, classes=contract.classes)
@@ -148,6 +150,8 @@ def run(
             writer.write_encoded_sets(encoder, coverage)
             report.texts = coverage.as_json()
             report.widest_row = writer.write_test_set(encoder, shortest_line(champion.widest_row))
+            if (hosts := algorithm.get("hosts", 1)) > 1:
+                share_out(output / "train", hosts)
         except (DataError, HookError) as error:
             report.problems = _reasons(error)
             raise

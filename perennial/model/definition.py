@@ -313,7 +313,7 @@ class Monitoring(Strict):
 
 
 class JobInstance(Strict):
-    """The machine of one job. `count` is 1: nothing divides what these jobs read among machines."""
+    """The machine of one job. `count` is 1: nothing divides among machines what preprocessing and baselines read."""
 
     type: str = "ml.m5.large"
     count: int = Field(default=1, ge=1, le=100)
@@ -322,9 +322,10 @@ class JobInstance(Strict):
 
 
 class TrainInstance(JobInstance):
-    """The machine that trains. A spot machine costs less, and may be taken away: then another trains.
+    """The machines that train: of several, each reads a share of the rows.
 
-    It begins anew, or where a script or an image of one's own has left a checkpoint.
+    A spot machine costs less, and may be taken away: then another trains. It begins anew, or where a script or an image
+    of one's own has left a checkpoint.
 
     max_wait_seconds  how long waiting for machines and training may take together; None: as long as SageMaker lets it
     """
@@ -1001,7 +1002,7 @@ def _check_instances(instances: Instances) -> Complaints:
         wanted = getattr(instances, step).type
         if not INSTANCE_TYPE.fullmatch(wanted):
             yield f"instances.{step}.type", f"got {wanted!r}; expected a SageMaker instance type such as 'ml.m5.large'"
-    for step in ("preprocess", "train", "baseline"):
+    for step in ("preprocess", "baseline"):
         count = getattr(instances, step).count
         if count != 1:
             text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
@@ -1012,6 +1013,21 @@ def _check_instances(instances: Instances) -> Complaints:
                 f"got {wanted!r}; expected a SageMaker instance type or a family, such as 'ml.m5.xlarge' or 'ml.m5.*'"
             )
             yield f"instances.allowed.types[{position}]", text
+
+
+def _check_hosts(algorithm: str, hyperparameters: dict[str, dict[str, Any]], instances: Instances) -> Complaints:
+    """Yield what cannot train on several machines, of which each reads a share of the rows."""
+    count = instances.train.count
+    if count == 1:
+        return
+    if ALGORITHMS[algorithm].is_own:
+        text = f"got {count}; allowed: 1, {algorithm} trains on one machine (take a larger type)"
+        yield "instances.train.count", text
+    elif hyperparameters.get(algorithm, {}).get("tree_method") == "exact":
+        text = (
+            f"got 'exact', which trains on one machine; expected 'hist' or 'approx' for {count} (instances.train.count)"
+        )
+        yield f"hyperparameters.{algorithm}.tree_method", text
 
 
 def _check_spot(algorithm: str, hyperparameters: dict[str, dict[str, Any]], instances: Instances) -> Complaints:
@@ -1078,6 +1094,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_tuning,
     _check_monitoring,
     _check_instances,
+    _check_hosts,
     _check_spot,
     _check_overridable,
     _check_deployable_overrides,

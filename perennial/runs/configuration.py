@@ -216,6 +216,7 @@ class Configuration:
                 "name": self.definition.algorithm,
                 "hyperparameters": dict(self.hyperparameters),
                 **({"is_own": True} if ALGORITHMS[self.definition.algorithm].is_own else {}),
+                **({"hosts": hosts} if (hosts := self.definition.instances.train.count) > 1 else {}),
             },
             "training_metrics": list(self.training_metrics),
             "gate": asdict(self.gate),

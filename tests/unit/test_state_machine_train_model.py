@@ -372,6 +372,15 @@ def test_a_script_adds_its_start_its_code_and_how_it_serves_to_the_same_states()
     assert (container["Image"], container["Environment"]) == (image, SCRIPT["Serving"]["Environment"])
 
 
+@pytest.mark.parametrize(("count", "shared"), [(1, "FullyReplicated"), (3, "ShardedByS3Key")])
+def test_of_several_machines_each_reads_a_share_of_what_trains(count: int, shared: str) -> None:
+    instances = {**WORK["Instances"], "Train": {**JOB, "InstanceCount": count}}
+    (job,) = walk(work={"Instances": instances}).called("Train")
+    read = {one["ChannelName"]: one["DataSource"]["S3DataSource"] for one in job["InputDataConfig"]}
+    assert read["train"]["S3DataDistributionType"] == shared
+    assert read["validation"]["S3DataDistributionType"] == "FullyReplicated"
+
+
 def test_trials_of_a_script_have_what_starts_it_in_a_definition_that_knows_no_entry_point() -> None:
     metrics = {"MetricDefinitions": SCRIPT["Program"]["MetricDefinitions"]}
     work = {"Algorithm": {**WORK["Algorithm"], "Program": metrics}, "Tuning": {**TUNING, "Definition": OF_TRIALS}}

@@ -1,7 +1,8 @@
 """What a definition may ask for beside the defaults: stricter, or otherwise, and shown by runs of one stack.
 
 The model is `used-cars` with other keys: it learns the logarithm of the price, refuses files that cannot be read or
-have moved, lets the threshold decide where no comparison is fair, and refuses unknown categories.
+have moved, lets the threshold decide where no comparison is fair, refuses unknown categories, and trains on two
+machines.
 """
 
 import json
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.xdist_group("e2e-models")
 
 MODEL = "strict-cars"
 CHANGES = {
-    "target: price": "target: {column: price, transform: log}\nserving: {unknown_category: refuse}",
+    "target: price": "target: {column: price, transform: log}\nserving: {unknown_category: refuse}\n"
+    "instances: {train: {count: 2}}",
     "price: {type: float, unit: USD, min: 0, max": "price: {type: float, unit: USD, min: 1, max",
     "max_categories: 100}": "max_categories: 100, max_drift: 0.9, stray_files: fail}",
     "minimum_improvement: 0.0}": "without_comparison: threshold, minimum_unseen_rows: 100000}",
@@ -70,6 +72,23 @@ def test_a_logarithm_is_learned_and_everything_is_in_the_unit_of_the_target(app:
 def test_a_category_that_no_training_row_had_is_refused_where_the_definition_says_so(app: App, first: End) -> None:
     with pytest.raises(ClientError, match=r"make.*'Tesla'"):
         app.invoke(CADILLAC.replace("Cadillac", "Tesla"))
+
+
+def test_several_machines_train_of_which_each_reads_a_share_of_the_rows(app: App, first: End) -> None:
+    (listed,) = app.client("sagemaker").list_training_jobs(NameContains=first.run.run_id)["TrainingJobSummaries"]
+    job = app.client("sagemaker").describe_training_job(TrainingJobName=listed["TrainingJobName"])
+    assert job["ResourceConfig"]["InstanceCount"] == 2
+    shared_out = {
+        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3DataDistributionType"]
+        for channel in job["InputDataConfig"]
+    }
+    assert shared_out == {"train": "ShardedByS3Key", "validation": "FullyReplicated"}
+    files = app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix=f"runs/{first.run.run_id}/train/")["Contents"]
+    assert [file["Key"].rpartition("/")[2] for file in files] == ["part-00000.csv", "part-00001.csv"]
+    events = app.client("logs").filter_log_events(
+        logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"{listed['TrainingJobName']}/algo-2-"
+    )["events"]
+    assert any("Distributed node training on 2 hosts." in event["message"] for event in events)
 
 
 @matrix("Endpoint", "a request is too wide once it is encoded, between its containers", ends="no run, a refusal")

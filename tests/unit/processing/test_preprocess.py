@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -1099,6 +1100,24 @@ def features_of(job: Job, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
         (code / name).symlink_to(preprocess.CODE / name)
     (code / "models" / "used-cars" / "features.py").write_text(text)
     monkeypatch.setattr(preprocess, "CODE", code)
+
+
+def test_what_trains_is_dealt_to_the_hosts_in_files_of_one_size_and_nothing_else_changes(
+    job: Job, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preprocess, "ROWS_PER_PART", 100)
+    together = Job(tmp_path_factory.mktemp("together"))
+    assert together.run(CARS, cars(300)) == 0
+    job.config = {"algorithm": {"hosts": 3}}
+    assert job.run(CARS, cars(300)) == 0
+    rows = [part.splitlines() for part in together.parts("train")]
+    dealt = [part.splitlines() for part in job.parts("train")]
+    assert len(dealt) == 3 * len(rows)
+    assert [dealt[number] for number in range(3)] == [rows[0][number::3] for number in range(3)]
+    assert {len(part) for part in dealt[:3]} <= {33, 34}
+    assert sorted(chain(*dealt)) == sorted(chain(*rows))
+    for name in ("validation", "test", "labels", "baseline"):
+        assert job.parts(name) == together.parts(name)
 
 
 def test_a_script_gets_columns_as_they_are_under_their_names_and_so_does_what_it_serves(

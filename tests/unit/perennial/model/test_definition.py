@@ -345,8 +345,13 @@ def test_a_definition_cannot_be_changed():
         ),
         (
             "gate:",
-            "instances: {train: {count: 2}}\ngate:",
-            "instances.train.count: got 2; allowed: 1, this step runs on one machine (take a larger type)",
+            "algorithm: scikit-learn-script\ninstances: {train: {count: 2}}\ngate:",
+            "instances.train.count: got 2; allowed: 1, scikit-learn-script trains on one machine (take a larger type)",
+        ),
+        (
+            "gate:",
+            "hyperparameters: {xgboost: {tree_method: exact}}\ninstances: {train: {count: 2}}\ngate:",
+            "hyperparameters.xgboost.tree_method: got 'exact', which trains on one machine; expected 'hist'",
         ),
         (
             "gate:",
