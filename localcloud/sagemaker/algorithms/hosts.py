@@ -72,8 +72,7 @@ def together(environment: Environment, xgboost: Callable[[], Any], *, has_data: 
         return
     place = Path(os.environ["LOCALCLOUD_HOSTS"])
     _write(place / f"{own}.json", {"has_data": has_data})
-    said = {name: _read(place / f"{name}.json")["has_data"] for name in names}
-    training = [name for name in names if said[name]]
+    training = [name for name in names if _read(place / f"{name}.json")["has_data"]]
     if not training:
         raise CustomerError("No data in the channel train of any host")
     if own not in training:

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.xdist_group("e2e-models")
 
 MODEL = "strict-cars"
 CHANGES = {
-    "target: price": "target: {column: price, transform: log}\nserving: {unknown_category: refuse}\n"
-    "instances: {train: {count: 2}}",
+    "target: price": "target: {column: price, transform: log}\nserving: {unknown_category: refuse}",
+    "train: {type: ml.m5.large,": "train: {type: ml.m5.large, count: 2,",
     "price: {type: float, unit: USD, min: 0, max": "price: {type: float, unit: USD, min: 1, max",
     "max_categories: 100}": "max_categories: 100, max_drift: 0.9, stray_files: fail}",
     "minimum_improvement: 0.0}": "without_comparison: threshold, minimum_unseen_rows: 100000}",
