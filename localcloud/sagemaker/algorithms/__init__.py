@@ -5,9 +5,10 @@ and writes the files that the AWS container does, logs the same metric lines, an
 in the image's Python, so nothing here may import more than numpy, pyarrow and xgboost.
 """
 
+from localcloud.sagemaker.algorithms.deepar import DEEPAR
 from localcloud.sagemaker.algorithms.linear_learner import LINEAR_LEARNER
 from localcloud.sagemaker.algorithms.scikit_learn import SCIKIT_LEARN
 from localcloud.sagemaker.algorithms.stand_in import StandIn
 from localcloud.sagemaker.algorithms.xgboost import XGBOOST
 
-STAND_INS: dict[str, StandIn] = {one.repository: one for one in (SCIKIT_LEARN, XGBOOST, LINEAR_LEARNER)}
+STAND_INS: dict[str, StandIn] = {one.repository: one for one in (SCIKIT_LEARN, XGBOOST, LINEAR_LEARNER, DEEPAR)}

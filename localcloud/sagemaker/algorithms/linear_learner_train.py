@@ -11,7 +11,6 @@ Logs    `#quality_metric: host=algo-1, epoch=3, validation mse_objective <loss>=
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ if not __package__:  # started by its path, as a container starts its entrypoint
 
 from localcloud.sagemaker.algorithms import linear_learner_hyperparameters, linear_learner_metrics
 from localcloud.sagemaker.algorithms import training_data as data
+from localcloud.sagemaker.algorithms.amazon_log import log, quality
 from localcloud.sagemaker.algorithms.hosts import ALONE, Hosts, together
 from localcloud.sagemaker.algorithms.linear_model import (
     BINARY,
@@ -47,18 +47,6 @@ from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 MODEL_NAME = "model_algo-1"
 CHANNELS = ("train", "validation", "test")
-
-
-def log(message: str) -> None:
-    """One line in the format of Amazon's own algorithms, `[11/20/2026 10:00:00 INFO 139933004003136] message`."""
-    print(f"[{time.strftime('%m/%d/%Y %H:%M:%S', time.gmtime())} INFO {os.getpid()}] {message}", flush=True)
-
-
-def quality(values: Mapping[str, float], part: str, epoch: int | None = None) -> None:
-    """`#quality_metric` lines; keys carry the kind, as in `mse <loss>`."""
-    host = "host=algo-1" if epoch is None else f"host=algo-1, epoch={epoch}"
-    for name, value in values.items():
-        log(f"#quality_metric: {host}, {part} {name}={value}")
 
 
 def train(environment: Environment) -> None:
