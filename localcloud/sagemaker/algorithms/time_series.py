@@ -30,6 +30,7 @@ FORMATS = ("json", "json.gz", "parquet")
 TIME_FREQ = re.compile(r"([1-9][0-9]{0,5})?(M|W|D|H|min)")
 _CYCLES = {"M": (12,), "W": (52,), "D": (7, 364), "H": (24, 168), "min": (1440, 10080)}
 """Of each base frequency: the season, and a longer cycle, both in its own steps."""
+_LARGEST = np.finfo(np.float32).max
 _EPOCH = date(1969, 12, 29)  # a Monday
 
 
@@ -112,8 +113,8 @@ def _numbers(values: Any, name: str, *, may_miss: bool = False) -> Array:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecordError(f"value {position} of {name} is {_shown(value)}, expected a number")
     numbers = np.array(given, dtype=float)
-    if np.isinf(numbers).any():
-        raise RecordError(f"value {int(np.isinf(numbers).argmax())} of {name} is infinite")
+    if (large := np.abs(numbers) > _LARGEST).any():
+        raise RecordError(f"value {int(large.argmax())} of {name} is larger than a 32-bit number can be")
     if not may_miss and np.isnan(numbers).any():
         raise RecordError(
             f"value {int(np.isnan(numbers).argmax())} of {name} is missing; only the target may miss some"

@@ -66,11 +66,24 @@ def test_penguins_have_the_published_counts() -> None:
     assert penguins["sex"].isna().sum() == 11
 
 
+def test_series_of_employment_have_their_own_beginning_and_end() -> None:
+    series = {one["item_id"]: one for one in map(json.loads, demo_data.employment(sectors=True).splitlines())}
+    assert len(series) == 148
+    assert sum(len(one["target"]) for one in series.values()) == 72_339
+    total, coal = series["PAYNSA"], series["CEU1021210001"]
+    assert (total["start"], len(total["target"]), total["target"][-1]) == ("1939-01-01 00:00:00", 969, 151949)
+    assert (coal["start"], len(coal["target"]), coal["target"][0]) == ("1985-01-01 00:00:00", 417, 169.6)
+    assert series["CEU1011330001"]["cat"] == coal["cat"] != series["TEMPHELPN"]["cat"] == series["CEU6000000001"]["cat"]
+    plain = [json.loads(line) for line in demo_data.employment().splitlines()]
+    assert plain[0] == {name: series[plain[0]["item_id"]][name] for name in ("item_id", "start", "target")}
+
+
 def test_command_writes_all_files(tmp_path: Path) -> None:
     assert demo_data.main([str(tmp_path / "demo")]) == 0
     assert (tmp_path / "demo" / "used-cars.csv").read_bytes() == demo_data.used_cars()
     assert (tmp_path / "demo" / "mammography.csv").read_bytes() == demo_data.mammography()
     assert (tmp_path / "demo" / "penguins.csv").read_bytes() == demo_data.penguins()
+    assert (tmp_path / "demo" / "employment.json").read_bytes() == demo_data.employment()
     assert demo_data.main([]) == 2
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import tarfile
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from localcloud import faults
 from localcloud.sagemaker.service import SageMakerService
 from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import (
+    DEEPAR,
     LINEAR_LEARNER,
     ROLE,
     XGBOOST,
@@ -221,6 +223,50 @@ def test_a_host_that_fails_ends_the_job_with_its_reason(cloud: Cloud, bucket: st
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"].startswith("ClientError: Failed to load csv data with exception:")
     assert "part-00001.csv" in job["FailureReason"]
+
+
+def test_deepar_is_trained_serves_and_scores_a_file(cloud: Cloud, bucket: str) -> None:
+    s3, sagemaker = cloud.client("s3"), cloud.client("sagemaker")
+    series = [
+        {"start": "2001-01-01 00:00:00", "target": [10 * size + (step % 12) for step in range(60)]}
+        for size in range(1, 9)
+    ]
+    for part, steps in (("train", 54), ("test", 60)):
+        lines = (json.dumps(one | {"target": one["target"][:steps]}) for one in series)
+        s3.put_object(Bucket=bucket, Key=f"series/{part}/series.json", Body="\n".join(lines).encode())
+    channels = [
+        {key: value for key, value in channel(part, f"s3://{bucket}/series/{part}/").items() if key != "ContentType"}
+        for part in ("train", "test")
+    ]
+    parameters = {"time_freq": "M", "context_length": "6", "prediction_length": "6", "epochs": "5"}
+    job = train(cloud, training(unique("deepar"), bucket, parameters, DEEPAR, InputDataConfig=channels))
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    metrics = {metric["MetricName"] for metric in job["FinalMetricDataList"]}
+    assert metrics == {"train:final_loss", "test:RMSE", "test:mean_wQuantileLoss"}
+
+    name, uri = unique("deepar"), job["ModelArtifacts"]["S3ModelArtifacts"]
+    container = {"Image": DEEPAR, "ModelDataUrl": uri, "Environment": {"DEEPAR_INFERENCE_CONFIG": '{"num_samples": 9}'}}
+    sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    variant = {"VariantName": "one", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    wait_for(lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService", "endpoint")
+    asked = {"instances": series[:1], "configuration": {"output_types": ["mean"]}}
+    answer = cloud.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=name, ContentType="application/json", Body=json.dumps(asked)
+    )
+    (forecast,) = json.loads(answer["Body"].read())["predictions"]
+    assert forecast == {"mean": pytest.approx([10, 11, 12, 13, 14, 15], abs=0.01)}
+    sagemaker.delete_endpoint(EndpointName=name)
+
+    request = transform(name, name, f"s3://{bucket}/series/train/", f"s3://{bucket}/forecasts")
+    request["TransformInput"]["ContentType"] = "application/jsonlines"
+    scored = score(cloud, request | {"BatchStrategy": "SingleRecord"})
+    assert scored["TransformJobStatus"] == "Completed", scored.get("FailureReason")
+    lines = body(cloud, bucket, "forecasts/series.json.out").decode().splitlines()
+    forecasts = [json.loads(line) for line in lines]
+    assert [set(one) for one in forecasts] == [{"mean", "quantiles"}] * 8
+    assert [one["mean"][0] for one in forecasts] == pytest.approx([10 * size + 6 for size in range(1, 9)], abs=0.01)
 
 
 def test_models_are_left_unpacked_when_compression_is_off(cloud: Cloud, bucket: str) -> None:

@@ -125,10 +125,10 @@ def test_the_digest_of_an_image_changes_with_the_programs_that_stand_in_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert {path.name for folder in images._PROGRAMS for path in folder.glob("*_train.py")} == {
-        "linear_learner_train.py", "xgboost_train.py",
+        "deepar_train.py", "linear_learner_train.py", "xgboost_train.py",
     }  # fmt: skip
     assert {path.name for folder in images._PROGRAMS for path in folder.glob("*_serve.py")} == {
-        "linear_learner_serve.py", "own_serve.py", "sklearn_serve.py", "xgboost_serve.py",
+        "deepar_serve.py", "linear_learner_serve.py", "own_serve.py", "sklearn_serve.py", "xgboost_serve.py",
     }  # fmt: skip
     monkeypatch.setattr(images, "_PROGRAMS", [tmp_path / "algorithms"])
     (tmp_path / "algorithms").mkdir()
