@@ -132,8 +132,8 @@ class Model:
         changes[:, longest - len(recent) : longest] = recent
         low, high = _BOUNDS.get(self.settings.likelihood, (-math.inf, math.inf))
         for step in range(steps):
-            seen = changes[:, longest + step - lags] @ self.coefficients[: len(lags)]
-            change = seen + explained[len(series.target) + step] + noise[:, step]
+            from_lags = changes[:, longest + step - lags] @ self.coefficients[: len(lags)]
+            change = from_lags + explained[len(series.target) + step] + noise[:, step]
             values[:, season + step] = np.clip(values[:, step] + unit * change, low, high)
             changes[:, longest + step] = (values[:, season + step] - values[:, step]) / unit
         samples = values[:, season:]
@@ -145,16 +145,16 @@ class Model:
         effect = sum(effects[value] for effects, value in zip(self.effects, series.cat, strict=True))
         explained = np.full(length, float(effect))
         if self.settings.features:
-            given = _feature_changes(series.dynamic_feat[:, :length], self.shape.season)
-            explained[: len(given)] += given @ self.coefficients[len(self.shape.lags) :]
+            changes = _feature_changes(series.dynamic_feat[:, :length], self.shape.season)
+            explained[: len(changes)] += changes @ self.coefficients[len(self.shape.lags) :]
         return explained
 
     def _error_of(self, series: TimeSeries, known: Array, explained: Array) -> float:
         """Return the size of the errors that the model made in the last steps of the series."""
         recent = max(RECENT_SEASONS * self.shape.season, RECENT_STEPS)
         steps = np.arange(max(len(known) - recent, 0), len(known))
-        seen = _lagged(known, self.shape.lags, steps) @ self.coefficients[: len(self.shape.lags)]
-        errors = known[steps] - seen - explained[steps]
+        from_lags = _lagged(known, self.shape.lags, steps) @ self.coefficients[: len(self.shape.lags)]
+        errors = known[steps] - from_lags - explained[steps]
         errors = errors[np.isfinite(errors)]
         return math.sqrt((float(errors @ errors) + PRIOR * self.error**2) / (len(errors) + PRIOR))
 
@@ -203,10 +203,10 @@ class Model:
         graph = json.loads(symbol.read_text("utf-8"))
         if not isinstance(graph, dict) or graph.get("format") != FORMAT:
             raise ValueError(f"{symbol.name} is not of a model of the local DeepAR ({FORMAT})")
-        said = json.loads(config.read_text("utf-8"))
-        del said["hyperparameters"]
-        said |= {name: tuple(said[name]) for name in ("cardinality", "ignores")}
-        settings = Settings(**said | {"freq": Frequency(**said["freq"])})
+        config_values = json.loads(config.read_text("utf-8"))
+        del config_values["hyperparameters"]
+        config_values |= {name: tuple(config_values[name]) for name in ("cardinality", "ignores")}
+        settings = Settings(**config_values | {"freq": Frequency(**config_values["freq"])})
         with np.load(params, allow_pickle=False) as arrays:
             return Model(
                 settings,
@@ -292,14 +292,14 @@ class _Rows:
 
     def effects(self, weights: Array, rest: Array, effects: tuple[Array, ...]) -> tuple[Array, ...]:
         """Return what the rest is on average in each value of each category, one category after the other."""
-        found = list(effects)
+        new = list(effects)
         prior = PRIOR * float(weights.mean())
         for number, size in enumerate(self._settings.cardinality):
-            found[number] = np.zeros(size)
-            values, left = self._categories[:, number], rest - self.of_categories(found)
+            new[number] = np.zeros(size)
+            values, left = self._categories[:, number], rest - self.of_categories(new)
             sums = np.bincount(values, weights * left, minlength=size)
-            found[number] = sums / (np.bincount(values, weights, minlength=size) + prior)
-        return tuple(found)
+            new[number] = sums / (np.bincount(values, weights, minlength=size) + prior)
+        return tuple(new)
 
     def of_categories(self, effects: Sequence[Array]) -> Array:
         total = np.zeros(len(self.changes))

@@ -65,13 +65,13 @@ def load(environment: Environment) -> dict[str, list[TimeSeries]]:
             raise CustomerError(f"Unknown channel {name}; expected some of {', '.join(CHANNELS)}")
     if len(environment.hosts) > 1:
         raise CustomerError(f"Training on several hosts is not supported locally: {environment.hosts}")
-    return {name: _read(environment, name, said) for name, said in channels.items()}
+    return {name: _read(environment, name, configuration) for name, configuration in channels.items()}
 
 
-def _read(environment: Environment, name: str, said: Mapping[str, str]) -> list[TimeSeries]:
-    if said.get("TrainingInputMode", "File") not in ("File", "FastFile"):
+def _read(environment: Environment, name: str, configuration: Mapping[str, str]) -> list[TimeSeries]:
+    if configuration.get("TrainingInputMode", "File") not in ("File", "FastFile"):
         raise CustomerError(f"Channel {name}: Pipe mode is not supported by the local DeepAR; use File.")
-    series = list(read_channel(environment.channel_dir(name), said.get("ContentType")))
+    series = list(read_channel(environment.channel_dir(name), configuration.get("ContentType")))
     if not series:
         raise CustomerError(f"No data in {name} channel path {environment.channel_dir(name)}")
     return series
@@ -90,7 +90,7 @@ def make_settings(values: Mapping[str, Any], series: Sequence[TimeSeries]) -> Se
         likelihood=values["likelihood"],
         cardinality=cardinality or (),
         features=len(series[0].dynamic_feat) if features == "auto" else features or 0,
-        ignores=tuple(field for field, said in (("cat", cardinality), ("dynamic_feat", features)) if said == ""),
+        ignores=tuple(field for field, setting in (("cat", cardinality), ("dynamic_feat", features)) if setting == ""),
         epochs=values["epochs"],
         patience=values["early_stopping_patience"] or Settings.patience,
         shrinkage=SHRINKAGE_OF_DROPOUT * values["dropout_rate"],

@@ -58,9 +58,9 @@ class Frequency:
     @staticmethod
     def parse(text: str) -> Frequency:
         """Read `15min` or `M`. Raises ValueError."""
-        if not (found := TIME_FREQ.fullmatch(text)):
+        if not (match := TIME_FREQ.fullmatch(text)):
             raise ValueError(text)
-        return Frequency(int(found[1] or 1), found[2])
+        return Frequency(int(match[1] or 1), match[2])
 
     @property
     def cycles(self) -> tuple[int, ...]:
@@ -83,7 +83,7 @@ class Frequency:
 def parse_record(record: Any) -> TimeSeries:
     """Return the series of a record. Raises RecordError: what is wrong with it."""
     if not isinstance(record, Mapping):
-        raise RecordError(f"a time series is an object with start and target, got {_shown(record)}")
+        raise RecordError(f"a time series is an object with start and target, got {_quoted(record)}")
     for name in ("start", "target"):
         if record.get(name) is None:
             raise RecordError(f"'{name}' is missing")
@@ -103,16 +103,16 @@ def _start(value: Any) -> datetime:
     except (TypeError, ValueError):
         start = None
     if start is None or start.tzinfo is not None:
-        raise RecordError(f"start is {_shown(value)}, expected 'YYYY-MM-DD HH:MM:SS' without a time zone")
+        raise RecordError(f"start is {_quoted(value)}, expected 'YYYY-MM-DD HH:MM:SS' without a time zone")
     return start
 
 
 def _numbers(values: Any, name: str, *, may_miss: bool = False) -> Array:
-    given = [math.nan if value is None or value == "NaN" else value for value in _list(values, name)]
-    for position, value in enumerate(given):
+    plain = [math.nan if value is None or value == "NaN" else value for value in _list(values, name)]
+    for position, value in enumerate(plain):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RecordError(f"value {position} of {name} is {_shown(value)}, expected a number")
-    numbers = np.array(given, dtype=float)
+            raise RecordError(f"value {position} of {name} is {_quoted(value)}, expected a number")
+    numbers = np.array(plain, dtype=float)
     if (large := np.abs(numbers) > _LARGEST).any():
         raise RecordError(f"value {int(large.argmax())} of {name} is larger than a 32-bit number can be")
     if not may_miss and np.isnan(numbers).any():
@@ -125,17 +125,17 @@ def _numbers(values: Any, name: str, *, may_miss: bool = False) -> Array:
 def _categories(values: Any) -> tuple[int, ...]:
     categories = tuple(_list([] if values is None else values, "cat"))
     if not all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in categories):
-        raise RecordError(f"cat is {_shown(values)}, expected whole numbers from 0")
+        raise RecordError(f"cat is {_quoted(values)}, expected whole numbers from 0")
     return categories
 
 
 def _list(values: Any, name: str) -> Any:
     if not isinstance(values, list):
-        raise RecordError(f"{name} is {_shown(values)}, expected a list")
+        raise RecordError(f"{name} is {_quoted(values)}, expected a list")
     return values
 
 
-def _shown(value: Any) -> str:
+def _quoted(value: Any) -> str:
     return one_line(repr(value), 60)
 
 

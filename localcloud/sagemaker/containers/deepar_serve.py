@@ -55,13 +55,14 @@ class Configuration:
     quantiles: tuple[str, ...] = tuple(f"0.{tenth}" for tenth in range(1, 10))
 
     @staticmethod
-    def read(said: Any) -> Configuration:
+    def read(document: Any) -> Configuration:
         """Return what a document says. Raises RequestError."""
-        if not isinstance(said, Mapping):
-            raise RequestError(f"configuration is {said!r:.60}, expected an object")
+        if not isinstance(document, Mapping):
+            raise RequestError(f"configuration is {document!r:.60}, expected an object")
         known = Configuration()
-        count, outputs = said.get("num_samples", known.num_samples), said.get("output_types", known.output_types)
-        quantiles = said.get("quantiles", known.quantiles)
+        count = document.get("num_samples", known.num_samples)
+        outputs = document.get("output_types", known.output_types)
+        quantiles = document.get("quantiles", known.quantiles)
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _MOST_SAMPLES:
             raise RequestError(f"num_samples is {count!r:.60}, expected a whole number from 1 to {_MOST_SAMPLES}")
         if not isinstance(outputs, list | tuple) or not outputs or any(one not in OUTPUTS for one in outputs):
@@ -93,7 +94,7 @@ class DeepArApplication:
         if not request.body:
             return Response(204)
         types = (JSON,) if self._batch is None else (JSON_LINES, JSON)
-        kind, accept = (base_type(given or types[0]) for given in (request.content_type, request.accept))
+        kind, accept = (base_type(header or types[0]) for header in (request.content_type, request.accept))
         if kind not in types:
             return refused(415, f"Content-type {kind} is not supported; use {' or '.join(types)}.")
         if accept not in types:
@@ -126,15 +127,15 @@ class DeepArApplication:
         except ValueError as error:
             raise ValueError(f"instance {number}: {error}") from error
 
-    def _predict(self, series: TimeSeries, asked: Configuration) -> dict[str, Any]:
-        samples = self._model.sample(series, asked.num_samples)
+    def _predict(self, series: TimeSeries, configuration: Configuration) -> dict[str, Any]:
+        samples = self._model.sample(series, configuration.num_samples)
         answer: dict[str, Any] = {}
-        if "mean" in asked.output_types:
+        if "mean" in configuration.output_types:
             answer["mean"] = samples.mean(axis=0).tolist()
-        if "quantiles" in asked.output_types:
-            values = np.quantile(samples, [float(one) for one in asked.quantiles], axis=0)
-            answer["quantiles"] = dict(zip(asked.quantiles, values.tolist(), strict=True))
-        if "samples" in asked.output_types:
+        if "quantiles" in configuration.output_types:
+            values = np.quantile(samples, [float(one) for one in configuration.quantiles], axis=0)
+            answer["quantiles"] = dict(zip(configuration.quantiles, values.tolist(), strict=True))
+        if "samples" in configuration.output_types:
             answer["samples"] = samples.tolist()
         return answer
 
