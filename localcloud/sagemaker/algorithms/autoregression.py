@@ -95,9 +95,9 @@ class Shape:
 class Model:
     """What is learned; sizes are in a series' own unit, the root mean square of its changes.
 
-    coefficients  (n_lags + 2 * features,): of the lags, then of a feature's change in the step and in the one before
+    coefficients  (n_lags + n_features,): of the changes at the lags, then of those of the features
     effects       one array for each category: what a change is larger by
-    noise         (NOISE_LEVELS,): quantiles of errors whose mean square is 1
+    noise         (NOISE_LEVELS,): quantiles of errors, relative to the size of their series' errors
     profile       (season,): how far a step is from the mean of its season, as a share of the series' mean
     error         root mean square of the errors of one step
     roughness     a series' unit as a share of its mean
@@ -351,10 +351,8 @@ def _lagged(changes: Array, lags: Sequence[int], steps: npt.NDArray[np.int64]) -
 
 
 def _feature_changes(features: Array, season: int) -> Array:
-    """Return (n_steps, 2 * n_features): the changes of features in each step, then those in the step before."""
-    now = np.nan_to_num(_changes(features, season))
-    before = np.concatenate([np.zeros((len(now), 1)), now[:, :-1]], axis=1)
-    return np.concatenate([now, before]).T
+    """Return (n_steps, n_features): the changes of features in each step; 0 where they are not known."""
+    return np.nan_to_num(_changes(features, season)).T
 
 
 def _unit(target: Array, season: int, roughness: float) -> float:
@@ -409,10 +407,8 @@ def _levels() -> Array:
 def _noise(relative: Array, likelihood: str) -> Array:
     """Return quantiles of the errors, all series together; those of a normal distribution for a gaussian likelihood."""
     if likelihood == GAUSSIAN:
-        noise = np.array([NormalDist().inv_cdf(level) for level in _levels()])
-    else:
-        noise = np.quantile(relative, _levels())
-    return noise / (_root_mean_square(noise) or 1.0)
+        return np.array([NormalDist().inv_cdf(level) for level in _levels()])
+    return np.asarray(np.quantile(relative, _levels()))
 
 
 def _profile(series: Sequence[TimeSeries], season: int, freq: Frequency) -> Array:

@@ -89,7 +89,7 @@ def test_categories_and_features_are_those_of_the_model(model: Model) -> None:
     """The request has features of the steps that are to come as well."""
     settings = replace(model.settings, cardinality=(2,), features=1)
     effects = (np.array([0.0, 1.0]),)
-    own = replace(model, settings=settings, effects=effects, coefficients=np.append(model.coefficients, [0.0, 0.0]))
+    own = replace(model, settings=settings, effects=effects, coefficients=np.append(model.coefficients, 0.0))
     features = [[0.0] * 7]
     first, second = (predictions(own, cat=[number], dynamic_feat=features)[0]["mean"] for number in (0, 1))
     assert first[0] < second[0]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from localcloud.sagemaker.algorithms import STAND_INS, deepar_hyperparameters, deepar_metrics, deepar_train
-from localcloud.sagemaker.algorithms.autoregression import FILES, Model
+from localcloud.sagemaker.algorithms.autoregression import FILES, Epoch, Model
 from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries, parse_record
 from localcloud.sagemaker.algorithms.training_container import CustomerError, run
 from tools import demo_data
@@ -271,11 +271,53 @@ def test_values_that_a_likelihood_has_none_of_are_refused(tmp_path: Path, likeli
     assert failure(tmp_path).startswith(f"ClientError: {text}")
 
 
-def test_samples_of_a_series_are_the_same_each_time_and_those_of_others_differ(tmp_path: Path) -> None:
+def test_samples_of_a_series_are_the_same_each_time_and_independent_of_those_of_others(tmp_path: Path) -> None:
     model = trained(tmp_path, seasonal(8))
     first, second = (parse_record(record) for record in seasonal(2))
-    np.testing.assert_array_equal(model.sample(first, 20), Model.load(tmp_path / "model").sample(first, 20))
-    assert not np.array_equal(model.sample(first, 20) - first.target[-1], model.sample(second, 20) - second.target[-1])
+    samples = model.sample(first, 50)
+    np.testing.assert_array_equal(samples, Model.load(tmp_path / "model").sample(first, 50))
+    assert abs(np.corrcoef(samples[:, 0], model.sample(second, 50)[:, 0])[0, 1]) < 0.5
+
+
+def test_the_spread_of_samples_is_that_of_the_last_seasons(tmp_path: Path) -> None:
+    model = trained(tmp_path, seasonal(8, length=200))
+    (record,) = seasonal(1, length=200)
+    smooth = 100 + 10 * np.sin(2 * np.pi * np.arange(200) / 12)
+    calmed, roused = (np.array(record["target"]), smooth.copy())
+    calmed[100:] = smooth[100:]
+    roused[100:] = record["target"][100:]
+    calm, rough = (
+        model.sample(TimeSeries(datetime.fromisoformat("2001-01-01"), target), 100)[:, 0].std()
+        for target in (calmed, roused)
+    )
+    assert calm < 0.5 * rough
+
+
+def test_errors_of_a_crisis_do_not_outweigh_years(tmp_path: Path) -> None:
+    """By the likelihood: of a normal distribution every error counts by its square."""
+    calm = seasonal(20, length=120)
+    crisis = seasonal(20, length=120)
+    for record in crisis:
+        record["target"][-1] += 300
+
+    def shift(likelihood: str) -> float:
+        models = [
+            trained(tmp_path / f"{likelihood}-{name}", records, likelihood=likelihood, context_length="1")
+            for name, records in (("calm", calm), ("crisis", crisis))
+        ]
+        return float(np.abs(models[0].coefficients - models[1].coefficients).max())
+
+    assert shift("student-T") < 0.5 * shift("gaussian")
+
+
+def test_a_gap_is_filled_along_the_way_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    """The forecast begins with the values of a season before, which are missing here."""
+    records = [record | {"target": (np.array(record["target"]) + 5 * np.arange(60)).tolist()} for record in seasonal(8)]
+    model = trained(tmp_path, records)
+    series = parse_record(records[0])
+    complete = model.sample(series, 100).mean(axis=0)
+    series.target[48:54] = np.nan
+    assert np.abs(model.sample(series, 100).mean(axis=0) - complete).max() < 20
 
 
 def test_dynamic_features_tell_what_is_to_come(tmp_path: Path) -> None:
@@ -301,6 +343,21 @@ def test_dynamic_features_tell_what_is_to_come(tmp_path: Path) -> None:
     assert error(aware, None) < 0.3 * error(unaware, np.empty((0, 0)))
 
 
+def test_what_a_feature_did_to_the_last_step_is_over_with_it(tmp_path: Path) -> None:
+    """A promotion adds 40 in every eleventh month, and in the last one: it is not taken for a new level."""
+    records = seasonal(20, length=120)
+    promoted = np.zeros(132)
+    promoted[9:120:11] = promoted[119] = 1.0
+    for record in records:
+        record["target"] = (np.array(record["target"]) + 40 * promoted[:120]).tolist()
+        record["dynamic_feat"] = [promoted[:120].tolist()]
+    model = trained(tmp_path, records)
+
+    series = (replace(parse_record(record), dynamic_feat=promoted[None]) for record in records)
+    jumps = [model.sample(one, 100)[:, 0].mean() - one.target[-1] for one in series]
+    assert np.mean(jumps) == pytest.approx(-40 + 5, abs=3)
+
+
 def test_a_category_is_drawn_on_where_a_series_is_too_short_to_tell(tmp_path: Path) -> None:
     """Those of category 1 grow by 24 a year."""
     records = seasonal(20, cat=[0])
@@ -314,12 +371,22 @@ def test_a_category_is_drawn_on_where_a_series_is_too_short_to_tell(tmp_path: Pa
 
 
 def test_a_series_shorter_than_a_season_follows_the_season_of_the_others(tmp_path: Path) -> None:
-    model = trained(tmp_path, seasonal(20))
-    forecast = model.sample(TimeSeries(datetime.fromisoformat("2005-01-01"), np.array([100.0])), 200).mean(axis=0)
-    season = np.sin(2 * np.pi * np.arange(1, 13) / 12)
+    records = seasonal(20)
+    for record in records[10:]:
+        record |= {"start": "2001-05-01 00:00:00", "target": record["target"][4:]}
+    model = trained(tmp_path, records)
+    forecast = model.sample(TimeSeries(datetime.fromisoformat("2005-04-01"), np.array([100.0])), 200).mean(axis=0)
+    season = np.sin(2 * np.pi * np.arange(4, 16) / 12)
     assert np.corrcoef(forecast, season)[0, 1] > 0.95
     unknown = model.sample(TimeSeries(datetime.fromisoformat("2005-01-01"), np.array([np.nan])), 200)
     assert 80 < unknown.mean() < 120
+
+
+def test_of_series_without_two_seasons_a_step_is_the_season(tmp_path: Path) -> None:
+    model = trained(tmp_path, seasonal(20, length=23))
+    assert model.shape.season == 1
+    last = seasonal(1, length=23)[0]["target"][-1]
+    assert abs(model.sample(parse_record(seasonal(1, length=23)[0]), 100)[:, 0].mean() - last) < 10
 
 
 @pytest.mark.parametrize(("freq", "hours"), [("H", 1), ("2H", 2), ("D", 24), ("15min", 0.25)])
@@ -375,6 +442,17 @@ def test_training_ends_when_it_gains_nothing_more_or_after_its_epochs(
         trained(tmp_path / str(number), seasonal(8), **{"epochs": "100", **said})
         epochs.append(capsys.readouterr().out.count("train loss <loss>="))
     assert epochs[0] == 2 < epochs[1] < epochs[2] < 30
+
+
+def test_the_model_is_that_of_the_epoch_with_the_lowest_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = trained(tmp_path / "real", seasonal(8))
+    losses = [3.0, 1.0, 2.0]
+    epochs = [Epoch(n, loss, replace(model, error=loss)) for n, loss in enumerate(losses)]
+    monkeypatch.setattr(deepar_train, "fit", lambda *_: iter(epochs))
+    assert trained(tmp_path / "best", seasonal(8)).error == 1.0
+    assert "Final loss: 1.0 (occurred at epoch 1)" in capsys.readouterr().out
 
 
 def test_dropout_shrinks_the_coefficients(tmp_path: Path) -> None:
