@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from localcloud.sagemaker.algorithms import autoregression
+from localcloud.sagemaker.algorithms import autoregression_fit
+from localcloud.sagemaker.algorithms.autoregression import Settings
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries
 from localcloud.sagemaker.containers import deepar_serve, linear_learner_serve, script_mode, xgboost_serve
@@ -137,9 +138,9 @@ def _containers() -> tuple[Any, ...]:
     booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(rows, label=rows[:, 0], nthread=1), 2)
     booster.set_param("nthread", 1)
     linear = LinearModel("regressor", np.ones(3), 0.5)
-    settings = autoregression.Settings(Frequency.parse("M"), 3, 2, "student-t", epochs=1)
+    settings = Settings(Frequency.parse("M"), 3, 2, "student-t", epochs=1)
     series = TimeSeries(datetime.fromisoformat("2001-01-01"), np.sin(np.arange(60)))
-    (forecaster,) = (epoch.model for epoch in autoregression.fit(settings, [series]))
+    (forecaster,) = (epoch.model for epoch in autoregression_fit.fit(settings, [series]))
     return (
         xgboost_serve.XGBoostApplication([booster], {}),
         linear_learner_serve.LinearLearnerApplication(linear, "application/json"),

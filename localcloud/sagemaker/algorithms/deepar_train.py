@@ -27,7 +27,8 @@ if not __package__:  # started by its path, as a container starts its entrypoint
 
 from localcloud.sagemaker.algorithms import deepar_hyperparameters, deepar_metrics
 from localcloud.sagemaker.algorithms.amazon_log import log, quality
-from localcloud.sagemaker.algorithms.autoregression import Model, Settings, fit
+from localcloud.sagemaker.algorithms.autoregression import Model, Settings
+from localcloud.sagemaker.algorithms.autoregression_fit import fit
 from localcloud.sagemaker.algorithms.deepar_hyperparameters import BETA, NEGATIVE_BINOMIAL
 from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries, read_channel
 from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, run

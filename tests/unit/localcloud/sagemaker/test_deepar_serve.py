@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localcloud.sagemaker.algorithms.autoregression import FILES, Model, Settings, fit
+from localcloud.sagemaker.algorithms.autoregression import FILES, Model, Settings
+from localcloud.sagemaker.algorithms.autoregression_fit import fit
 from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries
 from localcloud.sagemaker.containers import deepar_serve
 from localcloud.sagemaker.containers.deepar_serve import Configuration, DeepArApplication

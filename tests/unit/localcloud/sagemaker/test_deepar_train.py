@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from localcloud.sagemaker.algorithms import STAND_INS, deepar_hyperparameters, deepar_metrics, deepar_train
-from localcloud.sagemaker.algorithms.autoregression import FILES, Epoch, Model
+from localcloud.sagemaker.algorithms.autoregression import FILES, Model
+from localcloud.sagemaker.algorithms.autoregression_fit import Epoch
 from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries, parse_record
 from localcloud.sagemaker.algorithms.training_container import CustomerError, run
 from tools import demo_data
