@@ -56,11 +56,15 @@ class Increase(Strict):
 
 
 class BiasMonitoring(Strict):
-    """When a window's outcomes count as more biased (monitoring.bias). Without facets nothing is analysed."""
+    """Whose outcomes are compared, and when a window's count as more biased. Without facets nothing is analysed.
+
+    group  a feature whose values part the records within which a run's analysis compares as well
+    """
 
     enabled: bool = True
     facets: Annotated[tuple[Facet, ...], Field(strict=False, max_length=MAX_FACETS)] = ()
     positive: Group | None = None
+    group: str | None = None
     max_increase: Increase = Increase()
 
 
@@ -74,14 +78,31 @@ def check(bias: BiasMonitoring, columns: Mapping[str, Any], target: str, problem
         yield from _check_facet(path, facet, columns, target)
         if facet in bias.facets[:position]:
             yield path, "stands more than once"
+    if bias.group is not None:
+        yield from _check_group(f"{SECTION}.group", bias.group, columns, target)
     yield from _check_positive(bias, problem, columns.get(target))
 
 
+def _check_feature(path: str, name: str, columns: Mapping[str, Any], target: str) -> Complaints:
+    features = [known for known, column in columns.items() if column.feature and known != target]
+    if name not in features:
+        known = "is not one of the columns" if name not in columns else "is no feature, so no request names it"
+        yield path, f"{name!r} {known}{suggestion(name, features)}"
+
+
+def _check_group(path: str, name: str, columns: Mapping[str, Any], target: str) -> Complaints:
+    if wrong := list(_check_feature(path, name, columns, target)):
+        yield from wrong
+    elif columns[name].type not in ("string", "boolean", "integer"):
+        yield (
+            path,
+            f"{name} is {columns[name].type}, of which nearly every record is a group; expected a column of few values",
+        )
+
+
 def _check_facet(path: str, facet: Facet, columns: Mapping[str, Any], target: str) -> Complaints:
-    features = [name for name, column in columns.items() if column.feature and name != target]
-    if facet.column not in features:
-        known = "is not one of the columns" if facet.column not in columns else "is no feature, so no request names it"
-        yield f"{path}.column", f"{facet.column!r} {known}{suggestion(facet.column, features)}"
+    if wrong := list(_check_feature(f"{path}.column", facet.column, columns, target)):
+        yield from wrong
         return
     column = columns[facet.column]
     if complaints := list(_check_rules(path, facet)):

@@ -30,6 +30,7 @@ from perennial.words import number
 FORMAT_VERSION = "1.0"
 CHECK = "bias_drift_check"
 PRE, POST = "pre_training_bias_metrics", "post_training_bias_metrics"
+NO_VALUE = "one side is empty, or none of the others is positive"
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _by_column(facets: Sequence[FacetCounts], stage: str) -> dict[str, list[dict
 def _measured(metric: BiasMetric, facet: FacetCounts) -> dict[str, Any]:
     value = metric.value(facet)
     known = {"name": metric.name, "description": metric.description, "value": value}
-    return known if value is not None else {**known, "error": "one side is empty, or none of the others is positive"}
+    return known if value is not None else {**known, "error": NO_VALUE}
 
 
 def _of_baseline(baseline: Mapping[str, Any], rule: Mapping[str, Any]) -> FacetCounts:

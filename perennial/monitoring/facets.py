@@ -23,7 +23,7 @@ from perennial.words import printable
 OTHERS, MEMBERS, NEITHER = 0, 1, 2
 AT_ONCE = 1 << 20  # labels
 MAX_NAME = 80  # characters of a facet in messages
-_OFF: Mapping[str, Any] = {"enabled": False, "facets": (), "positive": None}
+_OFF: Mapping[str, Any] = {"enabled": False, "facets": (), "positive": None, "group": None}
 Sides = npt.NDArray[np.int8]
 Share = tuple[int, int]  # positive records, all records
 
@@ -137,12 +137,12 @@ class FacetCounter:
         for first in range(0, labels.size, AT_ONCE):
             some = sides[first : first + AT_ONCE]
             self._add("labels", some)
-            self._add("positive_labels", some[self._is_positive(labels[first : first + AT_ONCE])])
+            self._add("positive_labels", some[self.are_positive(labels[first : first + AT_ONCE])])
 
     def add_predictions(self, sides: Sides, predictions: Floats) -> None:
         """Count what the model said, in the form of labels."""
         self._add("predictions", sides)
-        self._add("positive_predictions", sides[self._is_positive(predictions)])
+        self._add("positive_predictions", sides[self.are_positive(predictions)])
 
     def add_scores(self, sides: Sides, scores: Floats) -> None:
         """Count what the model said, as it answers, but for scores that mean nothing."""
@@ -151,7 +151,8 @@ class FacetCounter:
         measured = metrics.measures_of(self._problem).columns(np.zeros(len(scores)), scores, ())
         self.add_predictions(sides, measured["prediction"].astype(np.float64))
 
-    def _is_positive(self, outcomes: Floats) -> npt.NDArray[np.bool_]:
+    def are_positive(self, outcomes: Floats) -> npt.NDArray[np.bool_]:
+        """Return which outcomes, in the form of labels, are positive ones."""
         return np.equal(sides_of(self._positive, pa.array(outcomes, pa.float64())), MEMBERS)
 
     def _add(self, name: str, sides: Sides) -> None:

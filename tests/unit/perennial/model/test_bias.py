@@ -43,7 +43,7 @@ def refused(bias: str, text: str = CARS) -> str:
 
 def test_without_facets_nothing_has_to_be_said() -> None:
     assert section("") == {
-        "enabled": True, "facets": [], "positive": None,
+        "enabled": True, "facets": [], "positive": None, "group": None,
         "max_increase": {"CI": 0.2, "DPL": 0.1, "DPPL": 0.1, "DI": 0.2},
     }  # fmt: skip
 
@@ -103,6 +103,8 @@ def test_a_facet_that_is_none_is_named_with_what_is_allowed(facet: str, message:
         (SOLD, "positive: {}", "positive: got neither; expected one of values: [...] or above: <number>"),
         (CARS, "max_increase: {DI: 0}", "max_increase.DI: got 0; expected more than 0"),
         (CARS, "max_increase: {AD: 0.1}", "max_increase.AD: unknown key; "),
+        (CARS, "group: mak", "group: 'mak' is not one of the columns; did you mean 'make'?"),
+        (CARS, "group: mileage", "group: mileage is float, of which nearly every record is a group; expected a column"),
     ],
     ids=lambda value: "cars" if value == CARS else "sold" if value == SOLD else value[:40],
 )  # fmt: skip
