@@ -41,6 +41,7 @@ def leave(record: RunRecord, contract: Mapping[str, Any] | None, name: str = "re
             scores=scores,
             statistics=_document(f"{folder}/baselines/data-quality/statistics.json", there),
             attribution=_document(f"{folder}/{ATTRIBUTION}", there),
+            analysis=_document(f"{folder}/baselines/analysis/analysis.json", there),
             champion=compared,
             champion_attribution=attribution,
         )

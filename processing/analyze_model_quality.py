@@ -8,12 +8,15 @@ Reads      --config         config.json: `model`, `definition` (problem, metrics
                             and so on for each. One row for each row of the test set, no field empty
            --test           the test set: part-*.jsonl, records by the names of their features
            --serving        preprocessor.tar.gz and model.tar.gz
+           --baseline-data  the rows that train, as analyze_data_quality reads them
            models/<model>/metrics.py beside this script's folder, if the model has one
 Writes     below --output
     model-quality/          statistics.json and constraints.json in Model Monitor's formats
     attribution/            analysis.json in Clarify's format, with `means` of the encoded columns; or without
                             explanations and with a `reason`, where this model cannot be explained
     bias/                   analysis.json in Clarify's format, of the facets that model.yaml names, which may be none
+    analysis/               analysis.json in Clarify's format for people: all its metrics of bias, of the rows that
+                            train and of the predictions, and the explanations of attribution/
 Fails      with exit code 1 and the reason in --message when the rows are not as said above
 """
 
@@ -29,18 +32,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 
+from perennial.data.column_statistics import StatisticsError
 from perennial.data.payload import LARGEST_LINE
 from perennial.evaluation import metrics, model_quality
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.problem_types.measures import MetricError, MetricInputError
 from perennial.evaluation.problem_types.multiclass_classification import probability_columns
 from perennial.model.problem_types import classes_of
-from perennial.monitoring import bias
-from perennial.monitoring.facets import FacetCounter, section_of
-from processing import contributions, job_script, own_code
+from perennial.monitoring import analysis, bias
+from perennial.monitoring.analysis import OutcomeCounter, Outcomes
+from perennial.monitoring.facets import FacetCounter, Sides, section_of
+from processing import analyze_data_quality, contributions, job_script, own_code
 
 COLUMNS = ("prediction", "label", "probability")
 ARROW_TYPES = {"float": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
@@ -50,14 +56,16 @@ BLOCK_BYTES = 2 * LARGEST_LINE
 def main(argv: list[str] | None = None) -> int:
     """Run the job; return its exit code."""
     about = "Measure and explain the predictions on the test set."
-    arguments = job_script.paths(argv, about, predictions="predictions", test="test", serving="serving")
+    folders = {"predictions": "predictions", "test": "test", "serving": "serving", "baseline_data": "baseline"}
+    arguments = job_script.paths(argv, about, **folders)
     config = json.loads(arguments.config.read_text())
     definition = config["definition"]
     try:
         with own_code.metrics(config) as own:
             documents = measure(definition, arguments.predictions, own)
-        compared = compare_facets(definition, arguments.predictions, arguments.test)
-    except MetricError as error:
+        compared, model = compare_facets(definition, arguments.predictions, arguments.test, arguments.serving)
+        data = count_training_rows(definition, arguments.baseline_data)
+    except (MetricError, StatisticsError) as error:
         return job_script.refuse(f"The baseline of the model cannot be computed: {error}", arguments.message)
     job_script.write_documents(documents, arguments.output / "model-quality", indent=2)
     job_script.write_documents({"analysis": compared}, arguments.output / "bias", indent=2)
@@ -67,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
     explained = contributions.baseline(definition["algorithm"], arguments.serving, lines(arguments.test))
     job_script.write_documents({"analysis": explained}, arguments.output / "attribution", indent=2)
     print(explained.get("reason") or f"explained {explained['dataset']['item_count']} predictions")
+    together = analysis.document(definition["target"], section_of(definition), data, model, explained)
+    job_script.write_documents({"analysis": together}, arguments.output / "analysis", indent=2)
     return 0
 
 
@@ -103,29 +113,80 @@ def lines(folder: Path) -> Iterator[bytes]:
             yield from file
 
 
-def compare_facets(definition: dict[str, Any], predictions: Path, test: Path) -> dict[str, Any]:
-    """Return how outcomes differ between facets and all others. Raises MetricInputError: the files do not fit."""
-    counter = FacetCounter(definition)
-    if counter.rules:
-        columns = read(predictions, counter.classes)
-        sides = np.concatenate([counter.sides(table) for table in read_facets(definition, counter, test)])
-        if len(sides) != columns["label"].size:
+def compare_facets(
+    definition: dict[str, Any], predictions: Path, test: Path, serving: Path
+) -> tuple[dict[str, Any], list[Outcomes]]:
+    """Return how outcomes differ between facets and all others: the baseline of bias, and all that is counted.
+
+    Raises MetricInputError: the files do not fit.
+    """
+    counter = outcome_counter(definition)
+    facets, flipped = counter.facets, list[float | str]()
+    if facets.rules:
+        columns, table = read(predictions, facets.classes), pa.concat_tables(read_facets(definition, counter, test))
+        if table.num_rows != columns["label"].size:
             raise MetricInputError(
-                f"{columns['label'].size} predictions for {len(sides)} test records; expected as many"
+                f"{columns['label'].size} predictions for {table.num_rows} test records; expected as many"
             )
-        counter.add(sides)
-        counter.add_labels(sides, _numbers(columns["label"], counter.classes))
-        counter.add_predictions(sides, _numbers(columns["prediction"], counter.classes))
-    return bias.analysis(definition["target"], section_of(definition), counter.facets)
+        labels, answers = (_numbers(columns[name], facets.classes) for name in ("label", "prediction"))
+        sides = counter.add(table, labels, answers)
+        flipped = flips(definition, sides, facets.are_positive(answers), test, serving)
+    outcomes = counter.outcomes(flipped)
+    counts = [one.as_counts for one in outcomes]
+    return bias.analysis(definition["target"], section_of(definition), counts), outcomes
 
 
-def read_facets(definition: dict[str, Any], counter: FacetCounter, test: Path) -> Iterator[pa.Table]:
+def outcome_counter(definition: dict[str, Any]) -> OutcomeCounter:
+    """Return a counter of the facets that a definition names."""
+    return OutcomeCounter(FacetCounter(definition), section_of(definition).get("group"))
+
+
+def read_facets(definition: dict[str, Any], counter: OutcomeCounter, test: Path) -> Iterator[pa.Table]:
     """Yield the facets' columns of each part of the test set, in the order of the predictions."""
-    names = dict.fromkeys(rule["column"] for rule in counter.rules)
-    schema = pa.schema({name: ARROW_TYPES[definition["columns"][name]["type"]] for name in names})
+    schema = pa.schema({name: ARROW_TYPES[definition["columns"][name]["type"]] for name in counter.columns})
     parsing = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     for path in sorted(test.rglob("*.jsonl")):
         yield pa_json.read_json(path, pa_json.ReadOptions(block_size=BLOCK_BYTES), parsing)
+
+
+def flips(
+    definition: dict[str, Any], sides: Sides, answers: npt.NDArray[np.bool_], test: Path, serving: Path
+) -> list[float | str]:
+    """Return the flip test of each facet, of at most FLIP_ROWS test rows, or why it has no value.
+
+    A facet's own column is not among the features.
+    """
+    rows, rules = len(sides), section_of(definition)["facets"]
+    if definition.get("preprocessing") == "none":
+        return ["the columns are not encoded, so that nothing says which records are near"] * len(rules)
+    chosen = np.unique(np.linspace(0, rows - 1, analysis.FLIP_ROWS).astype(np.int64))
+    wanted = set(chosen.tolist())
+    try:
+        preprocessor = contributions.load_preprocessor(serving)
+        some = (line for number, line in enumerate(lines(test)) if number in wanted)
+        encoded = contributions.encode_lines(preprocessor, some)
+    except contributions.UnexplainedError as error:
+        return [str(error)] * len(rules)
+    belongs = np.array(contributions.encoded_columns(preprocessor))
+    return [
+        analysis.flip_test(encoded[:, belongs != rule["column"]], sides[chosen, place], answers[chosen])
+        for place, rule in enumerate(rules)
+    ]
+
+
+def count_training_rows(definition: dict[str, Any], folder: Path) -> list[Outcomes]:
+    """Return the outcomes of the rows that train. Raises StatisticsError: they cannot be read."""
+    counter, target = outcome_counter(definition), definition["target"]
+    facets, classes = counter.facets, counter.facets.classes
+    if facets.rules:
+        types = {name: ARROW_TYPES[definition["columns"][name]["type"]] for name in counter.columns}
+        types[target] = pa.string() if classes else ARROW_TYPES[definition["columns"][target]["type"]]
+        for batch in analyze_data_quality.batches(sorted(folder.rglob("*.csv")), types):
+            table = pa.Table.from_batches([batch])
+            labels = table[target].combine_chunks()
+            numbers = pc.index_in(labels, pa.array(classes)) if classes else labels
+            counter.add(table, np.asarray(numbers.cast(pa.float64(), safe=False)))
+    return counter.outcomes([""] * len(facets.rules))
 
 
 def _numbers(outcomes: npt.NDArray[Any], classes: Sequence[str]) -> npt.NDArray[np.float64]:

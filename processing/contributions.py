@@ -56,26 +56,18 @@ class ServedModel:
 
     def encode_lines(self, lines: Iterable[bytes]) -> Floats:
         """Encode records that stand in JSON, one a line, as the test set has them. Raises UnexplainedError."""
-        request = inference.Request(b"".join(lines), inference.JSON_LINES)
-        try:
-            read = inference.read(request, self.preprocessor)
-        except inference.RecordError as error:
-            raise UnexplainedError(f"the test set cannot be read: {error}") from error
-        return _numbers(read.encode()) if isinstance(read, str) else self.encode(read)
+        return encode_lines(self.preprocessor, lines)
 
     def encode(self, records: pa.Table) -> Floats:
         """Return the numbers that the algorithm is sent, shape (n_records, n_encoded). Raises UnexplainedError."""
-        try:
-            return _numbers(self.preprocessor.encoder.encode(records))
-        except HookError as error:
-            raise UnexplainedError(f"the records cannot be encoded: {error}") from error
+        return _encode(self.preprocessor, records)
 
     def contributions(self, encoded: Floats, means: Sequence[float]) -> Contributions:
         """Return the contributions of the features, those of a feature's encoded columns added up.
 
         Raises UnexplainedError: the means are of other columns, or the model cannot be explained.
         """
-        columns = [one.name for one in self.preprocessor.encoder.encodings for _ in one.feature_names]
+        columns = encoded_columns(self.preprocessor)
         if len(means) != len(columns):
             raise UnexplainedError(
                 f"the baseline has means of {len(means)} encoded columns, the model {len(columns)}; expected the same"
@@ -93,6 +85,28 @@ class ServedModel:
 def _over_classes(values: Floats) -> Floats:
     """Return the contributions to the only score, or the sums of the absolute ones to those of all classes."""
     return values if values.ndim == 2 else np.asarray(np.abs(values).sum(axis=1))
+
+
+def encoded_columns(preprocessor: inference.Preprocessor) -> list[str]:
+    """Return of which feature each encoded column is."""
+    return [one.name for one in preprocessor.encoder.encodings for _ in one.feature_names]
+
+
+def encode_lines(preprocessor: inference.Preprocessor, lines: Iterable[bytes]) -> Floats:
+    """Encode records of a test set. Raises UnexplainedError."""
+    request = inference.Request(b"".join(lines), inference.JSON_LINES)
+    try:
+        read = inference.read(request, preprocessor)
+    except inference.RecordError as error:
+        raise UnexplainedError(f"the test set cannot be read: {error}") from error
+    return _numbers(read.encode()) if isinstance(read, str) else _encode(preprocessor, read)
+
+
+def _encode(preprocessor: inference.Preprocessor, records: pa.Table) -> Floats:
+    try:
+        return _numbers(preprocessor.encoder.encode(records))
+    except HookError as error:
+        raise UnexplainedError(f"the records cannot be encoded: {error}") from error
 
 
 def _numbers(lines: bytes | memoryview) -> Floats:
@@ -116,6 +130,18 @@ def load(serving: Path, algorithm: str) -> ServedModel:
     """Return the model of a folder. Raises UnexplainedError: it is not there, or nobody here can explain it."""
     if algorithm not in EXPLAINED:
         raise UnexplainedError(f"contributions of {algorithm} are not known; expected {', '.join(EXPLAINED)}")
+    preprocessor = load_preprocessor(serving)
+    try:
+        with tarfile.open(serving / "model.tar.gz") as archive:
+            files = {member.name.removeprefix("./"): archive.extractfile(member) for member in archive}
+            contents = {name: file.read() for name, file in files.items() if file}
+    except (OSError, tarfile.TarError) as error:
+        raise _unread(error) from error
+    return ServedModel(preprocessor, EXPLAINED[algorithm](contents))
+
+
+def load_preprocessor(serving: Path) -> inference.Preprocessor:
+    """Return the preprocessor of a folder. Raises UnexplainedError: it is not there."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             with tarfile.open(serving / "preprocessor.tar.gz") as archive:
@@ -123,13 +149,13 @@ def load(serving: Path, algorithm: str) -> ServedModel:
                     archive.extraction_filter = tarfile.data_filter
                 own = [member for member in archive if not member.name.startswith("code/perennial/")]
                 archive.extractall(folder, own)  # noqa: S202  the rest runs here already
-            preprocessor = inference.model_fn(folder)
-        with tarfile.open(serving / "model.tar.gz") as archive:
-            files = {member.name.removeprefix("./"): archive.extractfile(member) for member in archive}
-            contents = {name: file.read() for name, file in files.items() if file}
+            return inference.model_fn(folder)
     except (OSError, tarfile.TarError, ValueError, HookError) as error:
-        raise UnexplainedError(f"the model that serves cannot be read: {type(error).__name__}: {error}") from error
-    return ServedModel(preprocessor, EXPLAINED[algorithm](contents))
+        raise _unread(error) from error
+
+
+def _unread(error: Exception) -> UnexplainedError:
+    return UnexplainedError(f"the model that serves cannot be read: {type(error).__name__}: {error}")
 
 
 def _first_line(error: ValueError) -> str:

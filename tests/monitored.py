@@ -116,7 +116,7 @@ class World:
         self.test.mkdir()
         (self.test / "part-00000.jsonl").write_text("".join(f"{as_json(car)}\n" for car in tested))
         rows = [f"{car.answer},{car.price}" for car in tested]
-        given = [f"--test={self.test}", f"--serving={self.serving}"]
+        given = [f"--test={self.test}", f"--serving={self.serving}", f"--baseline-data={folder / 'baseline-data'}"]
         self._job(analyze_model_quality, "predictions", "baselines", ["prediction,label", *rows], *given)
         self.sent: list[tuple[str, Car]] = []
 

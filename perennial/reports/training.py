@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from perennial.data.column_statistics import Floats
-from perennial.reports import columns, details, scored
+from perennial.reports import bias, columns, details, scored
 from perennial.reports.page import Content, element, figure, figures, listed, page, pairs, section, table, text
 from perennial.runs import comparison, facts, message, trials
 from perennial.runs.run_record import RunRecord
@@ -35,6 +35,7 @@ class ReportedRun:
     labels, scores   `(n_rows,)` of the test set, or of its first rows
     statistics   statistics.json of the baseline of its data
     attribution  analysis.json of the baseline of its features' contributions
+    analysis     analysis.json of bias in its data and its answers
     champion     the record of the run whose model it was compared with, and the attribution of that
     """
 
@@ -44,6 +45,7 @@ class ReportedRun:
     scores: Floats | None = None
     statistics: Mapping[str, Any] | None = None
     attribution: Mapping[str, Any] | None = None
+    analysis: Mapping[str, Any] | None = None
     champion: RunRecord | None = None
     champion_attribution: Mapping[str, Any] | None = None
 
@@ -68,6 +70,7 @@ def report(run: ReportedRun) -> bytes:
         _against(run),
         _quality(run),
         _importances(run),
+        *bias.sections(run.analysis or {}),
         _tried(run),
         _contract(run),
         _columns(run),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from processing import analyze_model_quality
@@ -89,6 +90,37 @@ def test_outcomes_of_facets_are_counted_by_the_records_of_the_test_set(tmp_path:
             "positive_predictions": sum(car.answer > 16_000 for car in members),
         }
         assert entry["counts"]["others"]["records"] == 400 - len(members)
+
+
+def test_the_analysis_is_of_the_rows_that_train_and_of_the_test_set_in_one_document(tmp_path: Path) -> None:
+    world = World(tmp_path, f"{MODEL}monitoring: {{bias: {SAAB[:-1]}, group: doors}}}}\n")
+    document = json.loads((world.baselines / "analysis" / "analysis.json").read_text())
+    trained, tested = cars(1500, 0), cars(400, 1)
+    stages = [document[f"{when}_training_bias_metrics"]["facets"] for when in ("pre", "post")]
+    (before,), (after,) = (facets["make"] for facets in stages)
+    saabs = sum(car.fields[3] == "Saab" for car in trained)
+    assert before["records"] == {"facet": saabs, "others": 1500 - saabs}
+    values = {one["name"]: one["value"] for one in [*before["metrics"], *after["metrics"]]}
+    right = [
+        [(car.price > 16_000) == (car.answer > 16_000) for car in tested if (car.fields[3] == "Saab") == member]
+        for member in (False, True)
+    ]
+    assert values["CI"] == (1500 - 2 * saabs) / 1500
+    assert values["AD"] == pytest.approx(sum(right[0]) / len(right[0]) - sum(right[1]) / len(right[1]))
+    # The model gives a Saab 1,000 more than another car of the same mileage.
+    assert values["FT"] < 0
+    assert None not in values.values()
+    attribution = json.loads((world.baselines / "attribution" / "analysis.json").read_text())
+    assert document["explanations"] == attribution["explanations"]
+
+
+def test_without_an_encoding_nothing_says_which_records_are_near(tmp_path: Path) -> None:
+    world = World(tmp_path, f"{MODEL}monitoring: {{bias: {SAAB}}}\n")
+    sides, answers = np.ones((400, 2), np.int8), np.ones(400, bool)
+    asked = (sides, answers, world.test)
+    own = {**world.definition, "preprocessing": "none"}
+    assert "are not encoded" in str(analyze_model_quality.flips(own, *asked, world.serving)[1])
+    assert "cannot be read" in str(analyze_model_quality.flips(world.definition, *asked, tmp_path)[0])
 
 
 def test_without_facets_the_baseline_of_bias_has_none(job: Job, tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ class World:
         common = [f"--config={self.config}", f"--output={self.folder / 'data-baseline'}"]
         assert analyze_data_quality.main([*common, f"--baseline-data={prepared / 'baseline'}"]) == 0
         paths = [f"--predictions={predicted}", f"--test={prepared / 'test'}", f"--serving={serving}"]
+        paths.append(f"--baseline-data={prepared / 'baseline'}")
         config = [f"--config={self.config}", f"--output={self.folder / 'baselines'}"]
         assert analyze_model_quality.main([*config, *paths]) == 0
 
@@ -202,6 +203,19 @@ def test_positive_classes_are_those_that_the_definition_names(world: World) -> N
     assert analysis["label_value_or_threshold"] == ",".join(map(str, world.names[1:]))
     assert (counts["labels"], counts["positive_labels"]) == (len(blue), sum(one.kind > 0 for one in blue))
     assert (counts["predictions"], counts["positive_predictions"]) == (len(blue), int((said > 0).sum()))
+
+
+def test_classes_of_the_rows_that_train_are_positive_as_those_of_the_test_set_are(world: World) -> None:
+    analysis = world.read("baselines/analysis/analysis.json")["pre_training_bias_metrics"]
+    (blue,) = analysis["facets"]["colour"]
+    with (world.folder / "prepared/baseline/part-00000.csv").open() as file:
+        trained = list(csv.DictReader(file))
+    positive = [
+        [row["kind"] != str(world.names[0]) for row in trained if (row["colour"] == "blue") == member]
+        for member in (False, True)
+    ]
+    value = next(one["value"] for one in blue["metrics"] if one["name"] == "DPL")
+    assert value == pytest.approx(np.mean(positive[0]) - np.mean(positive[1]))
 
 
 def test_contributions_are_the_sums_of_the_absolute_ones_to_all_classes(world: World) -> None:

@@ -48,11 +48,37 @@ CONTRACT = {
 }
 STATISTICS = statistics([numbers("mileage", range(1000)), texts("make", {"Buick": 600, "Saab": 400})])
 WEIGHTS = {"explanations": {"kernel_shap": {"label0": {"global_shap_values": {"make": 30.0, "mileage": 90.0}}}}}
+ANALYSIS = {
+    "pre_training_bias_metrics": {
+        "label": "price", "label_value_or_threshold": "(15000, inf)",
+        "facets": {
+            "make": [{
+                "value_or_threshold": "Saab", "records": {"facet": 120, "others": 400},
+                "metrics": [{"name": "CI", "description": "Class Imbalance (CI)", "value": 0.5384615}],
+            }],
+            "mileage": [{
+                "value_or_threshold": "(60000, inf)", "records": {"facet": 0, "others": 520},
+                "metrics": [{"name": "CI", "description": "Class Imbalance (CI)", "value": None, "error": "<empty>"}],
+            }],
+        },
+    },
+    "post_training_bias_metrics": {"label": "price", "label_value_or_threshold": "(15000, inf)", "facets": {}},
+}  # fmt: skip
 LABELS = np.linspace(1000, 9000, 250)
 
 
 def read(record: dict[str, Any] = RECORD, **known: Any) -> Page:
     return Page(report(ReportedRun(cast(RunRecord, record), **known)))
+
+
+def test_bias_is_a_table_of_metrics_by_facets() -> None:
+    page = read(analysis=ANALYSIS)
+    assert list(page.unsafe()) == []
+    assert "Bias in the training rows" in page.text
+    assert "positive is price (15000, inf)" in page.text
+    assert "metric make Saab mileage (60000, inf) members 120 of 520 0 of 520" in page.text
+    assert "Class Imbalance (CI) 0.5385 none: <empty>" in page.text
+    assert "Bias in the answers" not in page.text
 
 
 TUNED = {
