@@ -56,6 +56,10 @@ COMMANDS = {
             "perennial_cli.commands.trying.try_",
             "Try a definition and its features.py against files, without a deployment.",
         ),
+        "analyze": Entry(
+            "perennial_cli.commands.analyzing.analyze",
+            "Say what files and a quick fit show of bias, and what its answers rest on, without a deployment.",
+        ),
         "check": Entry(
             "perennial_cli.commands.checking.check", "Check definitions as a deployment does, and try their own code."
         ),

@@ -37,6 +37,7 @@ ROUNDS = 120
 MOST_ROWS = 10_000  # that it learns from
 LEAST_GAIN = 0.05  # over the mean predictor, of a model that says anything
 LARGE = 2_000_000  # values of a table
+NO_IMAGE = "an image of one's own learns from the columns as they are, and none is started here"
 QUICK: dict[str, str] = {"eta": "0.15", "max_depth": "6", "min_child_weight": "3", "subsample": "0.8", "max_bin": "64"}
 
 
@@ -76,27 +77,11 @@ class Trial:
 def tried(definition: Definition, model: str, files: Sequence[Path], models: Path, *, with_fit: bool = True) -> Trial:
     """Return what a run would make of files; `models` is the folder of the models' folders, for features.py."""
     with tempfile.TemporaryDirectory(prefix="perennial-try-") as folder:
-        data, output = Path(folder) / "data", Path(folder) / "output"
-        data.mkdir()
-        listed = [{"Key": path.name, "VersionId": "", "ETag": str(position)} for position, path in enumerate(files)]
-        for file, path in zip(listed, files, strict=True):
-            (data / copy_name(file)).symlink_to(path.resolve())
-        algorithm = ALGORITHMS[definition.algorithm]
-        config = {
-            "model": model, "definition": definition.as_json(), "trigger": "Manual", "data": {"files": listed},
-            "algorithm": {"is_own": algorithm.is_script},
-        }  # fmt: skip
-        problems: Sequence[str] = ()
-        try:
-            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-                preprocess.run(config, data, output, models=models)
-        except DataError as error:
-            problems = error.lines
-        except HookError as error:
-            problems = [str(error)]
+        output = Path(folder) / "output"
+        problems = prepare(definition, model, files, models, output)
         report = json.loads((output / "report/report.json").read_text())
         fit, unfitted = None, ""
-        if with_fit and not problems and algorithm.is_script:
+        if with_fit and not problems and ALGORITHMS[definition.algorithm].is_script:
             try:
                 fit = _script_fit(definition, model, output, models)
             except own_script.ScriptFailedError as error:
@@ -106,8 +91,29 @@ def tried(definition: Definition, model: str, files: Sequence[Path], models: Pat
         elif with_fit and not problems and definition.preprocessing == "encode":
             fit = quick_fit(definition, output)
         elif with_fit and not problems:
-            unfitted = "an image of one's own learns from the columns as they are, and none is started here"
+            unfitted = NO_IMAGE
         return Trial(report, _lines(output / "quarantine"), problems, fit, unfitted)
+
+
+def prepare(definition: Definition, model: str, files: Sequence[Path], models: Path, output: Path) -> Sequence[str]:
+    """Preprocess files as a run does; return why they cannot be used, if they cannot."""
+    data = output.with_name("data")
+    data.mkdir()
+    listed = [{"Key": path.name, "VersionId": "", "ETag": str(position)} for position, path in enumerate(files)]
+    for file, path in zip(listed, files, strict=True):
+        (data / copy_name(file)).symlink_to(path.resolve())
+    config = {
+        "model": model, "definition": definition.as_json(), "trigger": "Manual", "data": {"files": listed},
+        "algorithm": {"is_own": ALGORITHMS[definition.algorithm].is_script},
+    }  # fmt: skip
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            preprocess.run(config, data, output, models=models)
+    except DataError as error:
+        return error.lines
+    except HookError as error:
+        return [str(error)]
+    return ()
 
 
 def beside(metric: str, model: float, constant: float) -> str:
@@ -149,22 +155,51 @@ def import_lean() -> None:
         sys.meta_path.remove(hidden)
 
 
-def quick_fit(definition: Definition, prepared: Path) -> Fit:
-    """Return how a model of the prepared training rows does on those that validate."""
+@dataclass(frozen=True)
+class QuickModel:
+    """What few rounds of XGBoost have learned, and how what it answers is a score in the target's unit.
+
+    booster  an xgboost.Booster
+    learned  the target of the rows that it has learned from
+    """
+
+    booster: Any
+    learned: Floats
+    back: Callable[[Floats], Floats]
+
+    def scores(self, features: npt.NDArray[Any]) -> Floats:
+        import xgboost
+
+        matrix = xgboost.DMatrix(features.astype(np.float32), **_threads(features))
+        return self.back(self.booster.predict(matrix).astype(np.float64))
+
+
+def quick_model(definition: Definition, prepared: Path) -> QuickModel:
+    """Return a model of the prepared training rows."""
     import xgboost  # a third of a second
 
-    (target, features), (labels, unseen) = (_table(prepared / name) for name in ("train", "validation"))
-    target, features = _sample(target, features)
+    target, features = _sample(*_table(prepared / "train"))
     own = definition.hyperparameters.get("xgboost", {}) if definition.algorithm == "xgboost" else {}
     values = {name: value for name, value in own.items() if not is_range(value)}
     depth: dict[str, str] = {name: str(values[name]) for name in ("max_depth", "min_child_weight") if name in values}
-    # Threads that wait for each other on a busy machine take longer than one on few values.
-    threads = {"nthread": 1} if features.size < LARGE else {}
+    threads = _threads(features)
     parameters = {**QUICK, **depth, **threads, **_objective(definition), "seed": "0", "verbosity": "0"}
     booster = xgboost.train(parameters, xgboost.DMatrix(features, target, **threads), ROUNDS)
     back: Callable[[Floats], Floats] = np.exp if definition.target_transform == "log" else np.asarray
-    scores = back(booster.predict(xgboost.DMatrix(unseen, **threads)).astype(np.float64))
-    return _measured(definition, back(labels), scores, _constant(back(target), len(definition.classes)))
+    return QuickModel(booster, back(target), back)
+
+
+def _threads(features: npt.NDArray[Any]) -> dict[str, int]:
+    """Return one thread for few values: those that wait for each other on a busy machine take longer."""
+    return {"nthread": 1} if features.size < LARGE else {}
+
+
+def quick_fit(definition: Definition, prepared: Path) -> Fit:
+    """Return how a model of the prepared training rows does on those that validate."""
+    model = quick_model(definition, prepared)
+    labels, unseen = _table(prepared / "validation")
+    constant = _constant(model.learned, len(definition.classes))
+    return _measured(definition, model.back(labels), model.scores(unseen), constant)
 
 
 def _script_fit(definition: Definition, model: str, prepared: Path, models: Path) -> Fit:

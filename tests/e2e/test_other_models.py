@@ -157,6 +157,19 @@ def test_classification_gated_on_auc_needs_only_its_folder(lesions: App, lesions
     assert record["metrics"]["candidate"]["auc"] >= record["gate"]["threshold"] > 0.5
 
 
+def test_bias_and_explanations_are_analysed_and_on_the_runs_page(lesions: App, lesions_run: Run) -> None:
+    (analysis,) = bodies(lesions, f"runs/{lesions_run.run_id}/baselines/analysis/analysis.json")
+    (page,) = bodies(lesions, f"runs/{lesions_run.run_id}/report.html")
+    document = json.loads(analysis)
+    (data,), (model,) = (document[f"{when}_training_bias_metrics"]["facets"]["age"] for when in ("pre", "post"))
+    assert sum(data["records"].values()) > 400 > sum(model["records"].values())
+    assert not [one for one in [*data["metrics"], *model["metrics"]] if one["value"] is None]
+    assert set(document["explanations"]["kernel_shap"]["label0"]["global_shap_values"]) == {
+        "bi_rads", "age", "shape", "margin", "density",
+    }  # fmt: skip
+    assert "Bias in the answers to test rows" in page.decode()
+
+
 def test_gzipped_csv_and_parquet_are_read_as_one_data_set(lesions: App, lesions_run: Run) -> None:
     key = f"runs/{lesions_run.run_id}/report/report.json"
     report = json.loads(lesions.client("s3").get_object(Bucket=lesions.bucket, Key=key)["Body"].read())

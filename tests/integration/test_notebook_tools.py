@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.ports import free_port
 from tests.waiting import wait_for
 
@@ -57,13 +59,20 @@ def test_jupyter_answers_on_its_port_to_who_has_its_token_and_ends(tmp_path: Pat
     assert status(notebooks) is None
 
 
-def test_the_notebook_about_data_runs_whole_without_a_stack() -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("01_explore_the_data", "rows that are put aside of the file with slips: 3"),
+        ("05_look_for_bias", "the recall of younger patients is 0."),
+    ],
+)
+def test_a_notebook_about_data_runs_whole_without_a_stack(name: str, said: str) -> None:
     assert PYTHON.exists(), MISSING
-    program = [str(PYTHON), str(ROOT / "tests/run_notebook.py"), str(ROOT / "notebooks/01_explore_the_data.ipynb")]
+    program = [str(PYTHON), str(ROOT / "tests/run_notebook.py"), str(ROOT / f"notebooks/{name}.ipynb")]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert ran.returncode == 0, (ran.stdout + ran.stderr)[-6000:]
-    assert "rows that are put aside of the file with slips: 3" in ran.stdout
+    assert said in ran.stdout
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def cells(path: Path) -> list[dict[str, Any]]:
 
 def test_there_is_a_notebook_for_each_question_in_order() -> None:
     assert [path.stem for path in NOTEBOOKS] == [
-        "01_explore_the_data", "02_train_and_tune", "03_prototype_a_flow", "04_read_the_results",
+        "01_explore_the_data", "02_train_and_tune", "03_prototype_a_flow", "04_read_the_results", "05_look_for_bias",
     ]  # fmt: skip
 
 
