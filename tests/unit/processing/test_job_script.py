@@ -22,7 +22,11 @@ BASELINES = {  # one input of the job, which has no room for four
 OWN_INPUT = [
     (preprocess, {"data": f"{MOUNTED}/data", "champion": f"{MOUNTED}/champion"}),
     (analyze_data_quality, {"baseline_data": f"{MOUNTED}/baseline"}),
-    (analyze_model_quality, {name: f"{MOUNTED}/{name}" for name in ("predictions", "test", "serving")}),
+    (
+        analyze_model_quality,
+        {name: f"{MOUNTED}/{name}" for name in ("predictions", "test", "serving")}
+        | {"baseline_data": f"{MOUNTED}/baseline"},
+    ),
     (
         monitor,
         {**WINDOW, "labelled": "None"}
