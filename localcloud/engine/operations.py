@@ -47,6 +47,8 @@ QUEUE_URL = re.compile(r"(?:https?://[^/?#\\@\[\]]+/|/)?(?:([0-9]{12})/)?([A-Za-
 _QUEUE_PATH = re.compile(r"/[0-9]{12}/[A-Za-z0-9_-]{1,80}(?:\.fifo)?/?")
 _INVOCATION = re.compile(r"/endpoints/([^/%]+)/invocations")
 """SageMaker API Reference, "InvokeEndpoint", request syntax. No name has a `%`: nothing is left to be unquoted."""
+_FEATURE_GROUP = re.compile(r"/FeatureGroup/(.+)")
+_RECORDS = re.compile(r"/FeatureGroup/(.+)/(Record|ListRecords)")
 _TARGET = re.compile(r"SageMaker\.([A-Za-z0-9]+)")
 _FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
@@ -81,9 +83,25 @@ class UnclearError(Exception):
         self.code, self.text, self.status = code, text, status
 
 
+def feature_record(method: str, path: str) -> tuple[str, str]:
+    """Return the operation of the feature store's runtime, and the group that its address names.
+
+    Two empty words for what is none: botocore, sagemaker-featurestore-runtime, the operations' requestUri.
+    """
+    if method == "POST" and path in ("/BatchGetRecord", "/BatchWriteRecord"):
+        return path[1:], ""
+    if method == "POST" and (match := _RECORDS.fullmatch(path)):
+        return {"Record": "UpdateRecord", "ListRecords": "ListRecords"}[match[2]], match[1]
+    match = _FEATURE_GROUP.fullmatch(path)
+    operation = {"PUT": "PutRecord", "GET": "GetRecord", "DELETE": "DeleteRecord"}.get(method)
+    return (operation, match[1]) if match and operation else ("", "")
+
+
 def sagemaker(method: str, path: str, headers: Mapping[str, str]) -> tuple[str, str]:
     """Return the operation, and the endpoint if it is InvokeEndpoint; two empty words for what is no operation."""
     target = headers.get("x-amz-target")
+    if target is None and (operation := feature_record(method, path)[0]):
+        return operation, ""
     if method != "POST":
         return "", ""
     if target is None:

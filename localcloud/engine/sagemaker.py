@@ -63,6 +63,8 @@ class SageMaker(Protocol):
 
     def scale(self, operation: str, body: bytes) -> Response: ...
 
+    def record(self, operation: str, group: str, query: Mapping[str, list[str]], body: bytes) -> Response: ...
+
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Response: ...
 
     def task(
@@ -112,6 +114,12 @@ class LocalSageMaker:
         from localcloud.sagemaker.http import handle_http
 
         response: Response = handle_http(self._service.scaling, operation, body)
+        return response
+
+    def record(self, operation: str, group: str, query: Mapping[str, list[str]], body: bytes) -> Response:
+        from localcloud.sagemaker.http import handle_record
+
+        response: Response = handle_record(self._service, operation, group, query, body)
         return response
 
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -180,6 +188,10 @@ def register(sagemaker: SageMaker, client: Callable[[str], Any], account: str) -
         operation, endpoint = operations.sagemaker(method, path, headers)
         if endpoint:
             return await sagemaker.invoke(endpoint, headers, body)
+        of_record, group = operations.feature_record(method, path)
+        if of_record and operation == of_record:
+            answer: Response = await concurrency.run_reentrant(sagemaker.record, operation, group, query, body)
+            return answer
         access.caller.set(_user(headers, query))
         # A thread of its own, which knows the caller: whatever the service does, it holds up no other request, and it
         # may call back.

@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from localcloud import faults
+from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.errors import AwsError
-from localcloud.sagemaker.service import struck
+from localcloud.sagemaker.features.records import SERVICE as RECORDS
+from localcloud.sagemaker.service import strike, struck
 
 if TYPE_CHECKING:
     from localcloud.sagemaker.endpoints.scaling import ScalableTargets
@@ -60,6 +62,26 @@ def handle_http(service: SageMakerService | ScalableTargets, operation: str, bod
         return _refusal(error, _JSON_1_1)
     except Exception:
         return _failed(operation, "", _JSON_1_1)
+
+
+def handle_record(
+    service: SageMakerService, operation: str, group: str, query: Mapping[str, list[str]], body: bytes
+) -> Response:
+    """Answer one request of the feature store's runtime, which speaks restJson1 as well."""
+    try:
+        request = _document(body) | ({"FeatureGroupName": group} if group else {})
+        for member, shape in requests.input_shape(operation, RECORDS).members.items():
+            if shape.serialization.get("location") == "querystring" and (
+                found := query.get(shape.serialization["name"])
+            ):
+                request[member] = found if shape.type_name == "list" else found[0]
+        lost = strike(operation, request)
+        answer = service.records.handle(operation, request)
+        return _refusal(lost, _REST_JSON) if lost else _json(200, answer, _REST_JSON)
+    except AwsError as error:
+        return _refusal(error, _REST_JSON)
+    except Exception:
+        return _failed(operation, group, _REST_JSON)
 
 
 def _failed(operation: str, name: str, content_type: str) -> Response:

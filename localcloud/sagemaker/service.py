@@ -21,6 +21,9 @@ from localcloud.sagemaker.endpoints.invocation import Invocations
 from localcloud.sagemaker.endpoints.models import EndpointConfigs, Models
 from localcloud.sagemaker.endpoints.scaling import ScalableTargets
 from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.features.groups import FeatureGroups
+from localcloud.sagemaker.features.offline import OfflineStore
+from localcloud.sagemaker.features.records import Records
 from localcloud.sagemaker.jobs.processing import ProcessingJobs
 from localcloud.sagemaker.jobs.queue import JobQueue
 from localcloud.sagemaker.jobs.training import TrainingJobs
@@ -42,7 +45,10 @@ def strike(operation: str, request: Document) -> AwsError | None:
 
     Returns the error that comes instead of the answer, where the operation is done first.
     """
-    names = (f"{_VERB.sub('', operation)}Name", "EndpointName", "ModelPackageArn", "ModelPackageGroupName")
+    names = (
+        f"{_VERB.sub('', operation)}Name", "EndpointName", "ModelPackageArn", "ModelPackageGroupName",
+        "FeatureGroupName",
+    )  # fmt: skip
     name = next((request[name] for name in names if request.get(name)), "")
     fault = faults.take(f"sagemaker:{operation}", str(name))
     if fault is None:
@@ -113,7 +119,14 @@ class SageMakerService:
         self.invocations = Invocations(self.aws)
         self.endpoints = Endpoints(self.store, self.aws, image, root, self.context.outbox.send, self.invocations)
         self.scaling = ScalableTargets(self.store, self.aws)
-        self._operations = self._table(models, configs, TagOperations(self.context)) | _registry(groups, packages)
+        feature_groups = FeatureGroups(self.context, lambda group: self.records.forget(group))
+        self.offline_store = OfflineStore(self.context, feature_groups)
+        self.records = Records(self.context, feature_groups, self.offline_store)
+        self._operations = {
+            **self._table(models, configs, TagOperations(self.context)),
+            **_registry(groups, packages),
+            **_features(feature_groups),
+        }
 
     @property
     def supported(self) -> list[str]:
@@ -127,12 +140,14 @@ class SageMakerService:
         for family in self.jobs:
             family.recover()
         self.endpoints.restore()
+        self.offline_store.start()
 
     def stop(self) -> None:
         """End every process of this service; the documents stay as they are."""
         for family in self.jobs:
             family.abandon()
         self.endpoints.stop()
+        self.offline_store.stop()
         self.context.image.close()
         self.store.flush()
 
@@ -211,4 +226,14 @@ def _registry(groups: ModelPackageGroups, packages: ModelPackages) -> dict[str, 
         "UpdateModelPackage": packages.update,
         "ListModelPackages": packages.list_all,
         "DeleteModelPackage": packages.delete,
+    }
+
+
+def _features(groups: FeatureGroups) -> dict[str, Operation]:
+    return {
+        "CreateFeatureGroup": groups.create,
+        "DescribeFeatureGroup": groups.describe,
+        "ListFeatureGroups": groups.list_all,
+        "UpdateFeatureGroup": groups.update,
+        "DeleteFeatureGroup": groups.delete,
     }

@@ -48,6 +48,9 @@ class FakeSageMaker:
     def scale(self, operation: str, body: bytes) -> tuple[Any, ...]:
         return self.http(operation, body)
 
+    def record(self, operation: str, group: str, query: Mapping[str, list[str]], body: bytes) -> tuple[Any, ...]:
+        return self.http(operation, body)
+
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> tuple[Any, ...]:
         await asyncio.sleep(float(headers.get("x-fake-seconds", 0)))
         kind = headers.get("accept", "text/csv")

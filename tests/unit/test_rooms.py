@@ -68,9 +68,14 @@ PARTS: dict[str, set[str]] = {
         "localcloud", "localcloud.sagemaker.algorithms", "localcloud.sagemaker.api", "localcloud.sagemaker.endpoints",
         "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
     },
+    "localcloud.sagemaker.features": {
+        "localcloud", "localcloud.sagemaker.api", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
+        "pyarrow",
+    },
     "localcloud.sagemaker": {
         "localcloud", "localcloud.sagemaker.api", "localcloud.sagemaker.endpoints", "localcloud.sagemaker.errors",
-        "localcloud.sagemaker.jobs", "localcloud.sagemaker.platform", "localcloud.sagemaker.registry",
+        "localcloud.sagemaker.features", "localcloud.sagemaker.jobs", "localcloud.sagemaker.platform",
+        "localcloud.sagemaker.registry",
     },
     "localcloud.engine": {
         "localcloud", "localcloud.sagemaker", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",

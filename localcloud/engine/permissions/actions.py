@@ -84,11 +84,18 @@ _OWN = {
     "ModelPackage": ("model-package", "ModelPackageName"),
     "EndpointConfig": ("endpoint-config", "EndpointConfigName"),
     "Endpoint": ("endpoint", "EndpointName"),
+    "FeatureGroup": ("feature-group", "FeatureGroupName"),
+    "Record": ("feature-group", "FeatureGroupName"),
 }
 """The noun of an operation -> the ARN's word for it, and the member that names it."""
 _VERBS = ("Create", "Describe", "Update", "Delete", "Stop", "Invoke", "Put", "Get")
 _TAGGING = ("AddTags", "ListTags", "DeleteTags")
-_ROLES = {"CreateProcessingJob": "RoleArn", "CreateTrainingJob": "RoleArn", "CreateModel": "ExecutionRoleArn"}
+_ROLES = {
+    "CreateProcessingJob": "RoleArn",
+    "CreateTrainingJob": "RoleArn",
+    "CreateModel": "ExecutionRoleArn",
+    "CreateFeatureGroup": "RoleArn",
+}
 _LIST_TRIALS = "ListTrainingJobsForHyperParameterTuningJob"
 _OF_CONFIGURATION = ("CreateEndpoint", "UpdateEndpoint")
 """Their resource types are endpoint and endpoint-config."""
@@ -117,6 +124,10 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
         return [Needs(f"sagemaker:{operation}", _arn("model-package-group", group, place) if is_named_whole else "*")]
     if operation == "BatchDescribeModelPackage":
         return [Needs(f"sagemaker:{operation}", arn) for arn in parameters.get("ModelPackageArnList") or ["*"]]
+    if operation == "BatchGetRecord":
+        groups = [str(one.get("FeatureGroupName", "")) for one in parameters.get("Identifiers") or [{}]]
+        names = dict.fromkeys(group.rpartition("/")[2].lower() for group in groups)
+        return [Needs(f"sagemaker:{operation}", place.arn("sagemaker", f"feature-group/{name}")) for name in names]
     if operation == _LIST_TRIALS:
         verb, noun = "List", "HyperParameterTuningJob"
     noun = noun.removesuffix("Policy")  # of a group

@@ -191,6 +191,8 @@ def _needs(service: str, parts: tuple[str, str, JsonObject, bytes], place: Place
     if service == "sagemaker":
         operation, endpoint = operations.sagemaker(method, path, headers)
         named = {"EndpointName": endpoint} if endpoint else _json(body)
+        if group := operations.feature_record(method, path)[1]:
+            named = {"FeatureGroupName": group}
         own, *further = actions.sagemaker(operation, named, place)
         return own.resource, further
     if call is None or call.service != service:

@@ -28,6 +28,7 @@ DETAIL_TYPES = {
     "Endpoint": "SageMaker Endpoint State Change",
     "Model": "SageMaker Model State Change",
     "ModelPackage": "SageMaker Model Package State Change",
+    "FeatureGroup": "SageMaker Feature Group State Change",
 }
 _KIND = "Event"
 _NOT_IN_EVENTS = ("Environment", "FinalMetricDataList", "TrainingTimeInSeconds", "BillableTimeInSeconds")
@@ -89,6 +90,11 @@ def package_detail(description: Document, updated: list[str] | None) -> Document
         if name in description
     }
     return description | times | ({} if updated is None else {"UpdatedModelPackageFields": updated})
+
+
+def feature_group_detail(description: Document, tags: dict[str, str]) -> Document:
+    """Return the `detail` of a feature group's event from what DescribeFeatureGroup answers."""
+    return _milliseconds(description, int) | {"Tags": tags}
 
 
 def endpoint_detail(description: Document, tags: dict[str, str]) -> Document:

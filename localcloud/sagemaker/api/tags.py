@@ -19,6 +19,7 @@ RESOURCE_KINDS = (
     "hyper-parameter-tuning-job",
     "model",
     "model-package-group",
+    "feature-group",
     "endpoint-config",
     "endpoint",
 )

@@ -27,6 +27,7 @@ from tests.integration.sagemaker_requests import (
 )
 from tests.waiting import wait_for
 
+SOLD = "2026-11-29T10:15:00Z"
 ACCOUNT = "arn:aws:sagemaker:us-east-1:000000000000"
 
 
@@ -92,9 +93,61 @@ def test_every_answer_of_every_operation_has_the_shape_of_the_model(checked: Che
     tuning_jobs(checked, bucket)
     models_and_endpoints(checked)
     registry(checked, bucket)
+    feature_groups(checked, bucket)
     tags(checked)
     deletions(checked)
     assert checked.called == set(checked.service.supported)
+
+
+def feature_groups(checked: CheckedService, bucket: str) -> None:
+    checked("CreateFeatureGroup", **cars(bucket))
+    checked("DescribeFeatureGroup", FeatureGroupName="cars")
+    checked("ListFeatureGroups")
+    colour = {"FeatureName": "colour", "FeatureType": "String"}
+    checked("UpdateFeatureGroup", FeatureGroupName="cars", FeatureAdditions=[colour])
+    checked("DeleteFeatureGroup", FeatureGroupName="cars")
+
+
+def cars(bucket: str) -> Document:
+    return {
+        "FeatureGroupName": "cars",
+        "RecordIdentifierFeatureName": "vin",
+        "EventTimeFeatureName": "sold",
+        "FeatureDefinitions": [{"FeatureName": name, "FeatureType": "String"} for name in ("vin", "sold")],
+        "OnlineStoreConfig": {"EnableOnlineStore": True},
+        "OfflineStoreConfig": {
+            "S3StorageConfig": {"S3Uri": f"s3://{bucket}/lake"},
+            "DisableGlueTableCreation": True,
+        },
+        "RoleArn": ROLE,
+    }
+
+
+def test_records_are_put_and_read_by_boto3_and_reach_the_bucket(cloud: Cloud, bucket: str) -> None:
+    cloud.client("sagemaker").create_feature_group(**cars(bucket))
+    runtime = cloud.client("sagemaker-featurestore-runtime")
+    record = [{"FeatureName": name, "ValueAsString": value} for name, value in (("vin", "a"), ("sold", SOLD))]
+    runtime.put_record(FeatureGroupName="cars", Record=record)
+    assert runtime.get_record(FeatureGroupName="cars", RecordIdentifierValueAsString="a")["Record"] == record
+    one = runtime.get_record(
+        FeatureGroupName=f"{ACCOUNT}:feature-group/cars", RecordIdentifierValueAsString="a", FeatureNames=["vin"]
+    )
+    assert one["Record"] == record[:1]
+    wanted = [{"FeatureGroupName": "cars", "RecordIdentifiersValueAsString": ["a", "b"]}]
+    assert [found["Record"] for found in runtime.batch_get_record(Identifiers=wanted)["Records"]] == [record]
+    later = SOLD.replace("10:", "12:")
+    runtime.delete_record(FeatureGroupName="cars", RecordIdentifierValueAsString="a", EventTime=later)
+    assert "Record" not in runtime.get_record(FeatureGroupName="cars", RecordIdentifierValueAsString="a")
+    with pytest.raises(ClientError, match="no feature 'colour'") as refused:
+        runtime.put_record(FeatureGroupName="cars", Record=[{"FeatureName": "colour", "ValueAsString": "red"}])
+    assert refused.value.response["Error"]["Code"] == "ValidationError"
+    s3, wanted_hours = cloud.client("s3"), {"hour=10", "hour=12"}
+
+    def hours() -> set[str]:
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix="lake/").get("Contents", [])
+        return {item["Key"].split("/")[-2] for item in listed}
+
+    wait_for(lambda: hours() == wanted_hours, "the offline store", 10, pause=0.1)
 
 
 def jobs(checked: CheckedService, bucket: str) -> None:
@@ -224,6 +277,12 @@ UNKNOWN = [
         {"EndpointName": "x"},
         "ValidationException",
         f'Could not find endpoint "{ACCOUNT}:endpoint/x".',
+    ),
+    (
+        "DescribeFeatureGroup",
+        {"FeatureGroupName": "x"},
+        "ResourceNotFound",
+        "Resource Not Found: Amazon SageMaker can't find a FeatureGroup with name x",
     ),
     ("DeleteTrainingJob", {"TrainingJobName": "x"}, "ResourceNotFound", "Requested resource not found."),
 ]

@@ -72,6 +72,20 @@ def test_versions_that_are_described_at_once_are_each_asked_for() -> None:
     assert [each.resource for each in needs] == arns
 
 
+def test_records_are_their_groups_and_a_group_is_handed_its_role() -> None:
+    for operation in ("PutRecord", "GetRecord", "DeleteRecord"):
+        needs = actions.sagemaker(operation, {"FeatureGroupName": f"{SAGEMAKER}:feature-group/Cars"}, HERE)
+        assert named(needs) == [(f"sagemaker:{operation}", f"{SAGEMAKER}:feature-group/cars")]
+    wanted = [{"FeatureGroupName": name} for name in ("Cars", "boats", "cars")]
+    needs = actions.sagemaker("BatchGetRecord", {"Identifiers": wanted}, HERE)
+    assert [each.resource for each in needs] == [f"{SAGEMAKER}:feature-group/{name}" for name in ("cars", "boats")]
+    made = actions.sagemaker("CreateFeatureGroup", {"FeatureGroupName": "Cars", "RoleArn": ROLE}, HERE)
+    assert named(made) == [
+        ("sagemaker:CreateFeatureGroup", f"{SAGEMAKER}:feature-group/cars"),
+        ("iam:PassRole", ROLE),
+    ]
+
+
 def test_a_list_has_no_resource() -> None:
     assert named(actions.sagemaker("ListEndpointConfigs", {}, HERE)) == [("sagemaker:ListEndpointConfigs", "*")]
 

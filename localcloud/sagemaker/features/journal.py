@@ -1,0 +1,32 @@
+"""Documents in a file, one a line: added at its end, read whole when the local cloud has started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from localcloud import disk
+from localcloud.sagemaker.platform.store import Document
+
+
+class Journal:
+    """One file, which one thread at a time changes. A line that a crash has torn is as if it had never been."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, document: Document) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        disk.append(self._path, json.dumps(document).encode() + b"\n")
+
+    def read(self) -> Iterator[Document]:
+        lines = self._path.read_bytes().split(b"\n") if self._path.exists() else []
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+    def delete(self) -> None:
+        self._path.unlink(missing_ok=True)
