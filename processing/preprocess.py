@@ -45,7 +45,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from perennial.data import drift
+from perennial.data import drift, feature_store
 from perennial.data.contract import Contract
 from perennial.data.copies import copy_name
 from perennial.data.coverage import Coverage
@@ -125,7 +125,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="spill-", dir=output / "rows") as folder:
         spill = Path(folder) / "rows.arrow"
         try:
-            files = named(find_files(data), config)
+            files = rows_of_groups(named(find_files(data), config), config, contract, Path(folder))
             sets = ingest(files, contract, definition, champion, spill, quarantine, report, _listed_at(config))
             judge_trained(champion.since(definition, report.aside), quality)
             judge_rows(report, quarantine, quality)
@@ -180,6 +180,18 @@ def named(files: Sequence[Path], config: Mapping[str, Any]) -> list[tuple[str, P
         return [(path.name, path) for path in files]
     copies = {path.name: path for path in files}
     return [(_readable(file["Key"]), copies[copy_name(file)]) for file in listed]
+
+
+def rows_of_groups(
+    files: Sequence[tuple[str, Path]], config: Mapping[str, Any], contract: Contract, folder: Path
+) -> list[tuple[str, Path | None]]:
+    """Return the files; where the definition names feature groups, with the rows that their records are."""
+    section = config["definition"].get("feature_store")
+    listed = (config.get("data") or {}).get("files", [])
+    if not section or not listed:
+        return [*files]
+    wanted = {name for column in contract.columns for name in (column.name, *column.sources)}
+    return feature_store.rows(files, [file["Key"] for file in listed], section, wanted, folder)
 
 
 def _readable(key: str) -> str:

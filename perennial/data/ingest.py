@@ -129,7 +129,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def ingest(
-    files: Sequence[tuple[str, Path]],
+    files: Sequence[tuple[str, Path | None]],
     contract: Contract,
     definition: Mapping[str, Any],
     champion: ChampionData,
@@ -140,6 +140,7 @@ def ingest(
 ) -> Sets:
     """Write the valid rows of the files, each with its name, to the spill file; return the set of each.
 
+    files      None is one of a feature group without a record that is a row (data.feature_store)
     listed_at  when the run began; rows that are dated later, by the column of a split by time or of the period that
                trains, are told (report.late)
 
@@ -157,12 +158,16 @@ def ingest(
     dated_by = contract.split_column if definition["split"]["method"] == "time" else contract.window_column
     new: list[slice] = []  # where the rows of new files stand
     present = set[str]()  # columns that a file has
-    originals = {} if contract.key else copies_among([path for _, path in files])
+    originals = {} if contract.key else copies_among([path for _, path in files if path])
     rows_of = dict[int, int]()
     starts = list[int]()  # the first row of each file
     rows = 0
     with spill_writer(spill) as write:
         for number, (name, path) in enumerate(files):
+            if path is None:
+                report.add_file(name, 0, 0, 0, is_new=champion.finds_new(number))
+                print(f"{name}: none of its records is a row", flush=True)
+                continue
             original = originals.get(number)
             if original is not None and rows_of.get(original, 0) >= MIN_COPIED_ROWS:
                 report.add_copy(name, path.stat().st_size, files[original][0], is_new=champion.finds_new(number))

@@ -18,7 +18,7 @@ PASSED_OVER = ("description", "instances", "overridable", "deployable_overrides"
 # Where people choose the keys: one that is new there is a change; elsewhere it is one that older code did not have.
 OPEN = re.compile(r"columns\.|columns\.\w+\.parse\.units\.|hyperparameters\.(\S+\.)?")
 # What of a definition says which rows can be used.
-READS = ("columns", "target", "other_columns", "files", "quality", "split")
+READS = ("columns", "target", "other_columns", "files", "feature_store", "quality", "split")
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,13 @@ import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from perennial.model import bias, complaints
+from perennial.model import feature_store as feature_store_section
 from perennial.model import slices as slices_section
 from perennial.model import tuning as tuning_section
 from perennial.model.algorithms import ALGORITHMS
 from perennial.model.bias import BiasMonitoring
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
+from perennial.model.feature_store import FeatureStore
 from perennial.model.problem_types import (
     FEWEST_CLASSES,
     MOST_CLASSES,
@@ -382,6 +384,8 @@ class Definition(Strict):
     columns: Annotated[dict[str, ColumnDefinition], Field(min_length=2, max_length=MAX_COLUMNS)]
     other_columns: Literal["refuse", "ignore"] = "refuse"
     files: Files = Files()
+    # Of SageMaker Feature Store, whose offline store lies among the data; None: files hold rows.
+    feature_store: FeatureStore | None = None
     split: Split
     training: Training = Training()
     quality: Quality = Quality()
@@ -997,6 +1001,12 @@ def _check_monitoring(
         yield "monitoring.probing.rows", f"{text}: fewer rows are never enough"
 
 
+def _check_feature_store(
+    feature_store: FeatureStore | None, columns: dict[str, ColumnDefinition], split: Split
+) -> Complaints:
+    yield from feature_store_section.check(feature_store, columns, split.key)
+
+
 def _check_instances(instances: Instances) -> Complaints:
     for step in STEPS:
         wanted = getattr(instances, step).type
@@ -1082,6 +1092,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_shares,
     _check_split_column,
     _check_split_key,
+    _check_feature_store,
     _check_training_window,
     _check_metrics,
     _check_gate_metric,
