@@ -69,6 +69,10 @@ COMMANDS = {
             "perennial_cli.commands.running.drop",
             "Put a data file where a stack takes its data, and look at the run that it starts.",
         ),
+        "ingest": Entry(
+            "perennial_cli.commands.ingesting.ingest",
+            "Put the rows of a CSV or Parquet file into a feature group of the stack's model, online and offline.",
+        ),
         "run": Entry("perennial_cli.commands.running.run", "Start a run on the data that are there."),
         "follow": Entry("perennial_cli.commands.running.follow", "Look at a run until it has ended."),
         "runs": Entry(

@@ -1,0 +1,45 @@
+"""Feature groups of a stack: ingest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from perennial_cli import feature_groups, notebooks, stacks
+from perennial_cli.account import is_local, say_whom
+from perennial_cli.commands.options import AsJson, File, StackName
+from perennial_cli.console import notice, show, show_json
+from perennial_cli.deployed import definition_of
+
+
+def ingest(
+    file: File,
+    stack: StackName = None,
+    group: Annotated[
+        str | None, typer.Option(help="A group of model.yaml (feature_store.groups). Default: the first.")
+    ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PERENNIAL_ROLE",
+            help="The role that SageMaker takes to write the records of a new group; on the local cloud one is made.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the rows of a CSV or Parquet file into a feature group of the stack's model, online and offline.
+
+    A group that is not there is made, with a feature for each column of the file. A file without the event time says
+    that of now. What SageMaker writes offline, minutes later, starts a run as a dropped file does.
+    """
+    say_whom()
+    chosen = stacks.chosen(stack)
+    writer = role or (notebooks.role() if is_local() else None)
+    done = feature_groups.ingest(chosen, definition_of(chosen), file, group, writer)
+    if as_json:
+        show_json(asdict(done))
+        return
+    show(f"{done.records:,} records of {file} are in the feature group {done.group}{', which is new' * done.created}")
+    notice("Next: `perennial runs` lists the run that they start once they are written offline")

@@ -1,0 +1,160 @@
+"""Feature groups of a stack's model: made where the stack takes its data, and fed with the rows of files.
+
+Offline, their records lie below the data prefix, so that what is written there starts a run as a dropped file does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from botocore.exceptions import ClientError
+
+from perennial.model.definition import Definition
+from perennial.model.feature_store import FeatureGroup
+from perennial_cli.console import CommandError
+from perennial_cli.stacks import Stack
+
+AT_ONCE = 8  # requests
+TYPES = {"float": "Fractional", "integer": "Integral"}  # of a column; of all others String
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What has been done: the group, whether it was made for it, and how many records it got."""
+
+    group: str
+    created: bool
+    records: int
+
+
+def ingest(stack: Stack, definition: Definition, path: Path, name: str | None, role: str | None) -> Ingested:
+    """Put the rows of a file into a feature group, online and offline; the group is made where there is none.
+
+    name  of the group. Default: the first, whose records are the rows of runs
+    role  that SageMaker takes to write the group's records offline
+
+    Raises CommandError: the definition names no such group, the file is not of it, or SageMaker refuses.
+    """
+    name, group = _group(definition, name)
+    table = _with_time(read(path), group, datetime.now(UTC))
+    if group.record not in table.column_names:
+        raise CommandError(f"{path}: has no column {group.record!r}, which tells the records of {name}")
+    try:
+        created = _ensure(stack, definition, name, group, table, role)
+        return Ingested(name, created, _put(name, table))
+    except ClientError as error:
+        raise CommandError(f"{name}: {error.response['Error']['Message']}") from error
+
+
+def _group(definition: Definition, name: str | None) -> tuple[str, FeatureGroup]:
+    if definition.feature_store is None:
+        raise CommandError("the stack's model.yaml names no feature groups (feature_store.groups)")
+    groups = definition.feature_store.groups
+    chosen = name or next(iter(groups))
+    if chosen not in groups:
+        raise CommandError(f"{chosen!r} is none of the feature groups of model.yaml: {', '.join(groups)}")
+    return chosen, groups[chosen]
+
+
+def read(path: Path) -> pa.Table:
+    """Return a CSV or Parquet file as texts. Raises CommandError."""
+    try:
+        if path.read_bytes()[:4] == b"PAR1":
+            table = pq.read_table(path)
+            return pa.table({name: table[name].cast(pa.string()) for name in table.column_names})
+        with path.open("rb") as file:
+            names = pa_csv.open_csv(file).schema.names
+        texts = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
+        return pa_csv.read_csv(path, convert_options=texts)
+    except pa.ArrowException as error:
+        raise CommandError(f"{path}: cannot be read as CSV or Parquet: {error}") from error
+
+
+def _with_time(table: pa.Table, group: FeatureGroup, now: datetime) -> pa.Table:
+    """Return rows with the time of their event: now, where the file says none."""
+    if group.event_time in table.column_names:
+        return table
+    return table.append_column(group.event_time, pa.array([now.strftime("%Y-%m-%dT%H:%M:%SZ")] * table.num_rows))
+
+
+def _ensure(
+    stack: Stack, definition: Definition, name: str, group: FeatureGroup, table: pa.Table, role: str | None
+) -> bool:
+    """Make the group unless it is there; return whether it was made."""
+    client = boto3.client("sagemaker")
+    try:
+        known = client.describe_feature_group(FeatureGroupName=name)
+    except client.exceptions.ResourceNotFound:
+        known = None
+    if known is not None:
+        features = {one["FeatureName"] for one in known["FeatureDefinitions"]}
+        if unknown := [column for column in table.column_names if column not in features]:
+            raise CommandError(f"the feature group {name} has no feature {unknown[0]!r}; it has {', '.join(features)}")
+        return False
+    if role is None:
+        raise CommandError(
+            f"there is no feature group {name}. Name the role that SageMaker takes to write its records into "
+            f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}: --role arn:aws:iam::...:role/..."
+        )
+    place = f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}".rstrip("/")
+    key = stack.parameters.get("KmsKeyArn")
+    storage: Any = {"S3Uri": place, **({"KmsKeyId": key} if key else {})}
+    client.create_feature_group(
+        FeatureGroupName=name,
+        RecordIdentifierFeatureName=group.record,
+        EventTimeFeatureName=group.event_time,
+        FeatureDefinitions=list(features_of(definition, group, table)),
+        OnlineStoreConfig={"EnableOnlineStore": True},
+        OfflineStoreConfig={"S3StorageConfig": storage, "DisableGlueTableCreation": True},
+        RoleArn=role,
+    )
+    _wait(client, name)
+    return True
+
+
+def features_of(definition: Definition, group: FeatureGroup, table: pa.Table) -> Iterator[Any]:
+    """Yield a feature for each column of a file: of the type that the definition says, else text."""
+    types = {
+        source: TYPES.get(column.type, "String")
+        for name, column in definition.columns.items()
+        for source in (name, *(column.source or ()))
+    }
+    for name in table.column_names:
+        kind = "String" if name in (group.record, group.event_time) else types.get(name, "String")
+        yield {"FeatureName": name, "FeatureType": kind}
+
+
+def _wait(client: Any, name: str, pause: float = 2.0) -> None:
+    while (made := client.describe_feature_group(FeatureGroupName=name))["FeatureGroupStatus"] == "Creating":
+        time.sleep(pause)
+    if made["FeatureGroupStatus"] != "Created":
+        raise CommandError(f"the feature group {name} is {made['FeatureGroupStatus']}: {made.get('FailureReason')}")
+
+
+def _put(name: str, table: pa.Table) -> int:
+    """Put each row as a record; an empty field is a feature without a value. Raises CommandError, with the row."""
+    client = boto3.client("sagemaker-featurestore-runtime")
+
+    def put(row: tuple[int, Mapping[str, str | None]]) -> None:
+        number, values = row
+        record: Any = [{"FeatureName": key, "ValueAsString": value} for key, value in values.items() if value]
+        try:
+            client.put_record(FeatureGroupName=name, Record=record)
+        except ClientError as error:
+            raise CommandError(
+                f"row {number}: {error.response['Error']['Message']} Rows before it may be records already; "
+                "ingesting the whole file once more changes nothing of them"
+            ) from error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return sum(1 for _ in pool.map(put, enumerate(table.to_pylist(), 1)))

@@ -1,0 +1,161 @@
+"""`perennial ingest`, with the local feature store behind boto3's names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from botocore.exceptions import ClientError
+
+from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.platform.aws import Aws, Credentials
+from localcloud.sagemaker.service import SageMakerService
+from perennial.model import definition
+from perennial_cli.stacks import Stack
+from tests.command import perennial
+
+MODEL = """
+problem: regression
+target: price
+columns:
+  price: {type: float}
+  miles: {type: integer, source: [Miles]}
+  sale: {type: string, feature: false}
+split: {method: random, key: [sale]}
+gate: {metric: rmse, threshold: 3000}
+feature_store:
+  groups:
+    sales: {record: sale, event_time: sold}
+    owners: {record: owner, event_time: changed}
+"""
+ROLE = "arn:aws:iam::000000000000:role/features"
+STACK = Stack("cars", {"DataBucketName": "lake", "DataPrefix": "raw/"}, {"ModelName": "cars", "KmsKeyArn": "key"})
+SALES = "sale,sold,price,Miles,colour\na,2026-11-29T10:00:00Z,1.5,7,red\nb,2026-11-29T11:00:00Z,2,,\n"
+
+
+class Client:
+    """boto3's client of the feature store or its runtime; an error of the service is ClientError."""
+
+    class exceptions:  # noqa: N801 - boto3 calls it so
+        class ResourceNotFound(ClientError):  # noqa: N818
+            pass
+
+    def __init__(self, service: SageMakerService, name: str) -> None:
+        self._handle = service.records.handle if name.endswith("runtime") else service.handle
+
+    def __getattr__(self, method: str) -> Any:
+        operation = "".join(word.title() for word in method.split("_"))
+
+        def call(**request: Any) -> dict[str, Any]:
+            try:
+                return self._handle(operation, request)
+            except AwsError as error:
+                kind = self.exceptions.ResourceNotFound if error.code == "ResourceNotFound" else ClientError
+                raise kind({"Error": {"Code": error.code, "Message": error.message}}, operation) from error
+
+        return call
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SageMakerService]:
+    service = SageMakerService(
+        tmp_path / "state",
+        "http://127.0.0.1:1",
+        "eu-west-1",
+        "000000000000",
+        Path("python"),
+        credentials=Credentials("key", "secret"),
+        put_event=Mock(),
+    )
+    monkeypatch.setattr(Aws, "upload", Mock())
+    monkeypatch.setattr("boto3.client", lambda name: Client(service, name))
+    for module in ("say_whom", "is_local"):
+        monkeypatch.setattr(f"perennial_cli.commands.ingesting.{module}", lambda: False)
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda _: STACK)
+    parsed = definition.parse(MODEL, "model.yaml")
+    monkeypatch.setattr("perennial_cli.commands.ingesting.definition_of", lambda _: parsed)
+    monkeypatch.delenv("PERENNIAL_ROLE", raising=False)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def sales(tmp_path: Path) -> Path:
+    path = tmp_path / "sales.csv"
+    path.write_text(SALES)
+    return path
+
+
+def record(store: SageMakerService, group: str, name: str) -> dict[str, str]:
+    found = store.records.handle("GetRecord", {"FeatureGroupName": group, "RecordIdentifierValueAsString": name})
+    return {one["FeatureName"]: one["ValueAsString"] for one in found.get("Record", [])}
+
+
+def test_rows_are_records_of_a_group_that_is_made_where_the_stack_takes_its_data(
+    store: SageMakerService, sales: Path
+) -> None:
+    ended = perennial("ingest", sales, "--role", ROLE, "--json")
+    assert json.loads(ended.stdout) == {"group": "sales", "created": True, "records": 2}
+    described = store.handle("DescribeFeatureGroup", {"FeatureGroupName": "sales"})
+    storage = described["OfflineStoreConfig"]["S3StorageConfig"]
+    assert (storage["S3Uri"], storage["KmsKeyId"], described["RoleArn"]) == ("s3://lake/raw", "key", ROLE)
+    assert {one["FeatureName"]: one["FeatureType"] for one in described["FeatureDefinitions"]} == {
+        "sale": "String", "sold": "String", "price": "Fractional", "Miles": "Integral", "colour": "String",
+    }  # fmt: skip
+    assert record(store, "sales", "a") == {
+        "sale": "a", "sold": "2026-11-29T10:00:00Z", "price": "1.5", "Miles": "7", "colour": "red",
+    }  # fmt: skip
+    assert set(record(store, "sales", "b")) == {"sale", "sold", "price"}
+    again = perennial("ingest", sales)
+    assert "2 records of" in again.stdout
+    assert "which is new" not in again.stdout
+
+
+def test_a_file_may_be_parquet_of_another_group_and_be_of_now(store: SageMakerService, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"owner": [1, 2], "income": [10.5, None]}), tmp_path / "owners.parquet")
+    assert perennial("ingest", tmp_path / "owners.parquet", "--group", "owners", "--role", ROLE).exit_code == 0
+    known = record(store, "owners", "1")
+    assert (known["income"], known["changed"][:2], known["changed"][-1]) == ("10.5", "20", "Z")
+    assert set(record(store, "owners", "2")) == {"owner", "changed"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (
+            SALES,
+            ["--group", "boats", "--role", ROLE],
+            "'boats' is none of the feature groups of model.yaml: sales, owners",
+        ),
+        (SALES, [], "there is no feature group sales. Name the role that SageMaker takes to write its records into"),
+        (SALES.replace("sale,", "id,"), ["--role", ROLE], "has no column 'sale', which tells the records of sales"),
+        (
+            SALES.replace(",7,", ",many,"),
+            ["--role", ROLE],
+            "row 1: Validation Error: the value 'many' of the feature 'Mi",
+        ),
+        ("", ["--role", ROLE], "cannot be read as CSV or Parquet"),
+    ],
+)
+def test_what_cannot_be_ingested_is_said_in_words(
+    store: SageMakerService, sales: Path, text: str, options: list[str], said: str
+) -> None:
+    sales.write_text(text)
+    ended = perennial("ingest", sales, *options)
+    assert (ended.exit_code, said in ended.stderr) == (1, True), ended.stderr
+
+
+def test_a_column_that_the_group_does_not_have_is_refused_before_anything_is_put(
+    store: SageMakerService, sales: Path
+) -> None:
+    assert perennial("ingest", sales, "--role", ROLE).exit_code == 0
+    sales.write_text(SALES.replace("colour", "mood").replace("a,", "c,"))
+    ended = perennial("ingest", sales)
+    assert "the feature group sales has no feature 'mood'" in ended.stderr
+    assert record(store, "sales", "c") == {}
