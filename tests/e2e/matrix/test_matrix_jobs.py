@@ -134,7 +134,8 @@ CASES = [
     Case("Jobs", "its output is missing", "Baseline model quality", (fault("job:model-quality", "lose-output"),),
          error="BaselinesMissing",
          says=("in state 'Create baselines'", "/baselines has no model-quality/statistics.json, "
-               "model-quality/constraints.json, attribution/analysis.json, bias/analysis.json; see the log of",
+               "model-quality/constraints.json, attribution/analysis.json, bias/analysis.json, "
+               "analysis/analysis.json; see the log of",
                "-model-quality-0"), advises=PROCESSING),
     Case("Jobs", "what they made cannot be listed", "List baselines",
          (fault("task:s3:listObjectsV2", "error", error="S3.S3Exception", message="Service Unavailable"),),
