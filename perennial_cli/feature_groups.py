@@ -24,7 +24,10 @@ from perennial.model.feature_store import FeatureGroup
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
-AT_ONCE = 8  # requests
+AT_ONCE = 25  # records of a request
+REQUESTS = 4  # at once
+ATTEMPTS, PAUSE_SECONDS = 6, 1.0  # with records that were not taken
+AGAIN = "Others may be records already; ingesting the whole file once more changes nothing of them"
 TYPES = {"float": "Fractional", "integer": "Integral"}  # of a column; of all others String
 
 
@@ -134,9 +137,9 @@ def features_of(definition: Definition, group: FeatureGroup, table: pa.Table) ->
         yield {"FeatureName": name, "FeatureType": kind}
 
 
-def _wait(client: Any, name: str, pause: float = 2.0) -> None:
+def _wait(client: Any, name: str) -> None:
     while (made := client.describe_feature_group(FeatureGroupName=name))["FeatureGroupStatus"] == "Creating":
-        time.sleep(pause)
+        time.sleep(PAUSE_SECONDS)
     if made["FeatureGroupStatus"] != "Created":
         raise CommandError(f"the feature group {name} is {made['FeatureGroupStatus']}: {made.get('FailureReason')}")
 
@@ -145,16 +148,23 @@ def _put(name: str, table: pa.Table) -> int:
     """Put each row as a record; an empty field is a feature without a value. Raises CommandError, with the row."""
     client = boto3.client("sagemaker-featurestore-runtime")
 
-    def put(row: tuple[int, Mapping[str, str | None]]) -> None:
-        number, values = row
-        record: Any = [{"FeatureName": key, "ValueAsString": value} for key, value in values.items() if value]
-        try:
-            client.put_record(FeatureGroupName=name, Record=record)
-        except ClientError as error:
-            raise CommandError(
-                f"row {number}: {error.response['Error']['Message']} Rows before it may be records already; "
-                "ingesting the whole file once more changes nothing of them"
-            ) from error
+    def put(first: int) -> int:
+        entries: list[Any] = [_entry(name, row) for row in table.slice(first, AT_ONCE).to_pylist()]
+        waiting = entries
+        for _ in range(ATTEMPTS):
+            answer = client.batch_write_record(Entries=waiting)
+            if errors := answer["Errors"]:
+                row = first + entries.index(errors[0]["Entry"]) + 1
+                raise CommandError(f"row {row}: {errors[0]['ErrorMessage']} {AGAIN}")
+            if not (waiting := answer["UnprocessedEntries"]):
+                return len(entries)
+            time.sleep(PAUSE_SECONDS)
+        raise CommandError(f"SageMaker does not take the rows from {first + 1} on. {AGAIN}")
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return sum(1 for _ in pool.map(put, enumerate(table.to_pylist(), 1)))
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        return sum(pool.map(put, range(0, table.num_rows, AT_ONCE)))
+
+
+def _entry(name: str, row: Mapping[str, str | None]) -> dict[str, Any]:
+    record = [{"FeatureName": key, "ValueAsString": value} for key, value in row.items() if value]
+    return {"FeatureGroupName": name, "Record": record}

@@ -124,8 +124,8 @@ def sagemaker(operation: str, parameters: JsonObject, place: Place) -> list[Need
         return [Needs(f"sagemaker:{operation}", _arn("model-package-group", group, place) if is_named_whole else "*")]
     if operation == "BatchDescribeModelPackage":
         return [Needs(f"sagemaker:{operation}", arn) for arn in parameters.get("ModelPackageArnList") or ["*"]]
-    if operation == "BatchGetRecord":
-        groups = [str(one.get("FeatureGroupName", "")) for one in parameters.get("Identifiers") or [{}]]
+    if member := {"BatchGetRecord": "Identifiers", "BatchWriteRecord": "Entries"}.get(operation):
+        groups = [str(one.get("FeatureGroupName", "")) for one in parameters.get(member) or [{}]]
         names = dict.fromkeys(group.rpartition("/")[2].lower() for group in groups)
         return [Needs(f"sagemaker:{operation}", place.arn("sagemaker", f"feature-group/{name}")) for name in names]
     if operation == _LIST_TRIALS:

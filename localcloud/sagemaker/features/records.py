@@ -25,7 +25,7 @@ ONLINE, OFFLINE = "OnlineStore", "OfflineStore"
 
 
 class Records:
-    """PutRecord, GetRecord, BatchGetRecord and DeleteRecord.
+    """PutRecord, BatchWriteRecord, GetRecord, BatchGetRecord and DeleteRecord.
 
     Of a record the time of its latest event and its features are kept in memory, and in a file that grows by a line
     with each change; None are the features of a deleted one.
@@ -37,6 +37,7 @@ class Records:
         self._online: dict[str, dict[str, Document]] = {}
         self._operations = {
             "PutRecord": self.put,
+            "BatchWriteRecord": self.put_several,
             "GetRecord": self.get,
             "BatchGetRecord": self.get_several,
             "DeleteRecord": self.delete,
@@ -71,6 +72,17 @@ class Records:
         if OFFLINE in stores:
             self._offline.add(group, {"Features": features, "Event": moment, "Invoked": invoked, "Deleted": False})
         return {}
+
+    def put_several(self, request: Document) -> Document:
+        """Answer BatchWriteRecord: what is wrong with one record keeps no other one out."""
+        requests.only(request, ("Entries",))
+        errors = []
+        for entry in request["Entries"]:
+            try:
+                self.put(entry)
+            except AwsError as error:
+                errors.append({"Entry": entry, "ErrorCode": error.code, "ErrorMessage": error.message})
+        return {"Errors": errors, "UnprocessedEntries": []}
 
     def delete(self, request: Document) -> Document:
         group, invoked = self._groups.find(request["FeatureGroupName"]), now()

@@ -33,11 +33,13 @@ _LEAVES = {
     "Predict with champion": {"predictions/champion": "predictions/candidate"},
     "Baseline data drift": {"baselines/data-quality": "baselines/data-quality"},
     "Baseline model quality": {f"baselines/{name}": f"baselines/{name}" for name in
-                               ("model-quality", "attribution", "bias")},
+                               ("model-quality", "attribution", "bias", "analysis")},
 }  # fmt: skip
 """The folders that a job leaves below its run's prefix, and those of the run before in which they are."""
-_READ_BY = {"train": "Train", "validation": "Train", "baseline": "Baseline data drift"}
-"""The folders that one job reads and nothing else does."""
+_READ_BY = {
+    "train": {"Train"}, "validation": {"Train"}, "baseline": {"Baseline data drift", "Baseline model quality"},
+}  # fmt: skip
+"""The folders that these jobs read and nothing else does."""
 
 
 def untouched(where: str, faults: Iterable[Mapping[str, Any]]) -> frozenset[str]:
@@ -75,7 +77,7 @@ class DoneBefore:
         s3, bucket = self._app.client("s3"), self._app.bucket
         folders = {target: source for state in states for target, source in _LEAVES.get(state, {}).items()}
         for target, source in folders.items():
-            if _READ_BY.get(target) in states:
+            if _READ_BY.get(target, {""}) <= set(states):
                 continue
             for file in (file for file in self._files if file.startswith(f"{source}/")):
                 key = f"runs/{run_id}/{target}{file.removeprefix(source)}"

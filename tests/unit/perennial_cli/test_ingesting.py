@@ -151,6 +151,35 @@ def test_what_cannot_be_ingested_is_said_in_words(
     assert (ended.exit_code, said in ended.stderr) == (1, True), ended.stderr
 
 
+def test_records_that_were_not_taken_are_put_again_and_rows_are_counted_over_requests(
+    store: SageMakerService, sales: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perennial_cli.feature_groups.PAUSE_SECONDS", 0)
+    sales.write_text("sale,sold,price\n" + "".join(f"s{n},2026-11-29T10:00:00Z,{n}\n" for n in range(60)))
+    asked, take = list[int](), store.records.put_several
+
+    def half(request: dict[str, Any]) -> dict[str, Any]:
+        entries = request["Entries"]
+        asked.append(len(entries))
+        taken = take({"Entries": entries[: -(-len(entries) // 2)]})
+        return {**taken, "UnprocessedEntries": entries[-(-len(entries) // 2) :]}
+
+    monkeypatch.setitem(store.records._operations, "BatchWriteRecord", half)
+    ended = perennial("ingest", sales, "--role", ROLE)
+    assert "60 records of" in ended.stdout
+    assert max(asked) == 25
+    assert [record(store, "sales", f"s{n}")["price"] for n in range(60)] == [str(n) for n in range(60)]
+    monkeypatch.setattr("perennial_cli.feature_groups.ATTEMPTS", 2)
+    assert "SageMaker does not take the rows from" in perennial("ingest", sales).stderr
+
+
+def test_the_row_of_a_request_that_is_wrong_is_named(store: SageMakerService, sales: Path) -> None:
+    rows = [f"s{n},2026-11-29T10:00:00Z,{'dear' if n == 40 else n}\n" for n in range(60)]
+    sales.write_text("sale,sold,price\n" + "".join(rows))
+    ended = perennial("ingest", sales, "--role", ROLE)
+    assert "row 41: Validation Error: the value 'dear' of the feature 'price' is not Fractional" in ended.stderr
+
+
 def test_a_column_that_the_group_does_not_have_is_refused_before_anything_is_put(
     store: SageMakerService, sales: Path
 ) -> None:

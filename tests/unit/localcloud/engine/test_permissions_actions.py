@@ -77,8 +77,9 @@ def test_records_are_their_groups_and_a_group_is_handed_its_role() -> None:
         needs = actions.sagemaker(operation, {"FeatureGroupName": f"{SAGEMAKER}:feature-group/Cars"}, HERE)
         assert named(needs) == [(f"sagemaker:{operation}", f"{SAGEMAKER}:feature-group/cars")]
     wanted = [{"FeatureGroupName": name} for name in ("Cars", "boats", "cars")]
-    needs = actions.sagemaker("BatchGetRecord", {"Identifiers": wanted}, HERE)
-    assert [each.resource for each in needs] == [f"{SAGEMAKER}:feature-group/{name}" for name in ("cars", "boats")]
+    for operation, member in (("BatchGetRecord", "Identifiers"), ("BatchWriteRecord", "Entries")):
+        needs = actions.sagemaker(operation, {member: wanted}, HERE)
+        assert [each.resource for each in needs] == [f"{SAGEMAKER}:feature-group/{name}" for name in ("cars", "boats")]
     made = actions.sagemaker("CreateFeatureGroup", {"FeatureGroupName": "Cars", "RoleArn": ROLE}, HERE)
     assert named(made) == [
         ("sagemaker:CreateFeatureGroup", f"{SAGEMAKER}:feature-group/cars"),

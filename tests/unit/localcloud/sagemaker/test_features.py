@@ -209,6 +209,16 @@ def test_records_are_read_at_once_of_several_groups(cars: Lake) -> None:
     assert (error["RecordIdentifierValueAsString"], error["ErrorCode"]) == ("c", "ResourceNotFound")
 
 
+def test_records_are_put_at_once_and_one_that_is_wrong_keeps_no_other_out(cars: Lake) -> None:
+    wrong = {"FeatureGroupName": "Cars", "Record": as_record(**{**FIRST, "miles": "many"})}
+    right = {"FeatureGroupName": ARN, "Record": as_record(**FIRST)}
+    nowhere = {"FeatureGroupName": "boats", "Record": as_record(**FIRST)}
+    answer = cars.service.records.handle("BatchWriteRecord", {"Entries": [wrong, right, nowhere]})
+    found = [(error["Entry"], error["ErrorCode"]) for error in answer["Errors"]]
+    assert found == [(wrong, "ValidationError"), (nowhere, "ResourceNotFound")]
+    assert (cars.get()["miles"], answer["UnprocessedEntries"]) == ("10", [])
+
+
 def test_a_deletion_is_an_event_and_counts_where_it_is_later(cars: Lake) -> None:
     gone = {"RecordIdentifierValueAsString": "a"}
     cars.put(LATER)
@@ -348,6 +358,7 @@ def test_an_event_time_may_be_seconds(lake: Lake) -> None:
         ("GET", "/FeatureGroup/cars", "GetRecord", "cars"),
         ("DELETE", f"/FeatureGroup/{ARN}", "DeleteRecord", ARN),
         ("POST", "/BatchGetRecord", "BatchGetRecord", ""),
+        ("POST", "/BatchWriteRecord", "BatchWriteRecord", ""),
         ("POST", "/FeatureGroup/cars/Record", "UpdateRecord", "cars"),
         ("POST", "/FeatureGroup/cars/ListRecords", "ListRecords", "cars"),
         ("POST", "/FeatureGroup/cars", "", ""),
