@@ -135,6 +135,10 @@ def test_records_are_put_and_read_by_boto3_and_reach_the_bucket(cloud: Cloud, bu
     assert one["Record"] == record[:1]
     wanted = [{"FeatureGroupName": "cars", "RecordIdentifiersValueAsString": ["a", "b"]}]
     assert [found["Record"] for found in runtime.batch_get_record(Identifiers=wanted)["Records"]] == [record]
+    other = [{"FeatureName": "vin", "ValueAsString": "b"}, record[1]]
+    written = runtime.batch_write_record(Entries=[{"FeatureGroupName": "cars", "Record": other}])
+    assert (written["Errors"], written["UnprocessedEntries"]) == ([], [])
+    assert runtime.get_record(FeatureGroupName="cars", RecordIdentifierValueAsString="b")["Record"] == other
     later = SOLD.replace("10:", "12:")
     runtime.delete_record(FeatureGroupName="cars", RecordIdentifierValueAsString="a", EventTime=later)
     assert "Record" not in runtime.get_record(FeatureGroupName="cars", RecordIdentifierValueAsString="a")
