@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
@@ -74,13 +75,20 @@ def read(path: Path) -> pa.Table:
     try:
         if path.read_bytes()[:4] == b"PAR1":
             table = pq.read_table(path)
-            return pa.table({name: table[name].cast(pa.string()) for name in table.column_names})
+            return pa.table({name: _texts(table[name]) for name in table.column_names})
         with path.open("rb") as file:
             names = pa_csv.open_csv(file).schema.names
         texts = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
         return pa_csv.read_csv(path, convert_options=texts)
     except pa.ArrowException as error:
         raise CommandError(f"{path}: cannot be read as CSV or Parquet: {error}") from error
+
+
+def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return values as texts, times as the feature store takes those of events."""
+    if pa.types.is_timestamp(values.type):
+        return pc.strftime(values.cast(pa.timestamp("ms", "UTC"), safe=False), "%Y-%m-%dT%H:%M:%SZ")
+    return values.cast(pa.string())
 
 
 def _with_time(table: pa.Table, group: FeatureGroup, now: datetime) -> pa.Table:

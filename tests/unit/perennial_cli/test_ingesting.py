@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -149,6 +150,14 @@ def test_what_cannot_be_ingested_is_said_in_words(
     sales.write_text(text)
     ended = perennial("ingest", sales, *options)
     assert (ended.exit_code, said in ended.stderr) == (1, True), ended.stderr
+
+
+def test_times_of_parquet_are_times_of_events(store: SageMakerService, tmp_path: Path) -> None:
+    sold = [datetime(2026, 11, 29, 10, 15, 0, 250_000, UTC), None]
+    pq.write_table(pa.table({"sale": ["a", "b"], "sold": sold, "price": [1.5, 2.5]}), tmp_path / "sales.parquet")
+    ended = perennial("ingest", tmp_path / "sales.parquet", "--role", ROLE)
+    assert "row 2: Validation Error: the record has no value of 'sold'" in ended.stderr
+    assert record(store, "sales", "a")["sold"] == "2026-11-29T10:15:00.250Z"
 
 
 def test_records_that_were_not_taken_are_put_again_and_rows_are_counted_over_requests(
