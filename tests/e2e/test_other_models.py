@@ -159,7 +159,7 @@ def test_classification_gated_on_auc_needs_only_its_folder(lesions: App, lesions
 
 def test_bias_and_explanations_are_analysed_and_on_the_runs_page(lesions: App, lesions_run: Run) -> None:
     (analysis,) = bodies(lesions, f"runs/{lesions_run.run_id}/baselines/analysis/analysis.json")
-    (page,) = bodies(lesions, f"runs/{lesions_run.run_id}/report.html")
+    (page,) = wait_for(lambda: bodies(lesions, f"runs/{lesions_run.run_id}/report.html"), "the report", 60)
     document = json.loads(analysis)
     (data,), (model,) = (document[f"{when}_training_bias_metrics"]["facets"]["age"] for when in ("pre", "post"))
     assert sum(data["records"].values()) > 400 > sum(model["records"].values())
