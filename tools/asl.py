@@ -1,4 +1,4 @@
-"""Read Amazon States Language: flows, edges, JSONata expressions and the variables that they read.
+"""Read Amazon States Language: JSONata expressions and the variables that they read.
 
 Source: https://states-language.net and the Step Functions Developer Guide, "Transforming data with JSONata" and
 "Passing data between states with variables".
@@ -9,50 +9,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import jsonata
+
+from perennial_cli.state_machines import Edge, Flow, edges, expression, flows, inner_machines, states
 
 SUBSTITUTION = re.compile(r"\$\{(\w+)\}")
 # Sample values with which a definition can be read before CloudFormation has put in the real ones.
 SAMPLES = {"Partition": "aws"}
 STEP_FUNCTIONS_BUILTINS = {"partition", "range", "hash", "random", "uuid", "parse"}
 CONTEXT = {"", "$", "states"}
+__all__ = [  # with what the command reads of it
+    "Edge", "Flow", "bare_names", "builtins", "edges", "expression", "flows", "free_variables", "inner_machines",
+    "parse", "states", "strings", "substituted", "substitutions", "tree",
+]  # fmt: skip
 
 
 class DuplicateKeyError(ValueError):
     """A JSON object names a key twice; parsers keep the last one and say nothing."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """States that refer to each other by name: the state machine's own, or those of a branch or an item processor."""
-
-    start: str
-    states: dict[str, dict[str, Any]]
-    owner: str | None = None
-
-    def reachable(self, start: str) -> Iterator[str]:
-        """Yield the states reachable from one without an error, itself first."""
-        reached, waiting = {start}, [start]
-        while waiting:
-            name = waiting.pop(0)
-            yield name
-            targets = [e.target for e in edges(self.states.get(name, {})) if e.kind != "catch"]
-            fresh = [t for t in dict.fromkeys(targets) if t not in reached]
-            reached.update(fresh)
-            waiting.extend(fresh)
-
-
-@dataclass(frozen=True)
-class Edge:
-    """A way out of a state and the variables assigned on it."""
-
-    kind: str  # next, choice, default, catch
-    target: str
-    label: str = ""
-    assigns: frozenset[str] = field(default_factory=frozenset)
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -78,48 +53,6 @@ def substituted(text: str, values: dict[str, str] | None = None) -> str:
     """Return the text with a value in each ${Substitution}: the given one, a sample, or 1."""
     known = {**SAMPLES, **(values or {})}
     return SUBSTITUTION.sub(lambda match: known.get(match[1], "1"), text)
-
-
-def flows(machine: dict[str, Any], owner: str | None = None) -> Iterator[Flow]:
-    """Yield the flow of a state machine and, depth first, those inside its Parallel and Map states."""
-    states = machine.get("States", {})
-    yield Flow(machine.get("StartAt", ""), states, owner)
-    for name, body in states.items():
-        for inner in inner_machines(body):
-            yield from flows(inner, name)
-
-
-def inner_machines(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the branches of a Parallel state or the item processor of a Map state."""
-    return [*body.get("Branches", []), *([body["ItemProcessor"]] if "ItemProcessor" in body else [])]
-
-
-def states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the body of every state, also of inner ones."""
-    for flow in flows(machine):
-        yield from flow.states.items()
-
-
-def edges(body: dict[str, Any]) -> Iterator[Edge]:
-    """Yield the ways out of a state."""
-    own = frozenset(body.get("Assign", {}))
-    for choice in body.get("Choices", []):
-        assigns = frozenset(choice.get("Assign", {}))
-        yield Edge("choice", choice.get("Next", ""), expression(choice.get("Condition", "")) or "", assigns)
-    if "Default" in body:
-        yield Edge("default", body["Default"], "", own)
-    if "Next" in body:
-        yield Edge("next", body["Next"], "", own)
-    for catcher in body.get("Catch", []):
-        assigns = frozenset(catcher.get("Assign", {}))
-        yield Edge("catch", catcher.get("Next", ""), ", ".join(catcher.get("ErrorEquals", [])), assigns)
-
-
-def expression(value: Any) -> str | None:
-    """Return the text inside {% %}, or None if the value is no expression."""
-    if isinstance(value, str) and value.startswith("{%") and value.endswith("%}"):
-        return value[2:-2].strip()
-    return None
 
 
 def strings(body: dict[str, Any]) -> Iterator[tuple[str, str]]:

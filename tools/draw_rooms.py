@@ -15,9 +15,10 @@ import textwrap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from perennial_cli.flow_layout import CHARACTER, LINE, PADDING, TITLE, Arrow, Box, Drawing, column
 from tests.unit.test_rooms import LIBRARIES, PARTS
 from tools import draw_flow
-from tools.draw_flow import CHARACTER, LINE, ROOT, Arrow, Box, Drawing
+from tools.draw_flow import ROOT
 from tools.terminal import run
 
 DOMAIN, COMMAND, LOCAL = "perennial", "perennial_cli", "localcloud"
@@ -45,7 +46,7 @@ def picture(root: Path = ROOT) -> str:
         _group("What people call", command),
         _group("The local cloud, which knows AWS and nothing else", right),
     ]
-    drawing = draw_flow.column({side.name: side for side in sides}, {side.name: 0 for side in sides}, [], [], set())
+    drawing = column({side.name: side for side in sides}, {side.name: 0 for side in sides}, [], [], set())
     return draw_flow.page(drawing, "rooms", "The rooms of the code, and who may import whom", LEGEND, NOTE)
 
 
@@ -69,7 +70,7 @@ def _purpose(root: Path, part: str) -> str:
 
 
 def _group(name: str, inner: Drawing) -> Box:
-    width, height = inner.width + 2 * draw_flow.PADDING, inner.height + draw_flow.TITLE + draw_flow.PADDING
+    width, height = inner.width + 2 * PADDING, inner.height + TITLE + PADDING
     return Box(name, "group", max(width, len(name) * CHARACTER + 24), height, [name], [inner])
 
 
@@ -80,7 +81,7 @@ def _draw(boxes: Mapping[str, Box], table: Mapping[str, Collection[str]]) -> Dra
     heads = [part for part in boxes if not any(part in others for others in below.values())]
     ranks = {part: max(len(_longest(head, part, below)) for head in heads) - 1 for part in boxes}
     spine = max((_longest(head, part, below) for head in heads for part in boxes), key=len)
-    return draw_flow.column(dict(sorted(boxes.items(), key=lambda one: ranks[one[0]])), ranks, arrows, [], set(spine))
+    return column(dict(sorted(boxes.items(), key=lambda one: ranks[one[0]])), ranks, arrows, [], set(spine))
 
 
 def _longest(start: str, end: str, below: Mapping[str, Collection[str]]) -> list[str]:

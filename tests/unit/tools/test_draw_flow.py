@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from perennial_cli import flow_layout
+from perennial_cli.flow_layout import Box, Drawing
 from tools import asl, draw_flow
-from tools.draw_flow import ROOT, Box, Drawing
+from tools.draw_flow import ROOT
 
 FILES = sorted(ROOT.glob("statemachines/*.asl.json"))
 
@@ -26,7 +28,7 @@ def machine(states: dict[str, Any]) -> dict[str, Any]:
 
 
 def drawn(states: dict[str, Any], aspect: float = 0) -> Drawing:
-    return draw_flow.draw(next(asl.flows(machine(states))), aspect)
+    return flow_layout.draw(next(asl.flows(machine(states))), aspect)
 
 
 def boxes(drawing: Drawing) -> Iterator[Box]:
@@ -54,7 +56,7 @@ def test_every_state_but_those_that_only_report_an_error_is_in_the_picture(file:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_no_two_boxes_of_a_picture_overlap_and_all_are_inside(file: Path) -> None:
-    drawing = draw_flow.draw(next(asl.flows(asl.parse(file.read_text()))), draw_flow.ASPECT)
+    drawing = flow_layout.draw(next(asl.flows(asl.parse(file.read_text()))), flow_layout.ASPECT)
     for one, other in combinations(drawing.boxes, 2):
         apart = one.right < other.left or other.right < one.left or one.bottom < other.top or other.bottom < one.top
         assert apart, f"{one.name} and {other.name}"
