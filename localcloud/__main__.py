@@ -324,7 +324,7 @@ def _mail(arguments: argparse.Namespace) -> int:
     mails = mailbox.messages(arguments.state)
     is_list = arguments.number is None and not arguments.latest
     if is_list and arguments.json:
-        return _print_json([_as_json(mail) for mail in mails])
+        return _print_json([mailbox.as_json(mail) for mail in mails])
     if is_list:
         for mail in mails:
             line = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}  {mail.recipient}  {mail.subject}"
@@ -337,7 +337,7 @@ def _mail(arguments: argparse.Namespace) -> int:
         which = "" if arguments.latest else f" {arguments.number}"
         raise process.ProcessError(f"No mail{which}: {have} in {arguments.state / 'mail'}.")
     if arguments.json:
-        return _print_json([{**_as_json(mail), "body": mail.body} for mail in listed])
+        return _print_json([{**mailbox.as_json(mail), "body": mail.body} for mail in listed])
     for mail in listed:
         received = f"{mail.received.astimezone():%Y-%m-%d %H:%M:%S}"
         print(
@@ -345,13 +345,6 @@ def _mail(arguments: argparse.Namespace) -> int:
             f"File:    {mail.path}\n\n{_printable(mail.body)}"
         )
     return 0
-
-
-def _as_json(mail: mailbox.Message) -> dict[str, Any]:
-    return {
-        "number": mail.number, "to": mail.recipient, "received": mail.received, "subject": mail.subject,
-        "file": mail.path,
-    }  # fmt: skip
 
 
 def _print_json(document: Any, code: int = 0) -> int:

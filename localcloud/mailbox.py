@@ -16,6 +16,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, formataddr
 from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from localcloud.disk import write_whole
@@ -94,6 +95,14 @@ def deliver(state: Path, notification: Notification) -> Path:
 def messages(state: Path) -> list[Message]:
     """Return all messages in the order of their arrival; none if there is no mailbox yet."""
     return [_parse(number, path) for number, path in enumerate(sorted(folder(state).glob("*.eml")), start=1)]
+
+
+def as_json(mail: Message) -> dict[str, Any]:
+    """Return a mail for machines."""
+    return {
+        "number": mail.number, "to": mail.recipient, "received": mail.received, "subject": mail.subject,
+        "file": mail.path,
+    }  # fmt: skip
 
 
 def latest(mails: Sequence[Message]) -> Sequence[Message]:

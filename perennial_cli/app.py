@@ -153,6 +153,10 @@ COMMANDS = {
             "Look whether somebody has changed the stack's resources beside deployments.",
         ),
         "delete": Entry("perennial_cli.commands.stacks.delete", "Delete a stack and everything that its runs made."),
+        "console": Entry(
+            "perennial_cli.web.command.console",
+            "Open a page on this machine that shows it all: runs, versions, drift, lineage, logs; Ctrl-C ends it.",
+        ),
         "cost": Entry(
             "perennial_cli.commands.costing.cost",
             "Say what a run and a month will cost; with a run, what that has cost.",

@@ -30,13 +30,21 @@ LOCAL_IS_DOWN = "The local cloud does not answer: perennial local up"
 _LOCAL = re.compile(r"https?://(127\.0\.0\.1|localhost)[:/]")
 
 
+def in_words(error: Exception) -> list[str]:
+    """Return a known error as people read it, and then what to do; nothing of an error that is a bug."""
+    if not isinstance(error, KNOWN):
+        return []
+    lines = ["\n  ".join(error.lines) if isinstance(error, DataError) else str(error)]
+    if isinstance(error, NoCredentialsError | NoRegionError):
+        lines.append(NO_ACCOUNT)
+    if isinstance(error, EndpointConnectionError) and _LOCAL.match(str(error.kwargs["endpoint_url"])):
+        lines.append(LOCAL_IS_DOWN)
+    return lines
+
+
 def is_put_in_words(error: Exception) -> bool:
     """Print a known error as people read it; return whether it is one."""
-    if not isinstance(error, KNOWN):
-        return False
-    complain("\n  ".join(error.lines) if isinstance(error, DataError) else str(error))
-    if isinstance(error, NoCredentialsError | NoRegionError):
-        complain(NO_ACCOUNT)
-    if isinstance(error, EndpointConnectionError) and _LOCAL.match(str(error.kwargs["endpoint_url"])):
-        complain(LOCAL_IS_DOWN)
-    return True
+    lines = in_words(error)
+    for line in lines:
+        complain(line)
+    return bool(lines)

@@ -66,6 +66,8 @@ class Line:
     points: list[tuple[float, float]]
     label: str = ""
     error: bool = False
+    source: str = ""
+    target: str = ""
 
 
 @dataclass
@@ -267,11 +269,15 @@ def _columns(
     return Drawing(left - COLUMN_GAP, height, list(boxes.values()), lines)
 
 
+def _said(arrow: Arrow) -> tuple[str, bool, str, str]:
+    return arrow.label, arrow.error, arrow.source, arrow.target
+
+
 def _over(source: Box, target: Box, gutter: float) -> Line:
     """Return a line from the end of a column to the head of the next."""
     below, above = source.bottom + GAP_Y / 2, target.top - GAP_Y / 2
     points = [(source.x, source.bottom), (source.x, below), (gutter, below), (gutter, above), (target.x, above)]
-    return Line([*points, (target.x, target.top)])
+    return Line([*points, (target.x, target.top)], source=source.name, target=target.name)
 
 
 def _shift(drawing: Drawing, dx: float, dy: float = 0) -> None:
@@ -291,18 +297,17 @@ def column(
         rows[ranks[name]].append(box)
     ways = {arrow: _passages(arrow, boxes, ranks, rows) for arrow in forward}
     _place(rows, ways, spine)
-    lines = [Line(_route(way), arrow.label, arrow.error) for arrow, way in ways.items()]
+    lines = [Line(_route(way), *_said(arrow)) for arrow, way in ways.items()]
     left, right = min(box.left for row in rows for box in row), max(box.right for row in rows for box in row)
     for arrow in loops:
         source, target = boxes[arrow.source], boxes[arrow.target]
         if all(row[0] in (source, target) for row in rows if source in row or target in row):
             left -= LANE
-            lines.append(Line([(source.left, source.y), (left, source.y), (left, target.y), (target.left, target.y)]))
+            points = [(source.left, source.y), (left, source.y), (left, target.y), (target.left, target.y)]
         else:
             right += LANE
-            lines.append(
-                Line([(source.right, source.y), (right, source.y), (right, target.y), (target.right, target.y)])
-            )
+            points = [(source.right, source.y), (right, source.y), (right, target.y), (target.right, target.y)]
+        lines.append(Line(points, source=arrow.source, target=arrow.target))
     height = max(box.bottom for row in rows for box in row)
     drawing = Drawing(right - left, height, list(boxes.values()), lines)
     _shift(drawing, -left)

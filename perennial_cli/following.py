@@ -35,21 +35,30 @@ def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None
     limit = START_LIMIT_SECONDS if limit_seconds is None else limit_seconds
     deadline = time.monotonic() + limit
     looked_at: set[str] = set()
-    client = boto3.client("stepfunctions")
     with working("waiting for what the drop starts"):
         while time.monotonic() < deadline:
-            listed = client.list_executions(stateMachineArn=machine or stack.state_machine_arn, maxResults=20)
-            for item in listed["executions"]:
-                if item["executionArn"] in looked_at:
-                    continue
-                looked_at.add(item["executionArn"])
-                if _dropped(client.describe_execution(executionArn=item["executionArn"])["input"]) == version:
-                    return item["executionArn"]
+            if found := started_by_drop(machine or stack.state_machine_arn, version, looked_at):
+                return found
             time.sleep(POLL_SECONDS)
     raise CommandError(
         f"nothing began within {limit} s of the drop; see the queue of undelivered events, "
         f"{stack.outputs.get('UndeliveredEventsUrl')}"
     )
+
+
+def started_by_drop(machine: str, version: str, looked_at: set[str]) -> str | None:
+    """Return the execution that the event of a dropped object version started; None: it is not there yet.
+
+    looked_at  executions that are others; those that are looked at now come to it
+    """
+    client = boto3.client("stepfunctions")
+    for item in client.list_executions(stateMachineArn=machine, maxResults=20)["executions"]:
+        if item["executionArn"] in looked_at:
+            continue
+        looked_at.add(item["executionArn"])
+        if _dropped(client.describe_execution(executionArn=item["executionArn"])["input"]) == version:
+            return item["executionArn"]
+    return None
 
 
 def _dropped(execution_input: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import boto3
 from botocore.exceptions import ClientError
@@ -68,8 +68,7 @@ def execution(stack: Stack, run: str | None) -> Execution:
 
 def record(stack: Stack, run: str, *, may_wait: bool = False) -> dict[str, Any]:
     """Return the record of a run that has ended; if it may, of one that waits for people. Raises CommandError: none."""
-    _require_id(run)
-    known = document(stack, RECORD.format(run))
+    known = document(stack, RECORD.format(require_id(run)))
     if known is None and may_wait:
         known = document(stack, SO_FAR.format(run))
     if known is None:
@@ -158,9 +157,11 @@ def explained(stack: Stack, record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, "importances": comparison.shares(analysis)} if analysis else dict(record)
 
 
-def _require_id(run: str) -> None:
+def require_id(run: str) -> str:
+    """Return the id of a run. Raises CommandError: it is none."""
     if not RUN_ID.fullmatch(run):
         raise CommandError(f"{run!r} is no id of a run; expected one such as 20261129101500-1a2b (perennial runs)")
+    return run
 
 
 def newest(stack: Stack, most: int) -> list[dict[str, Any]]:
@@ -228,3 +229,18 @@ def start(stack: Stack, execution_input: Mapping[str, Any]) -> str:
         stateMachineArn=stack.state_machine_arn, input=json.dumps(execution_input)
     )
     return str(started["executionArn"])
+
+
+def drop(stack: Stack, key: str, body: BinaryIO) -> dict[str, Any]:
+    """Put a data file where a stack takes its data, and return where that is: bucket, key and version of the object."""
+    bucket, whole = stack.outputs["DataBucketName"], f"{stack.outputs['DataPrefix']}{key}"
+    put = boto3.client("s3").put_object(Bucket=bucket, Key=whole, Body=body)
+    return {"bucket": bucket, "key": whole, "version": put.get("VersionId")}
+
+
+def windows(stack: Stack, most: int) -> list[dict[str, Any]]:
+    """Return the newest windows that the monitor has judged, the newest first, each with where its report is."""
+    return [
+        {**one, "report": f"s3://{stack.bucket}/monitoring/{one['id']}/report.html"}
+        for one in documents(stack, "monitoring/", "verdict.json", most)
+    ]

@@ -41,6 +41,11 @@ def document(stack: Stack, local_url: str | None) -> dict[str, Any]:
     return openapi.document(definition, stack.name, run, stack.parameters["Api"], url)
 
 
+def record(stack: Stack) -> dict[str, Any]:
+    """Return the JSON schema of a record that the model in service takes, with an example."""
+    return openapi.record(_served(stack)[1])
+
+
 def example(stack: Stack) -> dict[str, Any]:
     """Return a record that the model in service takes."""
     return openapi.example(_served(stack)[1])

@@ -91,6 +91,11 @@ def find(name: str) -> dict[str, Any]:
     return described
 
 
+def names() -> list[str]:
+    """Return the names of all stacks of Perennial that are here."""
+    return _named(_ours())
+
+
 def exported(stack: str, name: str) -> str | None:
     """Return what Parameter Store names for a stack, such as the run whose model serves; None: it names none."""
     ssm = boto3.client("ssm")
@@ -102,9 +107,9 @@ def exported(stack: str, name: str) -> str | None:
 
 def _others(name: str) -> str:
     """Return the stacks of Perennial, whose parameters name a model: what is spelt much the same first."""
-    names = _named(_ours())
-    near = get_close_matches(name, names, n=MOST_NAMES)
-    ordered = [*near, *(other for other in names if other not in near)]
+    listed = names()
+    near = get_close_matches(name, listed, n=MOST_NAMES)
+    ordered = [*near, *(other for other in listed if other not in near)]
     more = f" and {len(ordered) - MOST_NAMES} more" if len(ordered) > MOST_NAMES else ""
     return f"There are: {', '.join(ordered[:MOST_NAMES])}{more}" if ordered else "There is no stack of Perennial here"
 

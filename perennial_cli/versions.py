@@ -139,6 +139,13 @@ def answer(group: str, number: int, status: str, reason: str | None) -> str:
     return str(summary["ModelApprovalStatus"])
 
 
+def answered(group: str, number: int, status: str, reason: str | None) -> dict[str, Any]:
+    """Approve or reject a version; return what follows from it, as a document. Raises CommandError: there is none."""
+    before = answer(group, number, status, reason)
+    known = {"stack": group, "version": number, "status": status, "before": before}
+    return {**known, "outcome": outcome(group, number, status, before)}
+
+
 def roll_back(group: str, wanted: int | None, reason: str | None) -> tuple[list[int], int]:
     """Reject the version in service and all approved ones above the wanted one, or above the one before it.
 

@@ -29,4 +29,4 @@ async def answer(send: Send, status: int, headers: Mapping[str, str], body: byte
 
 async def answer_json(send: Send, status: int, document: Mapping[str, Any]) -> None:
     """Send a document as a whole answer."""
-    await answer(send, status, {"content-type": "application/json"}, json.dumps(document).encode())
+    await answer(send, status, {"content-type": "application/json"}, json.dumps(document, default=str).encode())

@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from localcloud import access, disk, faults, process, sdks
+from localcloud import access, disk, faults, mailbox, process, sdks
 from localcloud.engine import apigateway, inside, leftovers, log_lines, s3, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.connections import BoundedHttp
@@ -37,12 +37,13 @@ responses = Seams("core.responses", request_scope="1136c5e3")
 router = Seams("core.router", detect_service="e264c9da")
 cloudformation = Seams("services.cloudformation", _stacks="af85ddc4")
 
-LEDGER_PATH = "/_localcloud/permissions"
+LEDGER_PATH, MAILS_PATH = "/_localcloud/permissions", "/_localcloud/mails"
 _TICK_SECONDS = 5.0
 _PRUNE_SECONDS = 24 * 3600.0
 _OWNER_SECONDS = 1.0
 _GRACE_SECONDS = 2
 _LAST_RESORT_SECONDS = 8.0
+_MAILS = 200  # the newest
 _GARBAGE = (20_000, 20, 20)  # how many new objects, and how many looks at them, before there is a look
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
 _RUNNING_JOBS = (
@@ -299,6 +300,8 @@ class _Server:
             await answer_json(send, *guests.answer_http(scope["method"], await body_of(receive)))
         elif scope["path"] == LEDGER_PATH:
             await answer_json(send, 200, {"Requests": ledger.entries()})
+        elif scope["path"] == MAILS_PATH:
+            await answer_json(send, 200, await asyncio.to_thread(self._mails))
         elif is_invocation(scope, self._settings.port):
             await answer_invocation(self._sagemaker, scope, receive, send)
         else:
@@ -405,6 +408,10 @@ class _Server:
             return {**status, "endpoints": self._endpoints(), "jobs": self._jobs()}
         except Exception as error:  # the status page answers whatever SageMaker does
             return {**status, "problem": self._problem or f"SageMaker does not answer: {error}"}
+
+    def _mails(self) -> dict[str, Any]:
+        mails = mailbox.messages(self._settings.state)
+        return {"mails": [{**mailbox.as_json(mail), "body": mail.body} for mail in mails[-_MAILS:]]}
 
     def _endpoints(self) -> list[str]:
         listed = self._sagemaker.handle("ListEndpoints", {"StatusEquals": "InService"})

@@ -58,7 +58,7 @@ def document(definition: Mapping[str, Any], name: str, version: str, access: str
         "components": {
             "securitySchemes": {access: _SECURITY[access]},
             "schemas": {
-                "Record": _record(definition),
+                "Record": record(definition),
                 "Prediction": _prediction(definition),
                 "Answer": _ANSWER,
                 "Problem": _PROBLEM,
@@ -119,7 +119,7 @@ def _features(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {name: column for name, column in columns.items() if column.get("feature", True) and name != target}
 
 
-def _record(definition: Mapping[str, Any]) -> dict[str, Any]:
+def record(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of a record: features, and what else of the definition may stand beside them."""
     columns, features = definition["columns"], _features(definition)
     return {

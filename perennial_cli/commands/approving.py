@@ -61,9 +61,8 @@ def rollback(
 def _answer(version: int, stack: str | None, status: str, reason: str | None, *, as_json: bool) -> None:
     say_whom()
     name = stacks.chosen(stack).name
-    before = versions.answer(name, version, status, reason)
-    outcome = versions.outcome(name, version, status, before)
+    answered = versions.answered(name, version, status, reason)
     if as_json:
-        show_json({"stack": name, "version": version, "status": status, "before": before, "outcome": outcome})
+        show_json(answered)
     else:
-        show(f"version {version} of {name}: {status}, before {before}. {outcome}")
+        show(f"version {version} of {name}: {status}, before {answered['before']}. {answered['outcome']}")

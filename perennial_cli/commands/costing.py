@@ -53,11 +53,12 @@ def cost(
         chosen = stacks.chosen(stack)
         defined, records = definition_of(chosen), runs.newest(chosen, EARLIER_RUNS)
         when = chosen.hours
-    often = _in_a_month(records) if runs_a_month is None else runs_a_month
+    often = in_a_month(records) if runs_a_month is None else runs_a_month
     _before(billing.expected(defined, whom.region, records, often, when), when, as_json=as_json)
 
 
-def _in_a_month(records: list[dict[str, Any]]) -> float:
+def in_a_month(records: list[dict[str, Any]]) -> float:
+    """Return how many runs there were in the last 30 days; 4 without any."""
     since = datetime.now(UTC) - timedelta(days=30)
     begun = [record["execution"]["started_at"] for record in records if record.get("jobs")]
     return sum(datetime.fromisoformat(one) >= since for one in begun) or 4

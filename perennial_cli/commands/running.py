@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, cast
 
-import boto3
 import typer
 
 from perennial.model import definition
@@ -61,16 +60,14 @@ def drop(
     Exit code 1: the run failed, or its model was rejected.
     """
     chosen = _stack(stack)
-    bucket, prefix = chosen.outputs["DataBucketName"], chosen.outputs["DataPrefix"]
-    s3 = boto3.client("s3")
     with file.open("rb") as body:
-        put = s3.put_object(Bucket=bucket, Key=f"{prefix}{key or file.name}", Body=body)
-    notice(f"dropped {file} -> s3://{bucket}/{prefix}{key or file.name}")
+        put = history.drop(chosen, key or file.name, body)
+    notice(f"dropped {file} -> s3://{put['bucket']}/{put['key']}")
     if not follow:
         if as_json:
-            show_json({"bucket": bucket, "key": f"{prefix}{key or file.name}", "version": put.get("VersionId")})
+            show_json(put)
         return
-    _end(chosen, following.wait_for_drop(chosen, str(put.get("VersionId", "null"))), as_json=as_json)
+    _end(chosen, following.wait_for_drop(chosen, str(put["version"] or "null")), as_json=as_json)
 
 
 def run(

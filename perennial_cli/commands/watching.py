@@ -21,10 +21,7 @@ def windows(
     """List windows of requests that the monitor has judged, with verdict and first reason."""
     say_whom()
     chosen = stacks.chosen(stack)
-    listed = [
-        {**one, "report": f"s3://{chosen.bucket}/monitoring/{one['id']}/report.html"}
-        for one in runs.documents(chosen, "monitoring/", "verdict.json", most)
-    ]
+    listed = runs.windows(chosen, most)
     if as_json:
         show_json(listed)
         return

@@ -44,6 +44,8 @@ PARTS: dict[str, set[str]] = {
     "functions": {"perennial.*", "perennial_aws", "boto3", "numpy"},
     # what people call: it is never deployed
     "perennial_cli": {"perennial.*", "processing", "boto3", "numpy", "pyarrow", "rich", "typer", "xgboost", "yaml"},
+    # its page in a browser
+    "perennial_cli.web": {"perennial.*", "perennial_cli", "starlette"},
     # the local cloud
     "localcloud": {"boto3"},
     "localcloud.sagemaker.errors": set(),
@@ -84,8 +86,8 @@ PARTS: dict[str, set[str]] = {
     "localcloud.__main__": {"localcloud", "localcloud.engine", "localcloud.sagemaker.errors", "boto3"},
 }  # fmt: skip
 LIBRARIES = {
-    "boto3", "leather", "ministack", "numpy", "pandas", "pyarrow", "pydantic", "rich", "sklearn", "typer",
-    "xgboost", "yaml",
+    "boto3", "leather", "ministack", "numpy", "pandas", "pyarrow", "pydantic", "rich", "sklearn",
+    "starlette", "typer", "xgboost", "yaml",
 }  # fmt: skip
 
 

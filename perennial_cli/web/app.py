@@ -1,0 +1,362 @@
+"""The pages and answers of the console. Each answer is what a command prints with --json."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from perennial.registry import approval
+from perennial.runs.record import json_safe
+from perennial_cli import (
+    billing,
+    explain,
+    explanations,
+    following,
+    local_cloud,
+    log_events,
+    predictions,
+    run_flow,
+    runs,
+    serving_api,
+    stacks,
+    versions,
+)
+from perennial_cli.account import Account
+from perennial_cli.commands.costing import in_a_month
+from perennial_cli.console import CommandError
+from perennial_cli.deployed import definition_of
+from perennial_cli.failures import in_words
+from perennial_cli.flow_layout import ASPECT
+from perennial_cli.prices import price
+from perennial_cli.stacks import Stack
+from perennial_cli.web.guard import Guard
+
+PAGE = Path(__file__).parent / "page"
+LARGEST_DOCUMENT = 1 << 20
+LONGEST_NAME = 200
+KNOWN_SECONDS = 30
+ONLY_READS = "the console only reads of AWS; to approve, drop or ask here, start it with --allow-changes"
+NOT_LOCAL = "only the local cloud has {}; on AWS {}"
+Answer = Callable[["Asked"], Any]
+
+
+@dataclass
+class Console:
+    """What the console speaks to.
+
+    account  whose; its calls go where the usual configuration of AWS says
+    stack    the name of the one that is shown at first; None: the only one
+    """
+
+    account: Account
+    stack: str | None = None
+    _known: dict[str, tuple[float, Stack]] = field(default_factory=dict)
+
+    def chosen(self, name: str | None) -> Stack:
+        """Return a stack, which is looked at anew after a while."""
+        wanted = name or self.stack or ""
+        since, stack = self._known.get(wanted, (0.0, None))
+        if stack is None or time.monotonic() - since > KNOWN_SECONDS:
+            stack = stacks.chosen(wanted or None)
+            self._known[wanted] = time.monotonic(), stack
+        return stack
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, with the document that a POST brings."""
+
+    console: Console
+    path: dict[str, Any]
+    query: dict[str, str]
+    document: dict[str, Any]
+
+    @property
+    def stack(self) -> Stack:
+        return self.console.chosen(self.query.get("stack"))
+
+    def most(self, default: int) -> int:
+        text = self.query.get("most", "")
+        return min(int(text), 200) if text.isdecimal() and int(text) else default
+
+    def text(self, name: str) -> str:
+        """Return a text of the document. Raises CommandError: it has none."""
+        value = self.document.get(name)
+        if not isinstance(value, str) or not value.strip():
+            raise CommandError(f"{name} is missing")
+        return value.strip()
+
+
+def application(console: Console, port: int, token: str, *, may_change: bool) -> Guard:
+    """Return the console as an ASGI application."""
+    routes = [
+        _get("whom", _whom),
+        _get("stack", _stack),
+        _get("runs", lambda asked: runs.newest(asked.stack, asked.most(30))),
+        _get("runs/{run}", _run),
+        _get("runs/{run}/flow", _flow),
+        _get("runs/{run}/drawing", _drawing),
+        _get("dropped/{version}", _dropped),
+        _get("versions", lambda asked: [one.as_json() for one in versions.newest(asked.stack.name, asked.most(20))]),
+        _post("versions/{number:int}", _answer_version),
+        _get("record", lambda asked: serving_api.record(asked.stack)),
+        _post("predictions", _predict),
+        _get("windows", _windows),
+        _get("lineage", lambda asked: explain.lineage(asked.stack.name)),
+        _get("cost", _cost),
+        _get("logs", _logs),
+        _get("mails", _mails),
+        _get("faults", lambda asked: _local(asked, "faults", "GET", local_cloud.FAULTS)),
+        _post("faults", lambda asked: _local(asked, "faults", "POST", local_cloud.FAULTS, asked.document)),
+        _post("faults/clear", _clear_faults),
+        Route("/api/files", _drop_to(console), methods=["POST"]),
+        *_files(),
+    ]
+    app = Starlette(routes=routes, exception_handlers={Exception: _bug})
+    app.state.console = console
+    return Guard(app, port, token, "" if may_change else ONLY_READS)
+
+
+# ---- How requests become answers
+
+
+def _get(path: str, answer: Answer) -> Route:
+    return Route(f"/api/{path}", _endpoint(answer), methods=["GET"])
+
+
+def _post(path: str, answer: Answer) -> Route:
+    return Route(f"/api/{path}", _endpoint(answer), methods=["POST"])
+
+
+def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        console: Console = request.app.state.console
+        document: Any = {}
+        if request.method == "POST":
+            body = await _bounded(request)
+            try:
+                document = json.loads(body or b"{}")
+            except ValueError:
+                document = None
+            if not isinstance(document, dict):
+                return _refused(400, "expected a JSON object of at most 1 MiB")
+        asked = Asked(console, request.path_params, dict(request.query_params), document)
+        return await run_in_threadpool(_answered, lambda: answer(asked))
+
+    return endpoint
+
+
+async def _bounded(request: Request) -> bytes:
+    """Return a body; one that is no JSON where it is too large."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_DOCUMENT:
+            return b"too large"
+    return bytes(body)
+
+
+def _answered(answer: Callable[[], Any]) -> Response:
+    """Answer with a document, or with a known error in words."""
+    try:
+        return _json(answer())
+    except Exception as error:
+        lines = in_words(error)
+        if not lines:
+            raise
+        return _refused(400, "\n".join(lines))
+
+
+def _json(document: Any, status: int = 200) -> Response:
+    text = json.dumps(json_safe(document), default=str, ensure_ascii=False)
+    return Response(text.encode(errors="replace"), status, media_type="application/json")
+
+
+def _refused(status: int, text: str) -> Response:
+    return _json({"message": text}, status)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    """Answer what is a bug; its traceback is in the terminal."""
+    traceback.print_exception(error)
+    return JSONResponse({"message": f"this is a bug of the console: {type(error).__name__}; see its terminal"}, 500)
+
+
+def _files() -> list[Route]:
+    """Return a route for each file of the page: nothing else of the disk can be asked for."""
+
+    def route(path: Path) -> Route:
+        body = path.read_bytes()
+        kind = "text/javascript" if path.suffix == ".js" else mimetypes.guess_type(path.name)[0]
+
+        async def endpoint(_: Request) -> Response:
+            return Response(body, media_type=kind)
+
+        return Route("/" if path.name == "index.html" else f"/{path.name}", endpoint, methods=["GET"])
+
+    return [route(path) for path in sorted(PAGE.iterdir()) if path.is_file()]
+
+
+# ---- What there is to see
+
+
+def _whom(asked: Asked) -> dict[str, Any]:
+    account = asked.console.account
+    listed = stacks.names()
+    first = asked.console.stack or (listed[0] if listed else None)
+    return {"whom": str(account), "is_local": account.is_local, "stacks": listed, "stack": first}
+
+
+def _stack(asked: Asked) -> dict[str, Any]:
+    """Return what a stack is for: its model, target, gate and limits of drift, and what serves."""
+    stack = asked.stack
+    defined = definition_of(stack).as_json()
+    quality = defined["monitoring"]["data_quality"]
+    return {
+        "name": stack.name,
+        "model": stack.model,
+        "description": defined.get("description"),
+        "problem": defined["problem"],
+        "target": defined["target"],
+        "unit": defined["columns"][defined["target"]].get("unit"),
+        "gate": defined["gate"],
+        "drift": {name: quality[name] for name in ("distance", "stability")},
+        "drops": f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}",
+        "endpoint": stack.outputs["EndpointName"],
+        "serves": stacks.exported(stack.name, "run"),
+    }
+
+
+def _run(asked: Asked) -> dict[str, Any]:
+    """Return the record of a run as `perennial show` has it, with its reason; nothing of one that has none yet."""
+    record = runs.document(asked.stack, runs.RECORD.format(runs.require_id(asked.path["run"])))
+    if record is None:
+        return {"record": None}
+    return {"record": record, "reason": runs.reason(record), "doubts": runs.doubts(record)}
+
+
+def _execution(asked: Asked) -> runs.Execution:
+    return runs.execution(asked.stack, runs.require_id(asked.path["run"]))
+
+
+def _flow(asked: Asked) -> dict[str, Any]:
+    return run_flow.of(_execution(asked), asked.stack.name, asked.console.account.region, price)
+
+
+def _drawing(asked: Asked) -> dict[str, Any]:
+    return asdict(run_flow.drawing(_execution(asked), 0 if asked.query.get("narrow") else ASPECT))
+
+
+def _windows(asked: Asked) -> list[dict[str, Any]]:
+    return runs.windows(asked.stack, asked.most(20))
+
+
+def _cost(asked: Asked) -> dict[str, Any]:
+    """Return what a run and a month will cost, as `perennial cost` does."""
+    stack = asked.stack
+    records = runs.newest(stack, 20)
+    often = in_a_month(records)
+    expected = billing.expected(definition_of(stack), asked.console.account.region, records, often, stack.hours)
+    return {**asdict(expected), "month": expected.month}
+
+
+def _logs(asked: Asked) -> dict[str, Any]:
+    """Return the log groups of a stack; with a group the newest lines of it, with streams of those alone."""
+    group = asked.query.get("group")
+    listed = log_events.groups(asked.stack)
+    if group is None:
+        return {"groups": listed, "events": []}
+    if group not in listed:
+        raise CommandError(f"{asked.stack.name} has no log group {group}")
+    events = log_events.newest(asked.stack, group, asked.query.get("streams", ""), hours=24, most=asked.most(200))
+    return {"groups": listed, "events": events}
+
+
+def _mails(asked: Asked) -> dict[str, Any]:
+    return _local(asked, "mails", "GET", local_cloud.MAILS)
+
+
+def _local(asked: Asked, what: str, method: str, path: str, document: Any = None) -> dict[str, Any]:
+    if not asked.console.account.is_local:
+        instead = {"mails": "they are in the mailboxes of their receivers", "faults": "nothing fails on purpose"}
+        raise CommandError(NOT_LOCAL.format(what, instead[what]))
+    return local_cloud.call(method, path, document)
+
+
+# ---- What a person does
+
+
+def _drop_to(console: Console) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        """Take a file, and drop it where the stack takes its data."""
+        name = request.query_params.get("name", "")
+        if not _is_name(name):
+            return _refused(400, f"{name!r} is no name of a file; expected one of at most {LONGEST_NAME} characters")
+        with tempfile.TemporaryFile() as file:
+            async for part in request.stream():
+                await run_in_threadpool(file.write, part)
+            file.seek(0)
+            body = cast(BinaryIO, file)
+            wanted = request.query_params.get("stack")
+            return await run_in_threadpool(_answered, lambda: runs.drop(console.chosen(wanted), name, body))
+
+    return endpoint
+
+
+def _is_name(name: str) -> bool:
+    """Return whether a name is that of a file, in no folder."""
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable() and not set(name) & set("/\\") and name[0] != "."
+
+
+def _dropped(asked: Asked) -> dict[str, Any]:
+    """Return the run that a drop has started; None: none yet."""
+    arn = following.started_by_drop(asked.stack.state_machine_arn, asked.path["version"], set())
+    return {"run": runs.id_of(arn) if arn else None}
+
+
+def _answer_version(asked: Asked) -> dict[str, Any]:
+    """Approve or reject a version, as `perennial approve` and `perennial reject` do."""
+    status = asked.document.get("status")
+    if status not in (approval.APPROVED, approval.REJECTED):
+        raise CommandError(f"status is {status!r}; expected {approval.APPROVED} or {approval.REJECTED}")
+    given = asked.document.get("reason")
+    reason = asked.text("reason") if status == approval.REJECTED or given else None
+    return versions.answered(asked.stack.name, asked.path["number"], status, reason)
+
+
+def _predict(asked: Asked) -> dict[str, Any]:
+    """Ask the endpoint about a record, and explain its answer, as `perennial predict --explain` does."""
+    stack, features = asked.stack, asked.document.get("record")
+    if not isinstance(features, dict):
+        raise CommandError("record is missing; expected an object")
+    definition, notes = definition_of(stack), list[str]()
+    (record,) = predictions.from_text(json.dumps(features), definition, notes, "the record")
+    if record.problems:
+        return {"problems": record.problems, "notes": notes}
+    (answer,) = predictions.answers(stack, [record])
+    answered = {"problems": (), "notes": notes, "answer": answer.answer, "unusual": answer.unusual}
+    if not asked.document.get("explain"):
+        return answered
+    explainer = explanations.Explainer.of(stack, definition)
+    one = explainer.explain(record)
+    explained = explanations.as_json(explainer, record, one, explainer.unknown(record))
+    return {**answered, "headline": explanations.headline(explainer, definition, one), "explanation": explained}
+
+
+def _clear_faults(asked: Asked) -> dict[str, Any]:
+    number = asked.document.get("number")
+    path = local_cloud.FAULTS if number is None else f"{local_cloud.FAULTS}/{int(number)}"
+    return _local(asked, "faults", "DELETE", path)
