@@ -6,7 +6,6 @@ import json
 import mimetypes
 import tempfile
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from perennial.registry import approval
@@ -57,12 +56,14 @@ Answer = Callable[["Asked"], Any]
 class Console:
     """What the console speaks to.
 
-    account  whose; its calls go where the usual configuration of AWS says
-    stack    the name of the one that is shown at first; None: the only one
+    account     whose; its calls go where the usual configuration of AWS says
+    stack       the name of the one that is shown at first; None: the only one
+    may_change  whether something may be done, or only looked at
     """
 
     account: Account
     stack: str | None = None
+    may_change: bool = True
     _known: dict[str, tuple[float, Stack]] = field(default_factory=dict)
 
     def chosen(self, name: str | None) -> Stack:
@@ -100,7 +101,7 @@ class Asked:
         return value.strip()
 
 
-def application(console: Console, port: int, token: str, *, may_change: bool) -> Guard:
+def application(console: Console, port: int, token: str) -> Guard:
     """Return the console as an ASGI application."""
     routes = [
         _get("whom", _whom),
@@ -112,7 +113,7 @@ def application(console: Console, port: int, token: str, *, may_change: bool) ->
         _get("dropped/{version}", _dropped),
         _get("versions", lambda asked: [one.as_json() for one in versions.newest(asked.stack.name, asked.most(20))]),
         _post("versions/{number:int}", _answer_version),
-        _get("record", lambda asked: serving_api.record(asked.stack)),
+        _get("record", _record),
         _post("predictions", _predict),
         _get("windows", _windows),
         _get("lineage", lambda asked: explain.lineage(asked.stack.name)),
@@ -125,9 +126,9 @@ def application(console: Console, port: int, token: str, *, may_change: bool) ->
         Route("/api/files", _drop_to(console), methods=["POST"]),
         *_files(),
     ]
-    app = Starlette(routes=routes, exception_handlers={Exception: _bug})
+    app = Starlette(routes=routes)
     app.state.console = console
-    return Guard(app, port, token, "" if may_change else ONLY_READS)
+    return Guard(app, port, token, "" if console.may_change else ONLY_READS)
 
 
 # ---- How requests become answers
@@ -189,12 +190,6 @@ def _refused(status: int, text: str) -> Response:
     return _json({"message": text}, status)
 
 
-async def _bug(request: Request, error: Exception) -> Response:
-    """Answer what is a bug; its traceback is in the terminal."""
-    traceback.print_exception(error)
-    return JSONResponse({"message": f"this is a bug of the console: {type(error).__name__}; see its terminal"}, 500)
-
-
 def _files() -> list[Route]:
     """Return a route for each file of the page: nothing else of the disk can be asked for."""
 
@@ -217,7 +212,8 @@ def _whom(asked: Asked) -> dict[str, Any]:
     account = asked.console.account
     listed = stacks.names()
     first = asked.console.stack or (listed[0] if listed else None)
-    return {"whom": str(account), "is_local": account.is_local, "stacks": listed, "stack": first}
+    may = {"is_local": account.is_local, "may_change": asked.console.may_change}
+    return {"whom": str(account), **may, "stacks": listed, "stack": first}
 
 
 def _stack(asked: Asked) -> dict[str, Any]:
@@ -258,6 +254,16 @@ def _flow(asked: Asked) -> dict[str, Any]:
 
 def _drawing(asked: Asked) -> dict[str, Any]:
     return asdict(run_flow.drawing(_execution(asked), 0 if asked.query.get("narrow") else ASPECT))
+
+
+def _record(asked: Asked) -> dict[str, Any]:
+    """Return the schema of a record, and the typical record of what serves to begin with, where one is known."""
+    stack = asked.stack
+    try:
+        usual = dict(explanations.Explainer.of(stack, definition_of(stack)).usual)
+    except CommandError:
+        usual = {}
+    return {**serving_api.record(stack), "usual": usual}
 
 
 def _windows(asked: Asked) -> list[dict[str, Any]]:

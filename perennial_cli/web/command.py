@@ -31,7 +31,7 @@ def console(
     Whoever opens the address that is printed may see it all: it has a token, which each start makes anew.
     """
     whom = say_whom()
-    serve(Console(whom, stack), port, may_change=whom.is_local or allow_changes, tell=_tell)
+    serve(Console(whom, stack, may_change=whom.is_local or allow_changes), port, _tell)
 
 
 def _tell(address: str) -> None:

@@ -14,7 +14,7 @@ from perennial_cli.web.app import Console, application
 HOST = "127.0.0.1"
 
 
-def serve(console: Console, port: int, *, may_change: bool, tell: Callable[[str], None]) -> None:
+def serve(console: Console, port: int, tell: Callable[[str], None]) -> None:
     """Serve until Ctrl-C. Raises CommandError: the port is taken.
 
     port  0: any that is free
@@ -30,7 +30,7 @@ def serve(console: Console, port: int, *, may_change: bool, tell: Callable[[str]
         listener.listen()
         port = int(listener.getsockname()[1])
         config = uvicorn.Config(
-            application(console, port, token, may_change=may_change),
+            application(console, port, token),
             log_level="warning",
             access_log=False,
             server_header=False,

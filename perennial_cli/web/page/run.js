@@ -1,0 +1,118 @@
+// One run: its flow, drawn as it works, what each state did, took and cost, and how it ended.
+
+import { announce, get, state } from "./api.js";
+import { add, badge, h, heading, message, number, pairs, replace, seconds, table, time, usd } from "./dom.js";
+import { draw } from "./flow.js";
+
+const MOST_LOOKS = 60; // for the record, which is written after the end; a run without work has none
+
+export async function run({ place, again, rest }) {
+  const head = h("div"), figure = h("div"), detail = h("section", { class: "panel", "aria-label": "The chosen state" }), list = h("div"), ended = h("div"), measured = h("div");
+  add(place, heading(`Run ${rest}`), head, ended, detail, figure, list, measured);
+  let flow = null, picture = null, chosen = null, record = null, said = "", looks = 0;
+
+  const choose = (name) => {
+    const one = flow.states.find((each) => each.name === name);
+    chosen = name;
+    show();
+    announce(`${name}: ${[one.status, seconds(one.seconds), ...one.did, one.error].filter(Boolean).join(", ")}`);
+  };
+  const show = () => {
+    const one = flow.states.find((each) => each.name === chosen) || flow.states.at(-1);
+    picture?.update(flow, one?.name);
+    replace(detail, one, one ? described(one) : "");
+    replace(list, flow.states, h("h2", {}, "What each state did"), states(flow.states, choose));
+    replace(head, [flow.status, flow.ended_at, flow.usd], pairs([
+      ["status", badge(flow.status)], ["started", time(flow.started_at)], ["ended", time(flow.ended_at)],
+      ["cost", flow.usd === null ? "" : `${usd(flow.usd)}, at public prices${state.isLocal ? "; nothing is billed here" : ""}`],
+    ]));
+  };
+  const look = async () => {
+    if (!flow || flow.status === "Running") {
+      flow = await get(`runs/${rest}/flow`);
+      const works = flow.states.filter((one) => one.status === "Running").map((one) => one.name);
+      const now = flow.status === "Running" ? `Working: ${works.join(", ") || "…"}` : `The run has ended: ${flow.status}`;
+      if (now !== said) announce(said = now);
+      if (!picture && flow.states.length) await paint();
+      show();
+    }
+    if (flow.status !== "Running" && !record && looks < MOST_LOOKS) {
+      looks += 1;
+      const known = await get(`runs/${rest}`);
+      record = known.record;
+      if (record) flow.status = record.status; // as people read it: a candidate that was rejected is no failure
+      show();
+      replace(ended, known, outcome(known, flow));
+      replace(measured, record, record ? made(record) : "");
+    }
+  };
+  const paint = async () => {
+    try {
+      picture = draw(await get(`runs/${rest}/drawing`, innerWidth < 640 ? { narrow: 1 } : {}), choose);
+      const shown = h("figure", { class: innerWidth < 640 ? "scrolls" : "scrolls whole", tabindex: "0", role: "region", "aria-label": "The flow, which scrolls" }, picture.picture);
+      const size = h("button", { type: "button", "aria-pressed": String(!shown.classList.contains("whole")), on: { click: () => size.setAttribute("aria-pressed", String(!shown.classList.toggle("whole"))) } }, "Large");
+      figure.replaceChildren(h("p", {}, size, h("span", { class: "faint" }, " From the state machine's own definition: green is done, blue is at work, red has failed. Choose a state to see what it did.")), shown);
+    } catch (error) {
+      figure.replaceChildren(message(`The flow cannot be drawn: ${error.message}`));
+      picture = { update: () => {} };
+    }
+  };
+  try {
+    await look();
+  } catch (error) {
+    const known = await get(`runs/${rest}`);
+    if (!known.record) throw error;
+    record = known.record;
+    add(ended, message(error.message), outcome(known, { status: record.status }));
+    add(measured, made(record));
+    detail.remove();
+    return;
+  }
+  again(look, () => (state.isLocal ? 700 : 3000));
+}
+
+function described(one) {
+  const retries = one.retries ? `${one.retries.times} times, after ${one.retries.errors.join(", ") || "an error"}` : "";
+  return [
+    h("h2", {}, one.name),
+    pairs([["status", badge(one.status)], ["entered", time(one.entered_at)], ["took", seconds(one.seconds)], ["cost", usd(one.usd)], ["visits", one.visits > 1 ? String(one.visits) : ""], ["tried again", retries]]),
+    one.did.length ? h("ul", {}, one.did.map((text) => h("li", {}, text))) : null,
+    one.error ? message(`${one.error}\n${one.cause}`.trim(), "bad") : null,
+    one.jobs.map((job) => h("p", {}, h("a", { href: `#/logs?group=/aws/sagemaker/${job.kind}Jobs&streams=${encodeURIComponent(job.name)}` }, `Log of ${job.name}`))),
+    one.did.filter((text) => text.startsWith("function ")).map((text) => h("p", {}, h("a", { href: `#/logs?group=${encodeURIComponent(`/aws/lambda/${state.stack}-${text.slice(9)}`)}` }, `Log of the ${text}`))),
+  ];
+}
+
+function states(known, choose) {
+  const columns = [{ name: "state" }, { name: "status" }, { name: "took", number: true }, { name: "cost", number: true }, { name: "did" }];
+  return table("In the order in which the run came to them", columns, known.map((one) => [
+    h("button", { type: "button", "data-key": one.name, on: { click: () => choose(one.name) } }, one.name), badge(one.status), seconds(one.seconds), usd(one.usd),
+    [one.did.join("; "), one.error ? h("span", { class: "bad" }, ` ${one.error}`) : ""],
+  ]));
+}
+
+function outcome({ record, reason, doubts }, flow) {
+  if (!record) return [flow.error ? message(`${flow.error}\n${flow.cause || ""}`.trim(), flow.status === "Succeeded" ? "" : "bad") : h("p", { class: "faint" }, "It left no record: there was nothing to do.")];
+  const failure = record.failure;
+  const kind = { Succeeded: "good", Failed: "bad", TimedOut: "bad", Aborted: "bad", Rejected: "doubt" }[record.status] || "";
+  return [
+    reason ? message(reason, kind) : null,
+    failure ? pairs([["failed in", failure.state || ""], ["error", failure.error || ""], ["cause", failure.cause || ""]]) : null,
+    (doubts || []).map((text) => message(text, "doubt")),
+    record.withheld ? message(`Withheld: ${record.withheld}`) : null,
+  ].flat().filter(Boolean);
+}
+
+function made(record) {
+  const gate = record.gate || {}, { candidate = {}, champion = {} } = record.metrics || {};
+  return [
+    h("h2", {}, "What it was made of, and measured"),
+    pairs([
+      ["version", record.version ? `${record.version.number} (${record.version.status})` : ""], ["threshold", gate.metric ? `${gate.metric} ${number(gate.threshold)}` : ""],
+      ["rows", record.rows ? Object.entries(record.rows).map(([name, count]) => `${name} ${number(count)}`).join(", ") : ""],
+      ["data", record.data ? `${number(record.data.file_count)} files, ${number(record.data.size_bytes)} bytes` : ""], ["report", record.report || ""],
+    ]),
+    Object.keys(candidate).length ? table("Metrics on the same test rows", [{ name: "metric" }, { name: "this model", number: true }, { name: "the one in service then", number: true }],
+      Object.entries(candidate).map(([name, value]) => [name, number(value), number(champion?.[name])])) : null,
+  ].flat().filter(Boolean);
+}
