@@ -150,7 +150,7 @@ def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
             body = await _bounded(request)
             try:
                 document = json.loads(body or b"{}")
-            except ValueError:
+            except (ValueError, RecursionError):
                 document = None
             if not isinstance(document, dict):
                 return _refused(400, "expected a JSON object of at most 1 MiB")
@@ -364,5 +364,7 @@ def _predict(asked: Asked) -> dict[str, Any]:
 
 def _clear_faults(asked: Asked) -> dict[str, Any]:
     number = asked.document.get("number")
-    path = local_cloud.FAULTS if number is None else f"{local_cloud.FAULTS}/{int(number)}"
+    if number is not None and type(number) is not int:
+        raise CommandError(f"number is {number!r}; expected that of a fault")
+    path = local_cloud.FAULTS if number is None else f"{local_cloud.FAULTS}/{number}"
     return _local(asked, "faults", "DELETE", path)

@@ -1,0 +1,272 @@
+"""What the console answers: what commands print with --json, errors in words, and nothing else of the disk."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial_cli import local_cloud, run_flow
+from perennial_cli.account import Account
+from perennial_cli.stacks import Stack
+from perennial_cli.web.app import LARGEST_DOCUMENT, ONLY_READS, Console, application
+from tests.asgi import PORT, SECRET, ask
+from tests.command import perennial
+from tests.unit.conftest import BUCKET, REGION, FakeAws, refusal
+
+ROOT = Path(__file__).parents[4]
+RUN = "20261120093440-1a2b"
+MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:cars"
+EXECUTION = f"arn:aws:states:{REGION}:123456789012:execution:cars:one"
+HOSTILE = "<img src=x onerror=alert(1)>\"'&\u2028.csv"
+ACCOUNT = Account("123456789012", REGION, None)
+OUTPUTS = {
+    "BucketName": BUCKET, "DataBucketName": BUCKET, "DataPrefix": "raw/", "StateMachineArn": MACHINE,
+    "CodeUri": f"s3://{BUCKET}/code/0123", "EndpointName": "cars", "ParameterPrefix": "/cars",
+}  # fmt: skip
+RECORD = {
+    "run_id": RUN, "status": "Failed", "execution": {"started_at": "2026-11-20T09:34:40.000Z", "duration_seconds": 8.1},
+    "gate": {"metric": "rmse", "candidate": float("nan"), "threshold": 3000.0},
+    "failure": {"error": "JobFailed", "cause": HOSTILE, "state": "Train"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def stack(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack("cars", OUTPUTS, {"ModelName": "used-cars"}))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(ROOT / "models/used-cars/model.yaml", "models/used-cars/model.yaml")
+    aws.put("code/0123/code.zip", packed.getvalue())
+    aws.put(f"runs/{RUN}/run.json", json.dumps(RECORD))
+    return aws
+
+
+@pytest.fixture
+def app(stack: FakeAws) -> Any:
+    return application(Console(ACCOUNT), PORT, SECRET)
+
+
+@pytest.fixture
+def local(stack: FakeAws) -> Any:
+    return application(Console(Account("000000000000", REGION, "http://127.0.0.1:4566")), PORT, SECRET)
+
+
+# ---- The page
+
+
+def test_the_page_is_served_and_nothing_else_of_the_disk(app: Any) -> None:
+    page = ask(app, "/")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert ask(app, "/main.js").headers["content-type"].startswith("text/javascript")
+    for path in ("/../app.py", "/app.py", "/%2e%2e/app.py", "//etc/passwd", "/page/main.js", "/api/nothing"):
+        assert ask(app, path).status == 404, path
+
+
+# ---- What commands print
+
+
+@pytest.fixture
+def one_run(stack: FakeAws, answers: Callable[..., list[Any]]) -> None:
+    item = {"executionArn": EXECUTION, "stateMachineArn": MACHINE, "name": "one", "startDate": 1.0, "status": "RUNNING"}
+    answers("stepfunctions", "ListExecutions", (200, {"executions": [item]}))
+    answers("stepfunctions", "DescribeExecution", (200, {**item, "input": "{}"}))
+    pending = {
+        "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:1:model-package/cars/3", "ModelPackageVersion": 3,
+        "ModelPackageDescription": f"run {RUN}", "ModelApprovalStatus": "PendingManualApproval", "CreationTime": 0.0,
+        "ModelPackageStatus": "Completed",
+    }  # fmt: skip
+    answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": [pending]}))
+    answers("sagemaker", "DescribeModelPackage", (200, {**pending, "ModelPackageStatusDetails": {}}))
+
+
+@pytest.mark.parametrize("command", ["runs", "versions", "windows"])
+def test_it_answers_what_the_command_prints(one_run: None, app: Any, command: str) -> None:
+    assert ask(app, f"/api/{command}").json == json.loads(perennial(command, "--json").stdout)
+
+
+def test_what_comes_from_data_stays_what_it_is_and_no_number_is_no_json(one_run: None, app: Any) -> None:
+    answer = ask(app, "/api/runs")
+    assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == ("application/json", "nosniff")
+    record = next(one for one in answer.json if one["run_id"] == RUN)
+    assert (record["failure"]["cause"], record["gate"]["candidate"]) == (HOSTILE, None)
+
+
+def test_a_run_without_a_record_has_none_yet(stack: FakeAws, app: Any) -> None:
+    assert ask(app, "/api/runs/20261121093440-1a2b").json == {"record": None}
+
+
+@pytest.mark.parametrize("run", ["latest", "..", "<b>", "20261120093440"])
+def test_what_is_no_id_of_a_run_is_refused_in_words(app: Any, run: str) -> None:
+    for path in (f"/api/runs/{run}", f"/api/runs/{run}/flow"):
+        answer = ask(app, path)
+        assert (answer.status, "is no id of a run" in answer.json["message"]) == (400, True)
+
+
+def test_who_may_not_look_is_told_what_aws_says(app: Any, answers: Callable[..., list[Any]]) -> None:
+    answers("sagemaker", "ListModelPackages", refusal("AccessDeniedException", "You may not list model packages"))
+    answer = ask(app, "/api/versions")
+    assert (answer.status, "You may not list model packages" in answer.json["message"]) == (400, True)
+
+
+# ---- What a person does
+
+
+def test_a_file_goes_where_the_stack_takes_its_data(app: Any, stack: FakeAws) -> None:
+    body = bytes(range(256)) * 5000
+    put = ask(app, "/api/files", "POST", body, name="my cars (1).csv").json
+    assert (put["bucket"], put["key"], stack.body(put["key"])) == (BUCKET, "raw/my cars (1).csv", body)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../a.csv", "a/b.csv", "a\\b.csv", ".hidden", "a\nb.csv", "a\x00.csv", "x" * 201, HOSTILE]
+)
+def test_a_name_that_is_none_of_a_file_is_refused(app: Any, stack: FakeAws, name: str) -> None:
+    answer = ask(app, "/api/files", "POST", b"a,b\n", name=name)
+    assert (answer.status, "is no name of a file" in answer.json["message"]) == (400, True)
+    assert stack.keys("raw/") == []
+
+
+def test_the_run_of_a_drop_is_found_by_its_version(one_run: None, app: Any, answers: Callable[..., list[Any]]) -> None:
+    assert ask(app, "/api/dropped/v1").json == {"run": None}
+    given = json.dumps({"Trigger": {"Object": {"version-id": "v1"}}})
+    described = {"executionArn": EXECUTION, "stateMachineArn": MACHINE, "startDate": 1.0, "status": "RUNNING"}
+    answers("stepfunctions", "DescribeExecution", (200, {**described, "input": given}))
+    assert ask(app, "/api/dropped/v1").json["run"].startswith("1970")
+
+
+def test_a_version_is_approved_and_rejected_with_a_reason(one_run: None, app: Any, answers) -> None:
+    changes = answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": "arn"}))
+    approved = ask(app, "/api/versions/3", "POST", {"status": "Approved"})
+    assert (approved.json["before"], approved.json["status"]) == ("PendingManualApproval", "Approved")
+    assert ask(app, "/api/versions/3", "POST", {"status": "Rejected", "reason": "biased"}).status == 200
+    sent = [json.loads(change.body) for change in changes]
+    assert [one["ModelApprovalStatus"] for one in sent] == ["Approved", "Rejected"]
+    assert sent[1]["ApprovalDescription"] == "biased"
+
+
+def test_whose_role_may_not_approve_is_told_so(one_run: None, app: Any, answers: Callable[..., list[Any]]) -> None:
+    answers("sagemaker", "UpdateModelPackage", refusal("AccessDeniedException", "no policy allows it"))
+    answer = ask(app, "/api/versions/3", "POST", {"status": "Approved"})
+    assert (answer.status, "no policy allows it" in answer.json["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "why"),
+    [
+        ("/api/versions/3", {"status": "Rejected"}, "reason is missing"),
+        ("/api/versions/3", {"status": "Rejected", "reason": " "}, "reason is missing"),
+        ("/api/versions/3", {"status": "Serves"}, "expected Approved or Rejected"),
+        ("/api/versions/9", {"status": "Approved"}, "has no version 9"),
+        ("/api/predictions", {"record": [1]}, "record is missing"),
+        ("/api/predictions", b"[]", "expected a JSON object"),
+        ("/api/predictions", b"\xff", "expected a JSON object"),
+        ("/api/predictions", b"[" * 100_000, "expected a JSON object"),
+        ("/api/predictions", b" " * (LARGEST_DOCUMENT + 1), "expected a JSON object of at most 1 MiB"),
+        ("/api/faults", {"operation": "job:train"}, "only the local cloud has faults"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_words(one_run: None, app: Any, path: str, document: Any, why: str) -> None:
+    answer = ask(app, path, "POST", document)
+    assert (answer.status, why in answer.json["message"]) == (400, True)
+
+
+def test_of_an_account_it_only_reads_unless_more_is_asked_for(one_run: None, stack: FakeAws, answers) -> None:
+    changes = answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": "arn"}))
+    app = application(Console(ACCOUNT, may_change=False), PORT, SECRET)
+    for path in ("/api/versions/3", "/api/files", "/api/predictions", "/api/faults", "/api/faults/clear"):
+        answer = ask(app, path, "POST", {"status": "Approved"}, name="a.csv")
+        assert (answer.status, answer.json["message"]) == (403, ONLY_READS)
+    assert (changes, stack.keys("raw/")) == ([], [])
+    assert ask(app, "/api/versions").status == 200
+
+
+def test_a_record_that_breaks_the_definition_is_not_asked_about(app: Any) -> None:
+    car = {
+        "mileage": -1,
+        "cylinder": 8,
+        "doors": 2,
+        "cruise": True,
+        "sound": True,
+        "leather": True,
+        "make": "A",
+        "body": "b",
+    }
+    answer = ask(app, "/api/predictions", "POST", {"record": car}).json
+    assert [text.split(":")[0] for text in answer["problems"]] == ["mileage"]
+
+
+def test_the_form_is_made_from_the_definition_and_begins_with_what_it_allows(app: Any) -> None:
+    schema = ask(app, "/api/record").json
+    assert schema["properties"]["doors"] | {"maximum": 5, "minimum": 2} == schema["properties"]["doors"]
+    assert (schema["usual"], schema["examples"][0]["doors"]) == ({}, 3)
+    assert "price" not in schema["examples"][0]
+
+
+# ---- The local cloud's own
+
+
+def test_mails_and_faults_are_those_of_the_local_cloud(local: Any, app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(local_cloud, "call", lambda *words: asked.append(words) or {})
+    fault = {"operation": "job:train", "effect": "raise"}
+    for path, document in (("faults", fault), ("faults/clear", {"number": 3}), ("faults/clear", {})):
+        assert ask(local, f"/api/{path}", "POST", document).status == 200
+    assert ask(local, "/api/mails").status == 200
+    own = "/_localcloud/faults"
+    cleared = [("DELETE", f"{own}/3", None), ("DELETE", own, None)]
+    assert ask(local, "/api/faults/clear", "POST", {"number": "../x"}).status == 400
+    assert asked == [("POST", own, fault), *cleared, ("GET", "/_localcloud/mails", None)]
+    assert "only the local cloud has mails" in ask(app, "/api/mails").json["message"]
+
+
+# ---- Logs
+
+
+def test_logs_are_those_of_the_stack_alone(app: Any, answers: Callable[..., list[Any]]) -> None:
+    names = ["/aws/lambda/cars-clean-up", "/aws/sagemaker/Endpoints/cars", "/aws/sagemaker/Endpoints/cars-two"]
+
+    def groups(request: Any) -> Any:
+        prefix = json.loads(request.body)["logGroupNamePrefix"]
+        return 200, {"logGroups": [{"logGroupName": name} for name in names if name.startswith(prefix)]}
+
+    answers("logs", "DescribeLogGroups", groups)
+    event = {"timestamp": 1000, "logStreamName": "cars-one", "message": HOSTILE}
+    asked = answers("logs", "FilterLogEvents", (200, {"events": [event] * 300}))
+    listed = ask(app, "/api/logs").json["groups"]
+    jobs = [f"/aws/sagemaker/{kind}Jobs" for kind in ("Processing", "Training", "Transform")]
+    assert listed == sorted([*names[:2], *jobs])
+    events = ask(app, "/api/logs", group="/aws/sagemaker/TrainingJobs", streams="").json["events"]
+    assert (len(events), events[0]["message"]) == (200, HOSTILE)
+    ask(app, "/api/logs", group="/aws/sagemaker/TrainingJobs", streams="others-job")
+    ask(app, "/api/logs", group="/aws/sagemaker/TrainingJobs", streams="cars-train-0")
+    assert [json.loads(one.body)["logStreamNamePrefix"] for one in asked] == ["cars-", "cars-", "cars-train-0"]
+    refused = ask(app, "/api/logs", group="/aws/lambda/others")
+    assert (refused.status, refused.json["message"]) == (400, "cars has no log group /aws/lambda/others")
+
+
+# ---- The flow
+
+
+def test_the_flow_is_drawn_from_the_definition_that_the_execution_runs(one_run: None, app: Any, answers) -> None:
+    machine = (ROOT / "statemachines/train_model.asl.json").read_text()
+    described = {"stateMachineArn": MACHINE, "name": "cars", "definition": machine, "roleArn": "r", "updateDate": 0}
+    answers("stepfunctions", "DescribeStateMachineForExecution", (200, described))
+    run = ask(app, "/api/runs").json[-1]["run_id"]
+    drawing = ask(app, f"/api/runs/{run}/drawing").json
+    assert {"Preprocess", "Train", "Verify endpoint"} <= {box["name"] for box in drawing["boxes"]}
+    ways = {(line["source"], line["target"]) for line in drawing["lines"]}
+    assert ("Seal preprocessor", "Tune or train?") in ways
+    assert all(source and target for source, target in ways)
+
+
+def test_the_flow_of_a_run_says_what_works_now(one_run: None, app: Any, answers: Callable[..., list[Any]]) -> None:
+    entered = {"timestamp": 2.0, "type": "TaskStateEntered", "id": 1, "stateEnteredEventDetails": {"name": HOSTILE}}
+    answers("stepfunctions", "GetExecutionHistory", (200, {"events": [entered]}))
+    run = ask(app, "/api/runs").json[-1]["run_id"]
+    flow = ask(app, f"/api/runs/{run}/flow").json
+    assert (flow["status"], flow["usd"], flow["ways"]) == ("Running", None, [])
+    assert [(one["name"], one["status"], one["seconds"]) for one in flow["states"]] == [(HOSTILE, run_flow.WORKS, None)]
