@@ -183,6 +183,15 @@ test: install .venvs/notebooks/.installed ## Run every test
 # One more than cores: some tests wait while others work.
 WORKERS ?= 3
 
+.PHONY: browser
+browser: ## Install Debian's Chromium, if there is no browser that the tests of the console can drive and this is root
+	@command -v $(BROWSERS) > /dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && echo "installing chromium" && \
+	    { apt-get -qq install -y --no-install-recommends chromium > /dev/null 2>&1 || \
+	      { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } > /dev/null; }; } || \
+	  { echo "install Chromium or Chrome, such as: apt-get install chromium" >&2; exit 1; }
+BROWSERS := chromium chromium-browser google-chrome
+
 .PHONY: test-changed
 test-changed: install ## Run the quick tests of what differs from a commit, in under a minute: make test-changed BASE=HEAD (main)
 	@$(BIN)/python -m tests.changed $(BASE) -n $(WORKERS) --dist loadgroup

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
 
 JOBS = "/aws/sagemaker/{}Jobs"
@@ -25,18 +26,24 @@ def groups(stack: Stack) -> list[str]:
 
 def _named(prefix: str) -> Iterator[str]:
     pages = boto3.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
-    for page in pages:
-        for group in page["logGroups"]:
-            rest = group["logGroupName"].removeprefix(prefix)
-            if prefix.endswith("-") or not rest:  # another stack's name may begin with this one's
-                yield group["logGroupName"]
+    names = (group["logGroupName"] for page in pages for group in page["logGroups"])
+    yield from (name for name in names if _is_of(prefix, name))
+
+
+def _is_of(prefix: str, name: str) -> bool:
+    """Return whether a group is that of a prefix: another stack's name may begin with this one's."""
+    return name.startswith(prefix) if prefix.endswith("-") else name == prefix
 
 
 def newest(stack: Stack, group: str, streams: str, hours: float, most: int) -> list[dict[str, Any]]:
     """Return the newest lines of the last hours, the oldest first: at most so many, and of jobs those of the stack.
 
     streams  what the names of their streams begin with
+
+    Raises CommandError: the group is none of the stack.
     """
+    if group not in OF_JOBS and not any(_is_of(prefix.format(stack.name), group) for prefix in OF_A_STACK):
+        raise CommandError(f"{stack.name} has no log group {group}")
     only: dict[str, Any] = {"logStreamNamePrefix": streams} if streams else {}
     if group in OF_JOBS and not streams.startswith(f"{stack.name}-"):
         only = {"logStreamNamePrefix": f"{stack.name}-"}

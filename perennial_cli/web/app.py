@@ -57,7 +57,7 @@ class Console:
     """What the console speaks to.
 
     account     whose; its calls go where the usual configuration of AWS says
-    stack       the name of the one that is shown at first; None: the only one
+    stack       the name of the only one that is shown; None: all that there are can be chosen
     may_change  whether something may be done, or only looked at
     """
 
@@ -209,9 +209,9 @@ def _files() -> list[Route]:
 
 
 def _whom(asked: Asked) -> dict[str, Any]:
-    account = asked.console.account
-    listed = stacks.names()
-    first = asked.console.stack or (listed[0] if listed else None)
+    account, named = asked.console.account, asked.console.stack
+    listed = [named] if named else stacks.names()  # who may describe one stack alone names it
+    first = listed[0] if listed else None
     may = {"is_local": account.is_local, "may_change": asked.console.may_change}
     return {"whom": str(account), **may, "stacks": listed, "stack": first}
 
@@ -280,15 +280,11 @@ def _cost(asked: Asked) -> dict[str, Any]:
 
 
 def _logs(asked: Asked) -> dict[str, Any]:
-    """Return the log groups of a stack; with a group the newest lines of it, with streams of those alone."""
+    """Return the log groups of a stack; with a group its newest lines, with streams those of them alone."""
     group = asked.query.get("group")
-    listed = log_events.groups(asked.stack)
     if group is None:
-        return {"groups": listed, "events": []}
-    if group not in listed:
-        raise CommandError(f"{asked.stack.name} has no log group {group}")
-    events = log_events.newest(asked.stack, group, asked.query.get("streams", ""), hours=24, most=asked.most(200))
-    return {"groups": listed, "events": events}
+        return {"groups": log_events.groups(asked.stack)}
+    return {"events": log_events.newest(asked.stack, group, asked.query.get("streams", ""), 24, asked.most(200))}
 
 
 def _mails(asked: Asked) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Everybody answers in another way, in this order: AWS CLI and command as the mail
 """
 
 import json
+import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
 from localcloud.mailbox import Message
+from tests import browser
 from tests.command import perennial
 from tests.e2e.conftest import App, Run, dropped_version, mails
 from tests.e2e.matrix import situation
@@ -215,3 +218,127 @@ def test_a_version_that_nobody_has_answered_in_time_is_deployed_when_it_is_appro
     assert app.in_service()["Parameters"] == situation.names_of(app, waiting.run_id)
     output = scoring.ended(scored[2]).output
     assert (output["Version"], output["RunId"]) == (2, waiting.run_id)
+
+
+# ---- Whoever would rather look: the console in a browser
+
+
+WHY = '<img src=x onerror=alert(1)> no column price & "none" of <b>it</b>'
+PAGES = ("Versions", "Ask", "Drift", "Lineage", "Mails", "Faults", "Logs", "Runs")
+
+
+@pytest.fixture(scope="module")
+def looking(app: App, first: Run) -> Iterator[tuple[Page, list[str]]]:
+    browser.program()
+    with browser.console(app.stack) as address, browser.opened(address) as looked:
+        yield looked
+
+
+@pytest.fixture
+def page(looking: tuple[Page, list[str]]) -> Iterator[Page]:
+    """A page in which nothing goes wrong, and that asks nobody else."""
+    page, wrong = looking
+    yield page
+    assert wrong == []
+
+
+def again() -> bytes:
+    """The same penguins in another order: data that no run has trained on, and a model that is as good."""
+    header, *rows = demo_data.penguins().decode().splitlines()
+    return "\n".join([header, *reversed(rows), ""]).encode()
+
+
+def go_to(page: Page, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+    page.locator(f"nav a[aria-current=page]:text-is('{name}')").wait_for()
+    page.get_by_role("heading", level=1).wait_for()
+
+
+def drop(page: Page, name: str, body: bytes) -> None:
+    """Take a file out of a folder and let it go over the page; wait until its run is looked at."""
+    go_to(page, "Runs")
+    transfer = page.evaluate_handle(
+        """([name, text]) => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([text], name, { type: "text/csv" }));
+          return transfer;
+        }""",
+        [name, body.decode()],
+    )
+    zone = page.locator(".drop")
+    zone.dispatch_event("dragover", {"dataTransfer": transfer})
+    zone.dispatch_event("drop", {"dataTransfer": transfer})
+    page.get_by_role("heading", name=re.compile(r"^Run \d+-\w+$")).wait_for()
+
+
+def said(page: Page, text: str) -> None:
+    page.get_by_role("status").filter(has_text=text).wait_for()
+
+
+def test_a_run_that_is_broken_by_a_fault_says_why_in_the_browser(app: App, page: Page) -> None:
+    """What the job says looks like HTML, and stays the text that it is."""
+    go_to(page, "Faults")
+    page.get_by_label("What fails").fill("job:train")
+    page.get_by_label("How", exact=True).select_option("exit")
+    page.get_by_label("What it says").fill(WHY)
+    page.get_by_role("button", name="Let it fail").press("Enter")
+    page.get_by_role("row", name="job:train").filter(has_text=WHY).wait_for()
+
+    drop(page, "more <b>penguins.csv", again())
+    said(page, "The run has ended: Failed")
+    page.get_by_text(WHY).first.wait_for()
+    state = page.get_by_role("button", name=re.compile("^Train: Failed"))
+    state.press("Enter")
+    page.get_by_role("link", name=re.compile("^Log of .*-train-0$")).click()
+    page.get_by_label("Lines of the log").filter(has_text=WHY).wait_for()
+    go_to(page, "Mails")
+    page.locator("summary").first.press("Enter")
+    page.locator("details[open]").get_by_text(WHY).wait_for()
+
+
+def test_a_version_is_approved_in_the_browser_and_serves(app: App, page: Page) -> None:
+    drop(page, "more <b>penguins.csv", again())
+    said(page, WAIT)
+    run = page.url.rpartition("/")[2]
+    go_to(page, "Versions")
+    page.get_by_role("row").filter(has_text=run).get_by_role("button", name="Approve").click()
+    page.get_by_role("alert").filter(has_text="Approved, before PendingManualApproval").wait_for()
+    page.get_by_role("link", name=run).click()
+    said(page, "The run has ended: Succeeded")
+    states = page.get_by_role("row").filter(has_text=re.compile("^Train"))
+    assert re.search(r"Succeeded[\d.]+ s[\d.e-]+ USDTraining job .*-train-0", states.inner_text().replace("\t", ""))
+    assert app.parameters()["run"] == run
+    go_to(page, "Lineage")
+    page.get_by_role("listitem").filter(has_text="more <b>penguins.csv").last.wait_for()
+
+
+def test_a_form_of_the_definition_asks_the_endpoint_and_explains_its_answer(page: Page) -> None:
+    go_to(page, "Ask")
+    page.get_by_label("island").select_option("Biscoe")
+    for name, value in (("bill_length_mm", "50"), ("bill_depth_mm", "15.2"), ("flipper_length_mm", "220")):
+        page.get_by_label(name).fill(value)
+    page.get_by_role("button", name="Ask").click()
+    page.get_by_text("Gentoo with probability").wait_for()
+    assert page.get_by_role("row").filter(has_text="flipper_length_mm").count() == 1
+    page.get_by_label("bill_length_mm").fill("5000")
+    page.get_by_role("button", name="Ask").click()
+    page.get_by_role("alert").filter(has_text="bill_length_mm: ").wait_for()
+
+
+def test_every_page_is_for_a_keyboard_a_phone_and_the_dark(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 375, "height": 740})
+    go_to(page, "Runs")
+    page.reload()
+    page.get_by_role("heading", level=1).wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    for name in PAGES:
+        link = page.get_by_role("navigation").get_by_role("link", name=name, exact=True)
+        link.focus()
+        page.keyboard.press("Enter")
+        page.locator("h1:focus").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == 375, name
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)", name
+        controls = page.locator("input, select, button").all()
+        assert all(re.match(r"- \w+ \"", control.aria_snapshot()) for control in controls), f"a name for each of {name}"

@@ -999,7 +999,8 @@ def test_what_a_parameter_asks_for_is_allowed_to_who_needs_it(policy: str, condi
 PEOPLE_MAY = {
     *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"),
     *("kms:Decrypt", "kms:GenerateDataKey"),
-    *("states:DescribeExecution", "states:GetExecutionHistory", "states:ListExecutions", "states:StartExecution"),
+    *("states:DescribeExecution", "states:DescribeStateMachineForExecution", "states:GetExecutionHistory"),
+    *("states:ListExecutions", "states:StartExecution"),
     *("ssm:GetParameter", "ssm:GetParameters", "logs:DescribeLogStreams", "logs:GetLogEvents"),
     *("sagemaker:DescribeModelPackage", "sagemaker:InvokeEndpoint", "sagemaker:ListModelPackages"),
     "cloudformation:DescribeStacks",
@@ -1045,8 +1046,8 @@ OPERATORS_MAY = {
     *("cloudformation:DescribeStacks", "cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard"),
     *("cloudwatch:GetMetricData", "kms:Decrypt", "logs:FilterLogEvents", "s3:GetObject", "s3:ListBucket"),
     *("sagemaker:DescribeEndpoint", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "ssm:GetParameter"),
-    *("ssm:GetParameters", "states:DescribeExecution", "states:GetExecutionHistory", "states:ListExecutions"),
-    "states:StopExecution",
+    *("ssm:GetParameters", "states:DescribeExecution", "states:DescribeStateMachineForExecution"),
+    *("states:GetExecutionHistory", "states:ListExecutions", "states:StopExecution"),
 }
 
 

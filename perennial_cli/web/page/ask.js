@@ -1,14 +1,14 @@
 // Asking the endpoint by a form that the model's definition makes; the answer is explained by what each feature adds.
 
 import { announce, get, post, state } from "./api.js";
-import { add, h, heading, message, number, table } from "./dom.js";
+import { add, field, h, heading, message, number, table } from "./dom.js";
 
 export async function ask({ place }) {
   const [schema, about] = await Promise.all([get("record"), get("stack")]);
   const example = { ...schema.examples[0], ...schema.usual }, said = h("div", { role: "alert" }), answered = h("section", { "aria-label": "The answer", "aria-live": "polite" });
-  const fields = Object.entries(schema.properties).filter(([name]) => name in schema.examples[0]).map(([name, one]) => field(name, one, example[name], schema.required.includes(name)));
+  const fields = Object.entries(schema.properties).filter(([name]) => name in schema.examples[0]).map(([name, one]) => asked(name, one, example[name], schema.required.includes(name)));
   const button = h("button", { class: "first", disabled: !state.mayChange }, "Ask");
-  const form = h("form", { novalidate: true }, h("div", { class: "fields" }, fields.map((one) => one.label)), button);
+  const form = h("form", { novalidate: true }, h("div", { class: "fields" }, fields.map((one) => one.shown)), button);
   add(place, heading(`Ask for ${about.target}`), h("p", { class: "faint" }, about.serves ? `The model of run ${about.serves} answers${about.unit ? `, in ${about.unit}` : ""}.` : "No model is in service yet."),
     state.mayChange ? null : message("Read-only: `perennial console --allow-changes` lets you ask here; an endpoint of AWS keeps what it is asked."), form, said, answered);
   form.addEventListener("submit", async (event) => {
@@ -28,7 +28,7 @@ export async function ask({ place }) {
   });
 }
 
-function field(name, one, example, required) {
+function asked(name, one, example, required) {
   const types = [one.type].flat(), limits = [one.minimum, one.maximum].some((each) => each !== undefined) ? `${one.minimum ?? ""} to ${one.maximum ?? ""}` : "";
   const hint = [one.description, limits, required ? "" : "may be empty"].filter(Boolean).join(", ");
   const choices = one.enum ? one.enum.filter((each) => each !== null).map(String) : types.includes("boolean") ? ["true", "false"] : null;
@@ -41,7 +41,7 @@ function field(name, one, example, required) {
     if (types.includes("boolean")) return text === "true";
     return isNumber && Number.isFinite(Number(text)) ? Number(text) : text;
   };
-  return { name, value: () => typed(input.value.trim()), label: h("label", {}, name, hint ? h("small", {}, hint) : null, input) };
+  return { name, value: () => typed(input.value.trim()), shown: field(name, input, hint) };
 }
 
 function show(known, said, answered, about) {

@@ -75,6 +75,14 @@ export function pairs(rows) {
   return h("dl", {}, shown.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
 
+// A control with its label, and what else to know of it.
+export function field(text, control, hint = "") {
+  const id = control.id || `field-${text}`;
+  control.id = id;
+  if (hint) control.setAttribute("aria-describedby", `${id}-hint`);
+  return h("div", { class: "field" }, h("label", { for: id }, text), hint ? h("small", { id: `${id}-hint` }, hint) : null, control);
+}
+
 // Adds to a place what is there: nothing of what is left out.
 export function add(place, ...children) {
   return filled(place, {}, children);

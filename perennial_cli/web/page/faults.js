@@ -1,7 +1,7 @@
 // Making something of the local cloud fail on purpose, to see what a failure looks like.
 
 import { announce, get, post, state } from "./api.js";
-import { add, h, heading, message, replace, table } from "./dom.js";
+import { add, field, h, heading, message, replace, table } from "./dom.js";
 
 const EXAMPLES = ["job:preprocess", "job:train", "job:predict", "sagemaker:CreateTrainingJob", "sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:InvokeEndpoint", "function:check_endpoint", "task:ssm:putParameter", "event:train-model", "endpoint"];
 const EFFECTS = {
@@ -14,7 +14,7 @@ export async function faults({ place, again }) {
   const said = h("div", { role: "alert" }), listed = h("div");
   const target = h("input", { id: "target", list: "targets", value: "job:train", autocomplete: "off" }), effect = h("select", { id: "effect" });
   const value = h("input", { id: "value", autocomplete: "off" }), text = h("input", { id: "message", autocomplete: "off" }), times = h("input", { id: "times", value: "1", autocomplete: "off" });
-  const valued = h("label", { for: "value" }, h("span", {}, "value"), value);
+  const valued = field("value", value);
   const choose = () => {
     const need = NEEDS[effect.value];
     valued.hidden = !need;
@@ -28,7 +28,7 @@ export async function faults({ place, again }) {
   target.addEventListener("input", offer);
   effect.addEventListener("change", choose);
   const form = h("form", {}, h("datalist", { id: "targets" }, EXAMPLES.map((one) => h("option", { value: one }))), h("div", { class: "fields" },
-    h("label", { for: "target" }, "What fails", target), h("label", { for: "effect" }, "How", effect), valued, h("label", { for: "message" }, "What it says", text), h("label", { for: "times" }, "How often (a number, or always)", times)),
+    field("What fails", target), field("How", effect), valued, field("What it says", text), field("How often", times, "a number, or always")),
   h("button", { class: "first" }, "Let it fail"));
   add(place, heading("Faults"), h("p", { class: "faint" }, `Something of ${state.stack} fails on purpose, once unless more is asked for. A restart of the local cloud forgets them.`), form, said, listed);
   offer();

@@ -1,13 +1,13 @@
 // Versions of the model, with approve and reject as far as the person's role may.
 
 import { announce, get, post, state } from "./api.js";
-import { add, badge, h, heading, message, number, replace, table, time } from "./dom.js";
+import { add, badge, field, h, heading, message, number, replace, table, time } from "./dom.js";
 
 export async function versions({ place, again }) {
   const said = h("div", { role: "alert" }), listed = h("div");
   const reason = h("input", { id: "reason", autocomplete: "off", disabled: !state.mayChange });
   add(place, heading("Versions"), h("p", { class: "faint" }, "Each has passed the gate in a run. The newest approved one serves."),
-    state.mayChange ? h("label", { for: "reason" }, "Why (a rejection needs it; the registry keeps it)", reason) : message("Read-only: `perennial console --allow-changes` lets you answer here, as far as your role may."), said, listed);
+    state.mayChange ? field("Why", reason, "A rejection needs it; the registry keeps it.") : message("Read-only: `perennial console --allow-changes` lets you answer here, as far as your role may."), said, listed);
   const answer = async (one, status) => {
     said.replaceChildren();
     if (status === "Rejected" && !reason.value.trim()) {
