@@ -168,6 +168,8 @@ def _up(arguments: argparse.Namespace) -> int:
     print("To use it from this shell, which sets its address, its keys and its region:")
     place = "" if arguments.state == DEFAULT_STATE else f"--state {shlex.quote(str(arguments.state))} "
     print(f'  eval "$({_PROGRAM} {place}env)"')
+    if page := (process.status(settings) or {}).get("console"):
+        print(f"To look at it in a browser: {page}")
     return 0
 
 
@@ -242,6 +244,8 @@ def _status(arguments: argparse.Namespace) -> int:
         "jobs": ", ".join(answer.get("jobs", [])) or "none running",
         "mails": str(len(mailbox.messages(arguments.state))),
     }
+    if answer.get("console"):
+        rows["console"] = answer["console"]
     if answer["problem"]:
         rows["problem"] = answer["problem"]
     for name, value in rows.items():

@@ -6,7 +6,8 @@
   role's session, and its time is not over. What is signed with its content has that content.
 * It is for the service that it was signed for, and each of its `x-amz-` headers is signed: whoever holds a link to an
   object holds that, and no more.
-* Paths of the local cloud itself (`/_...`) take the account's own keys only.
+* Paths of the local cloud itself (`/_...`) take the account's own keys only; the page of somebody else's that may be
+  below `/_console` checks its callers itself (guest.py).
 
 What the head of a request decides is decided before its body is read; how large and slow a head may be, and how many
 connections there are, is bounded before that (`connections.py`).
@@ -42,6 +43,7 @@ from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 from localcloud import access
 from localcloud.engine import apigateway
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
+from localcloud.engine.guest import Guest
 from localcloud.engine.seams import Seams
 from localcloud.sagemaker.errors import one_line
 from localcloud.settings import HOST, Settings
@@ -190,13 +192,20 @@ class Guard:
     def __init__(self, settings: Settings, inner: App) -> None:
         self._settings, self._inner = settings, inner
         self._keys = access.keys(settings.state)
+        self._guest = Guest(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, send = Request.of(scope), _unreadable_for_web_pages(_sayable(send))
         if why := foreign(request.headers):
             _log(request, why)
             await answer_json(send, 403, {"message": why})
-        elif _is_answer_of_custom_resource(request):
+        elif self._guest.is_meant(request.path):
+            await self._guest(scope, receive, send)
+        else:
+            await self._let_in(request, scope, receive, _without_scripts(request, send))
+
+    async def _let_in(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        if _is_answer_of_custom_resource(request):
             await self._inner(scope, receive, send)
         elif _is_link(request, self._settings.port):
             await self._inner(scope, _again(b"", receive), send)
@@ -518,6 +527,19 @@ def _unreadable_for_web_pages(send: Send) -> Send:
         await send(message)
 
     return send_without
+
+
+def _without_scripts(request: Request, send: Send) -> Send:
+    """Let no object that a browser opens run a script, or be of the same origin as the console on this port."""
+    if "sec-fetch-dest" not in request.headers:
+        return send
+
+    async def send_sandboxed(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"content-security-policy", b"sandbox")]}
+        await send(message)
+
+    return send_sandboxed
 
 
 def _sayable(send: Send) -> Send:

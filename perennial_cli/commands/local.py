@@ -23,6 +23,9 @@ COMMANDS = {
     "faults": "Make something fail on purpose, list what will, or clear it.",
 }
 
+# What the local cloud shows on its own port below /_console: localcloud/engine/guest.py.
+CONSOLE = {"LOCALCLOUD_CONSOLE": "perennial_cli.web.mounted:console"}
+
 
 class PassedOn(TyperCommand):
     """A command whose words go on as they are: Click would take out the `--` before a command that is run."""
@@ -44,7 +47,7 @@ def _passed_on(name: str) -> Callable[[typer.Context], None]:
             project.program("image", "bin", "python")  # the jobs' own
         sys.stdout.flush()
         arguments = [str(python), "-m", "localcloud", name, *context.args]
-        ended = subprocess.run(arguments, cwd=project.required(), env=os.environ, check=False)
+        ended = subprocess.run(arguments, cwd=project.required(), env={**CONSOLE, **os.environ}, check=False)
         raise typer.Exit(ended.returncode)
 
     return command

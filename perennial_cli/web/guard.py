@@ -37,6 +37,9 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 READS = ("GET", "HEAD")
+WITHOUT = (
+    "the token is missing or another: open the address that `perennial console` or `perennial local status` prints"
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Guard:
             return None if scope["method"] in READS else Refusal(405, "a page is only read")
         given = headers.get(TOKEN, "").encode("latin-1", "replace")
         if not hmac.compare_digest(given, self._token.encode()):
-            return Refusal(401, "the token is missing or another: open the address that `perennial console` printed")
+            return Refusal(401, WITHOUT)
         if scope["method"] not in READS and self._only_reads:
             return Refusal(403, self._only_reads)
         return None

@@ -24,6 +24,7 @@ from localcloud import disk, faults, mailbox
 from localcloud.mailbox import messages as mails
 from localcloud.settings import Settings, environment
 from perennial.runs.naming import run_id
+from perennial_cli.commands.local import CONSOLE
 from tests import sam_cli
 from tests.ports import free_port
 from tests.waiting import wait_for
@@ -265,7 +266,8 @@ def cloud_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     python = ROOT / ".venvs/dev/bin/python"
     run = [str(python), "-m", "localcloud", "--port", str(port), "--state", str(state)]
     # Retries come after hundredths of the pauses that AWS makes; everything else has its time.
-    subprocess.run([*run, "up"], cwd=ROOT, check=True, timeout=60, env={**os.environ, "LOCALCLOUD_RETRY_SCALE": "0.01"})
+    env = {**os.environ, **CONSOLE, "LOCALCLOUD_RETRY_SCALE": "0.01"}
+    subprocess.run([*run, "up"], cwd=ROOT, check=True, timeout=60, env=env)
     with pointed_at(Settings(port, state)):
         yield state
     subprocess.run([*run, "down"], cwd=ROOT, check=False, timeout=60)

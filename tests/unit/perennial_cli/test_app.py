@@ -90,7 +90,7 @@ def test_a_reader_who_has_had_enough_gets_no_traceback() -> None:
 def test_every_command_that_prints_a_result_prints_it_for_machines_as_well() -> None:
     """Those without are themselves programs, which have it, or print nothing but a document."""
     without = {name for name, command in whole().commands.items() if "as_json" not in {p.name for p in command.params}}
-    assert without == {"local", "notebook", "openapi"}
+    assert without == {"console", "local", "notebook", "openapi"}
     assert all("--json" in parser.format_usage() for parser in command_line()[1].values())
 
 

@@ -497,6 +497,22 @@ def link(cloud: Cloud, bucket: str, version: str, operation: str = "get_object",
     return str(url).removeprefix(cloud.endpoint_url)
 
 
+def test_an_object_that_a_browser_opens_runs_no_script_and_is_not_of_the_consoles_origin(
+    cloud: Cloud, bucket: str
+) -> None:
+    opened = {"Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document"}
+    page = send(cloud, "GET", link(cloud, bucket, "s3v4", ResponseContentType="text/html"), headers=opened)
+    assert (page.status, page.headers["content-type"]) == (200, "text/html")
+    assert page.headers["content-security-policy"] == "sandbox"
+    assert "content-security-policy" not in send(cloud, "GET", link(cloud, bucket, "s3v4")).headers
+
+
+def test_what_is_below_the_consoles_path_checks_its_callers_itself_behind_host_and_origin(cloud: Cloud) -> None:
+    assert (send(cloud, "GET", "/_console/").status, send(cloud, "GET", "/_consoles/").status) == (404, 403)
+    for stranger in ({"Host": "attacker.example"}, {"Origin": "https://attacker.example"}):
+        assert send(cloud, "GET", "/_console/", headers=stranger).status == 403
+
+
 @pytest.mark.parametrize("version", ["s3", "s3v4"])
 @pytest.mark.parametrize(("target", "form", "asked"), OTHER_SERVICES)
 def test_a_link_to_an_object_reaches_no_other_service(

@@ -68,7 +68,7 @@ def test_a_stranger_is_refused_before_anything_is_asked(app, asked, change, stat
 
 def test_a_missing_token_says_where_it_is(app: Guard) -> None:
     answer = ask(app, "/api/runs", headers={"host": HOST})
-    assert (answer.status, "open the address that `perennial console` printed" in answer.json["message"]) == (401, True)
+    assert (answer.status, "open the address that `perennial console`" in answer.json["message"]) == (401, True)
 
 
 def test_the_page_itself_has_nothing_to_hide_and_is_read_only(app: Guard, asked: list[str]) -> None:
