@@ -19,7 +19,8 @@ from perennial_cli.runs import Execution
 from perennial_cli.state_machines import flows
 
 WORKS, DONE, FAILED = "Running", "Succeeded", "Failed"
-KINDS = {"createProcessingJob": "Processing", "createTrainingJob": "Training", "createTransformJob": "Transform"}
+TUNING = "HyperParameterTuning"
+KINDS = {f"create{kind}Job": kind for kind in ("Processing", "Training", "Transform", TUNING)}
 
 
 @dataclass
@@ -163,16 +164,30 @@ def _usd(state: State, region: str, price: Price) -> float | None:
 
 
 def _jobs(state: State) -> Iterator[Any]:
-    for job in state.jobs:
+    for job in (one for started in state.jobs for one in _with_trials(started)):
         if job["name"] not in _billed:
             try:
                 billed = list(billing.billed({"jobs": [job]}))
-            except ClientError:  # it was refused, is gone, or may not be looked at
+            except ClientError:
                 continue
             if not billed:
                 continue
             _billed[job["name"]] = billed
         yield from _billed[job["name"]]
+
+
+def _with_trials(job: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Yield a job; in place of one that tunes those that it has started, which are what is billed."""
+    if job["kind"] != TUNING:
+        yield job
+        return
+    pages = boto3.client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+    try:
+        for page in pages.paginate(HyperParameterTuningJobName=job["name"]):
+            for trial in page["TrainingJobSummaries"]:
+                yield {"kind": "Training", "name": trial["TrainingJobName"]}
+    except ClientError:  # it was refused, is gone, or may not be looked at
+        return
 
 
 def drawing(execution: Execution, aspect: float) -> Drawing:

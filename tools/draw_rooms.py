@@ -32,15 +32,16 @@ def picture(root: Path = ROOT) -> str:
     """Return the picture: what is deployed on the left, the local cloud on the right."""
     domain = {part: others for part, others in PARTS.items() if part.startswith(f"{DOMAIN}.")}
     local = {part: others for part, others in PARTS.items() if part.partition(".")[0] == LOCAL}
+    called = {part: others for part, others in PARTS.items() if part.partition(".")[0] == COMMAND}
     deployed = {
         part: {DOMAIN if other == f"{DOMAIN}.*" else other for other in others}
         for part, others in PARTS.items()
-        if part not in domain and part not in local and part != COMMAND
+        if part not in domain and part not in local and part not in called
     }
     rooms = _group(DOMAIN, _draw({part: _room(root, part, "room") for part in domain}, domain))
     left = _draw({part: rooms if part == DOMAIN else _room(root, part, "task") for part in deployed}, deployed)
     right = _draw({part: _room(root, part, "wait") for part in local}, local)
-    command = _draw({COMMAND: _room(root, COMMAND, "wait")}, {COMMAND: set()})
+    command = _draw({part: _room(root, part, "wait") for part in called}, called)
     sides = [
         _group("What is deployed", left),
         _group("What people call", command),

@@ -78,7 +78,7 @@ function described(one) {
     pairs([["status", badge(one.status)], ["entered", time(one.entered_at)], ["took", seconds(one.seconds)], ["cost", usd(one.usd)], ["visits", one.visits > 1 ? String(one.visits) : ""], ["tried again", retries]]),
     one.did.length ? h("ul", {}, one.did.map((text) => h("li", {}, text))) : null,
     one.error ? message(`${one.error}\n${one.cause}`.trim(), "bad") : null,
-    one.jobs.map((job) => h("p", {}, h("a", { href: `#/logs?group=/aws/sagemaker/${job.kind}Jobs&streams=${encodeURIComponent(job.name)}` }, `Log of ${job.name}`))),
+    one.jobs.filter((job) => job.kind !== "HyperParameterTuning").map((job) => h("p", {}, h("a", { href: `#/logs?group=/aws/sagemaker/${job.kind}Jobs&streams=${encodeURIComponent(job.name)}` }, `Log of ${job.name}`))),
     one.did.filter((text) => text.startsWith("function ")).map((text) => h("p", {}, h("a", { href: `#/logs?group=${encodeURIComponent(`/aws/lambda/${state.stack}-${text.slice(9)}`)}` }, `Log of the ${text}`))),
   ];
 }

@@ -155,6 +155,25 @@ def test_a_state_costs_what_its_jobs_are_billed(answers: Callable[..., list[Any]
     assert len(asked) == 1, "what has ended is asked about once"
 
 
+def test_a_search_costs_what_its_trials_are_billed(answers: Callable[..., list[Any]]) -> None:
+    names = ["cars-trial-1", "cars-trial-2"]
+    listed = [
+        {"TrainingJobName": name, "TrainingJobArn": "a", "CreationTime": 0.0, "TrainingJobStatus": "Completed",
+         "TunedHyperParameters": {}} for name in names
+    ]  # fmt: skip
+    answers("sagemaker", "ListTrainingJobsForHyperParameterTuningJob", (200, {"TrainingJobSummaries": listed}))
+    resources = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+    answers("sagemaker", "DescribeTrainingJob", lambda asked: (200, {
+        "TrainingJobName": json.loads(asked.body)["TrainingJobName"], "TrainingJobArn": "a", "CreationTime": 0.0,
+        "BillableTimeInSeconds": 3600, "ResourceConfig": resources,
+    }))  # fmt: skip
+    history = History()
+    history.enter("Tune")
+    history.call("createHyperParameterTuningJob.sync", HyperParameterTuningJobName="cars-tune")
+    flow = of(answers, history, "RUNNING")
+    assert (flow["states"][0]["did"], flow["usd"]) == (["HyperParameterTuning job cars-tune"], pytest.approx(0.23))
+
+
 def test_the_price_of_an_unknown_machine_is_not_made_up(answers: Callable[..., list[Any]]) -> None:
     described = {
         "TrainingJobName": "cars-unknown-0", "TrainingJobArn": "a", "CreationTime": 0.0, "BillableTimeInSeconds": 1,

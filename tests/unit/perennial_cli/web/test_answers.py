@@ -270,3 +270,17 @@ def test_the_flow_of_a_run_says_what_works_now(one_run: None, app: Any, answers:
     flow = ask(app, f"/api/runs/{run}/flow").json
     assert (flow["status"], flow["usd"], flow["ways"]) == ("Running", None, [])
     assert [(one["name"], one["status"], one["seconds"]) for one in flow["states"]] == [(HOSTILE, run_flow.WORKS, None)]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"{}", b'{"x": 1}', b'{"mileage": NaN}', b'{"mileage": 1e999}', b'{"mileage": [[]]}', b'{"make": "\\ud800"}',
+     b'{"mileage": ' + b"9" * 5000 + b"}", b'{"a\\u0000b": "<b>"}', b'{"mileage": null}'],
+    ids=lambda record: record[:20].decode(),
+)  # fmt: skip
+def test_any_record_is_asked_about_or_refused_in_words(app: Any, record: bytes) -> None:
+    answer = ask(app, "/api/predictions", "POST", b'{"record": ' + record + b"}")
+    assert (answer.status, bool(answer.json.get("problems") or answer.json.get("message"))) in (
+        (200, True),
+        (400, True),
+    )
