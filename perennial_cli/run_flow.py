@@ -11,6 +11,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from perennial.runs import record
+from perennial.runs.cause import explained
 from perennial.runs.costs import Price, of_jobs
 from perennial_cli import billing
 from perennial_cli.flow_layout import Drawing, draw
@@ -29,6 +30,7 @@ class State:
 
     visits   how often; `seconds` counts all of them, and is None until it was left for the first time
     did      what it called or where it led, a line each
+    cause    what went wrong, in the words that a mail has
     retries  how often what it called was tried again, and after which errors
     jobs     kind and name of those that it has started
     usd      what they cost at public prices so far; None: it started none, or a price is not known
@@ -110,7 +112,7 @@ def _note(state: State, event: Mapping[str, Any], stack: str) -> None:
         if isinstance(answer, dict) and isinstance(answer.get("Reason"), str):
             _add(state, answer["Reason"])
     elif event["type"].endswith(("Failed", "TimedOut", "Aborted")):
-        state.error, state.cause = str(details.get("error") or event["type"]), str(details.get("cause") or "")
+        state.error, state.cause = str(details.get("error") or event["type"]), explained(details.get("cause"))
 
 
 def _add(state: State, text: str) -> None:
@@ -137,7 +139,7 @@ def of(execution: Execution, stack: str, region: str, price: Price) -> dict[str,
             if state.status == WORKS or state in last:  # a Fail is never left
                 state.status = FAILED
                 state.error = state.error or str(described.get("error") or status)
-                state.cause = state.cause or str(described.get("cause") or "")
+                state.cause = state.cause or explained(described.get("cause"))
     for state in way.states.values():
         state.usd = _usd(state, region, price)
     known = [state.usd for state in way.states.values() if state.usd is not None]
@@ -147,7 +149,7 @@ def of(execution: Execution, stack: str, region: str, price: Price) -> dict[str,
         "started_at": record.timestamp(described["startDate"]),
         "ended_at": record.timestamp(described["stopDate"]) if "stopDate" in described else None,
         "error": described.get("error"),
-        "cause": described.get("cause"),
+        "cause": explained(described.get("cause")),
         "states": [asdict(state) for state in way.states.values()],
         "ways": way.ways,
         "usd": sum(known) if known else None,

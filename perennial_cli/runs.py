@@ -142,6 +142,18 @@ def brief(record: Mapping[str, Any]) -> str:
     return message.in_few_words(cast(RunRecord, record))
 
 
+def decision(record: Mapping[str, Any]) -> str:
+    """Return what was decided about a run's model, what went wrong, or what it waits for; nothing while it works."""
+    if record["status"] == AWAITS_APPROVAL:
+        version = record["version"]["number"]
+        return f"perennial approve {version}, or reject {version}"
+    if record["status"] in FAILURES:
+        return brief(record)
+    gate, deployment = record.get("gate") or {}, record.get("deployment") or {}
+    decided = (record.get("withheld"), gate.get("brief"), gate.get("reason"), deployment.get("reason"))
+    return str(next(filter(None, decided), ""))
+
+
 def doubts(record: Mapping[str, Any]) -> list[str]:
     """Return what was not used of the data and why, and what makes the outcome doubtful, as the mail has it."""
     one = cast(RunRecord, record)

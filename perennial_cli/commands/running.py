@@ -14,7 +14,6 @@ from perennial.registry import approval, promotion
 from perennial.runs import comparison, configuration, costs, facts, run_input, trials
 from perennial.runs.cause import problems
 from perennial.runs.run_record import RunRecord
-from perennial.runs.work import AWAITS_APPROVAL
 from perennial.serving import hours
 from perennial.words import caller, number
 from perennial_cli import explain as lineages
@@ -274,19 +273,13 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     gate, rows = record.get("gate") or {}, record.get("rows") or {}
     used = f"{rows['used']:,}" if "used" in rows else ""
     metric = f"{gate['metric']} {number(gate.get('candidate'))}" if gate else ""
-    deployment = (record.get("deployment") or {}).get("reason")
-    decided = record.get("withheld") or gate.get("brief") or gate.get("reason") or deployment
-    decision = history.brief(record) if record["status"] in history.FAILURES else decided
-    if record["status"] == AWAITS_APPROVAL:
-        version = record["version"]["number"]
-        decision = f"perennial approve {version}, or reject {version}"
     return (
         record["run_id"],
         record["status"],
         used,
         metric,
         number(gate["threshold"]) if gate else "",
-        short(decision or ""),
+        short(history.decision(record)),
     )
 
 

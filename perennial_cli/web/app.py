@@ -106,7 +106,7 @@ def application(console: Console, port: int, token: str) -> Guard:
     routes = [
         _get("whom", _whom),
         _get("stack", _stack),
-        _get("runs", lambda asked: runs.newest(asked.stack, asked.most(30))),
+        _get("runs", _runs),
         _get("runs/{run}", _run),
         _get("runs/{run}/flow", _flow),
         _get("runs/{run}/drawing", _drawing),
@@ -234,6 +234,11 @@ def _stack(asked: Asked) -> dict[str, Any]:
         "endpoint": stack.outputs["EndpointName"],
         "serves": stacks.exported(stack.name, "run"),
     }
+
+
+def _runs(asked: Asked) -> list[dict[str, Any]]:
+    """Return the newest runs as `perennial runs` does, each with what its last column says."""
+    return [{**one, "decision": runs.decision(one)} for one in runs.newest(asked.stack, asked.most(30))]
 
 
 def _run(asked: Asked) -> dict[str, Any]:

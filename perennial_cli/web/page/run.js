@@ -18,7 +18,8 @@ export async function run({ place, again, rest }) {
     announce(`${name}: ${[one.status, seconds(one.seconds), ...one.did, one.error].filter(Boolean).join(", ")}`);
   };
   const show = () => {
-    const one = flow.states.find((each) => each.name === chosen) || flow.states.at(-1);
+    const first = flow.status === "Running" ? null : flow.states.find((each) => each.status === "Failed");
+    const one = flow.states.find((each) => each.name === chosen) || first || flow.states.at(-1);
     picture?.update(flow, one?.name);
     replace(detail, one, one ? described(one) : "");
     replace(list, flow.states, h("h2", {}, "What each state did"), states(flow.states, choose));
@@ -97,7 +98,7 @@ function outcome({ record, reason, doubts }, flow) {
   const kind = { Succeeded: "good", Failed: "bad", TimedOut: "bad", Aborted: "bad", Rejected: "doubt" }[record.status] || "";
   return [
     reason ? message(reason, kind) : null,
-    failure ? pairs([["failed in", failure.state || ""], ["error", failure.error || ""], ["cause", failure.cause || ""]]) : null,
+    failure ? h("details", {}, h("summary", {}, `${failure.error || "The error"}${failure.state ? ` in ${failure.state}` : ""}, as Step Functions has it`), h("pre", {}, failure.cause || "no cause was given")) : null,
     (doubts || []).map((text) => message(text, "doubt")),
     record.withheld ? message(`Withheld: ${record.withheld}`) : null,
   ].flat().filter(Boolean);

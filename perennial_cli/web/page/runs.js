@@ -23,18 +23,20 @@ export async function runs({ place, again, signal }) {
 }
 
 function list(known) {
-  const columns = [{ name: "run" }, { name: "status" }, { name: "metric", number: true }, { name: "threshold", number: true }, { name: "in service then", number: true }, { name: "took", number: true }, { name: "started" }, { name: "because" }];
+  const columns = [{ name: "run" }, { name: "status" }, { name: "metric", number: true }, { name: "threshold", number: true }, { name: "in service then", number: true }, { name: "took", number: true }, { name: "started" }, { name: "decision" }];
   const rows = known.map((one) => {
     const gate = one.gate || {}, champion = one.metrics?.champion?.[gate.metric];
-    const awaits = one.status === "AwaitsApproval" ? `version ${one.version?.number} waits for an answer` : "";
-    const because = awaits || one.withheld || one.failure?.cause || gate.brief || gate.reason || one.deployment?.reason || one.no_work || "";
     return [
       h("a", { href: `#/runs/${one.run_id}`, "data-key": one.run_id }, one.run_id), badge(one.status),
       gate.metric ? `${gate.metric} ${number(gate.candidate)}` : "", number(gate.threshold), number(champion),
-      seconds(one.execution?.duration_seconds), time(one.execution?.started_at), because.length > 160 ? `${because.slice(0, 160)}…` : because,
+      seconds(one.execution?.duration_seconds), time(one.execution?.started_at), one.status === "AwaitsApproval" ? h("a", { href: "#/versions", "data-key": `answer ${one.run_id}` }, `Version ${one.version.number} waits for an answer`) : short(one.decision),
     ];
   });
   return table("The newest first", columns, rows, "It has not run yet: drop a file.");
+}
+
+function short(text) {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
 
 function costs(known) {

@@ -121,6 +121,15 @@ def test_a_caught_error_stays_with_the_state_that_had_it() -> None:
     assert failed.error == ""
 
 
+def test_the_cause_of_a_failed_job_is_what_the_job_says() -> None:
+    described = {"TrainingJobName": "cars-train-0", "TrainingJobStatus": "Failed", "FailureReason": "no column price"}
+    history = History()
+    history.enter("Train")
+    history.add("TaskFailed", error="States.TaskFailed", cause=json.dumps(described))
+    (train,) = history.states()
+    assert train.cause == "job cars-train-0 failed: no column price"
+
+
 @pytest.mark.parametrize("text", ["[1]", "{cut", "null", ""])
 def test_what_is_no_object_in_a_history_says_nothing(text: str) -> None:
     history = History()

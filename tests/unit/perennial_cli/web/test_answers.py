@@ -85,7 +85,10 @@ def one_run(stack: FakeAws, answers: Callable[..., list[Any]]) -> None:
 
 @pytest.mark.parametrize("command", ["runs", "versions", "windows"])
 def test_it_answers_what_the_command_prints(one_run: None, app: Any, command: str) -> None:
-    assert ask(app, f"/api/{command}").json == json.loads(perennial(command, "--json").stdout)
+    answered = ask(app, f"/api/{command}").json
+    for one in answered:
+        one.pop("decision", None)  # what the command's own list shows
+    assert answered == json.loads(perennial(command, "--json").stdout)
 
 
 def test_what_comes_from_data_stays_what_it_is_and_no_number_is_no_json(one_run: None, app: Any) -> None:
