@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import boto3
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -47,6 +48,8 @@ PAGE = Path(__file__).parent / "page"
 LARGEST_DOCUMENT = 1 << 20
 LONGEST_NAME = 200
 KNOWN_SECONDS = 30
+REPORTS = {"runs": "runs/", "windows": "monitoring/"}
+A_FILE = "application/octet-stream"  # no browser shows it here, where it would be of this page's origin
 ONLY_READS = "the console only reads of AWS; to approve, drop or ask here, start it with --allow-changes"
 NOT_LOCAL = "only the local cloud has {}; on AWS {}"
 Answer = Callable[["Asked"], Any]
@@ -110,6 +113,7 @@ def application(console: Console, port: int, token: str) -> Guard:
         _get("runs/{run}", _run),
         _get("runs/{run}/flow", _flow),
         _get("runs/{run}/drawing", _drawing),
+        _get("{folder:path}/{run}/report", _report),
         _get("dropped/{version}", _dropped),
         _get("versions", lambda asked: [one.as_json() for one in versions.newest(asked.stack.name, asked.most(20))]),
         _post("versions/{number:int}", _answer_version),
@@ -173,7 +177,8 @@ async def _bounded(request: Request) -> bytes:
 def _answered(answer: Callable[[], Any]) -> Response:
     """Answer with a document, or with a known error in words."""
     try:
-        return _json(answer())
+        answered = answer()
+        return answered if isinstance(answered, Response) else _json(answered)
     except Exception as error:
         lines = in_words(error)
         if not lines:
@@ -269,6 +274,18 @@ def _record(asked: Asked) -> dict[str, Any]:
     except CommandError:
         usual = {}
     return {**serving_api.record(stack), "usual": usual}
+
+
+def _report(asked: Asked) -> Response:
+    """Return the report of a run or of a window, for a file of the person's own."""
+    folder, run = asked.path["folder"], runs.require_id(asked.path["run"])
+    if folder not in REPORTS:
+        raise CommandError(f"{folder!r} have no reports; expected one of: {', '.join(REPORTS)}")
+    s3, key = boto3.client("s3"), f"{REPORTS[folder]}{run}/report.html"
+    try:
+        return Response(s3.get_object(Bucket=asked.stack.bucket, Key=key)["Body"].read(), media_type=A_FILE)
+    except s3.exceptions.NoSuchKey as error:
+        raise CommandError(f"there is no report: s3://{asked.stack.bucket}/{key}") from error
 
 
 def _windows(asked: Asked) -> list[dict[str, Any]]:

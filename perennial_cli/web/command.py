@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import StackName
+from perennial_cli.commands.options import not_empty
 from perennial_cli.console import notice, show
 from perennial_cli.web.app import Console
 from perennial_cli.web.server import serve
@@ -16,7 +16,12 @@ PORT = 4580
 
 
 def console(
-    stack: StackName = None,
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            "--stack", "-s", envvar="PERENNIAL_STACK", callback=not_empty, help="Show this one alone. Default: all."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any that is free.")] = PORT,
     allow_changes: Annotated[
         bool,

@@ -301,7 +301,7 @@ def test_a_version_is_approved_in_the_browser_and_serves(app: App, page: Page) -
     drop(page, "more <b>penguins.csv", again())
     said(page, WAIT)
     run = page.url.rpartition("/")[2]
-    go_to(page, "Versions")
+    page.get_by_role("link", name="approve or reject it").click()
     page.get_by_role("row").filter(has_text=run).get_by_role("button", name="Approve").click()
     page.get_by_role("alert").filter(has_text="Approved, before PendingManualApproval").wait_for()
     page.get_by_role("link", name=run).click()
@@ -309,6 +309,12 @@ def test_a_version_is_approved_in_the_browser_and_serves(app: App, page: Page) -
     states = page.get_by_role("row").filter(has_text=re.compile("^Train"))
     assert re.search(r"Succeeded[\d.]+ s[\d.e-]+ USDTraining job .*-train-0", states.inner_text().replace("\t", ""))
     assert app.parameters()["run"] == run
+    with page.expect_download() as report:
+        page.get_by_role("button", name="Save the report").click()
+    assert (report.value.suggested_filename, b"<html" in report.value.path().read_bytes()) == (
+        f"report-{run}.html",
+        True,
+    )
     page.get_by_role("button", name=re.compile("^Train: Succeeded, .+ USD$")).press("Enter")
     page.get_by_role("link", name=re.compile("^Log of .*-train-0$")).click()
     page.get_by_label("Lines of the log").filter(has_text="validation-merror").wait_for()

@@ -45,7 +45,7 @@ PARTS: dict[str, set[str]] = {
     # what people call: it is never deployed
     "perennial_cli": {"perennial.*", "processing", "boto3", "numpy", "pyarrow", "rich", "typer", "xgboost", "yaml"},
     # its page in a browser
-    "perennial_cli.web": {"perennial.*", "perennial_cli", "starlette", "typer"},
+    "perennial_cli.web": {"perennial.*", "perennial_cli", "boto3", "starlette", "typer"},
     # the local cloud
     "localcloud": {"boto3"},
     "localcloud.sagemaker.errors": set(),

@@ -19,6 +19,20 @@ export async function post(path, document, query = {}) {
   return ask(path, query, { method: "POST", body: JSON.stringify(document) });
 }
 
+// Saves a report as a file of the person's own: it opens there without a network, and not as a part of this page.
+export async function save(folder, run) {
+  const reply = await fetch(`api/${folder}/${run}/report?${new URLSearchParams({ stack: state.stack })}`, { headers: known(), cache: "no-store" });
+  if (!reply.ok) throw new Error((await reply.json()).message);
+  const link = document.createElement("a"), url = URL.createObjectURL(await reply.blob());
+  Object.assign(link, { href: url, download: `report-${run}.html` });
+  link.click();
+  URL.revokeObjectURL(url);
+}
+
+function known() {
+  return { "x-perennial-token": localStorage.getItem(KEPT) || "" };
+}
+
 export async function send(file) {
   return ask("files", { name: file.name }, { method: "POST", body: file });
 }
@@ -27,13 +41,13 @@ async function ask(path, query, options) {
   const words = new URLSearchParams({ ...(state.stack && { stack: state.stack }), ...query });
   let reply;
   try {
-    reply = await fetch(`api/${path}?${words}`, { ...options, headers: { "x-perennial-token": localStorage.getItem(KEPT) || "" }, cache: "no-store" });
+    reply = await fetch(`api/${path}?${words}`, { ...options, headers: known(), cache: "no-store" });
   } catch {
     throw new Error("The console does not answer: is `perennial console` still at work?");
   }
-  const known = await reply.json().catch(() => ({ message: reply.statusText }));
-  if (!reply.ok) throw new Error(known.message);
-  return known;
+  const answer = await reply.json().catch(() => ({ message: reply.statusText }));
+  if (!reply.ok) throw new Error(answer.message);
+  return answer;
 }
 
 export function announce(text) {

@@ -83,6 +83,13 @@ export function field(text, control, hint = "") {
   return h("div", { class: "field" }, h("label", { for: id }, text), hint ? h("small", { id: `${id}-hint` }, hint) : null, control);
 }
 
+// A button that does something that may fail; what went wrong stands beside it.
+export function button(text, act, given = {}) {
+  const said = h("span", { role: "alert", class: "bad" });
+  const element = h("button", { type: "button", ...given, on: { click: () => act().then(() => said.replaceChildren(), (error) => said.replaceChildren(` ${error.message}`)) } }, text);
+  return h("span", {}, element, said);
+}
+
 // Adds to a place what is there: nothing of what is left out.
 export function add(place, ...children) {
   return filled(place, {}, children);

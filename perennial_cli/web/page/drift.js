@@ -1,7 +1,7 @@
 // Windows of requests that the monitor has judged: the distance of each feature from its baseline, over windows.
 
-import { get, state } from "./api.js";
-import { add, badge, h, heading, message, number, replace, table, time } from "./dom.js";
+import { get, save, state } from "./api.js";
+import { add, badge, button, h, heading, message, number, replace, table, time } from "./dom.js";
 
 export async function drift({ place, again }) {
   const about = await get("stack"), drawn = h("div"), listed = h("div");
@@ -37,8 +37,9 @@ function cell(one, name, limits) {
 }
 
 function windows(known) {
-  const names = [{ name: "window" }, { name: "verdict" }, { name: "from" }, { name: "to" }, { name: "records", number: true }, { name: "labels", number: true }, { name: "reasons" }];
+  const names = [{ name: "window" }, { name: "verdict" }, { name: "from" }, { name: "to" }, { name: "records", number: true }, { name: "labels", number: true }, { name: "reasons" }, { name: "report" }];
   return table("The newest first", names, known.map((one) => [
     one.id, badge(one.verdict), time(one.window?.start), time(one.window?.end), number(one.records ?? 0), number(one.ground_truth?.matched ?? 0),
-    h("ul", {}, (one.reasons || []).slice(0, 5).map((text) => h("li", {}, text)))]), "None.");
+    h("ul", {}, (one.reasons || []).slice(0, 5).map((text) => h("li", {}, text))),
+    button("Save", () => save("windows", one.id), { "aria-label": `Save the report of window ${one.id}`, "data-key": one.id })]), "None.");
 }

@@ -1,9 +1,10 @@
 // One run: its flow, drawn as it works, what each state did, took and cost, and how it ended.
 
-import { announce, get, state } from "./api.js";
-import { add, badge, h, heading, message, number, pairs, replace, seconds, table, time, usd } from "./dom.js";
+import { announce, get, save, state } from "./api.js";
+import { add, badge, button, h, heading, message, number, pairs, replace, seconds, table, time, usd } from "./dom.js";
 import { draw } from "./flow.js";
 
+const ASKS = "Wait for approval";
 const MOST_LOOKS = 60; // for the record, which is written after the end; a run without work has none
 
 export async function run({ place, again, rest }) {
@@ -22,6 +23,9 @@ export async function run({ place, again, rest }) {
     const one = flow.states.find((each) => each.name === chosen) || first || flow.states.at(-1);
     picture?.update(flow, one?.name);
     replace(detail, one, one ? described(one) : "");
+    if (flow.status === "Running" && flow.states.some((each) => each.name === ASKS && each.status === "Running")) {
+      replace(ended, ASKS, h("p", { class: "message doubt" }, "Its version waits for people: ", h("a", { href: "#/versions" }, "approve or reject it")));
+    }
     replace(list, flow.states, h("h2", {}, "What each state did"), states(flow.states, choose));
     replace(head, [flow.status, flow.ended_at, flow.usd], pairs([
       ["status", badge(flow.status)], ["started", time(flow.started_at)], ["ended", time(flow.ended_at)],
@@ -111,7 +115,7 @@ function made(record) {
     pairs([
       ["version", record.version ? `${record.version.number} (${record.version.status})` : ""], ["threshold", gate.metric ? `${gate.metric} ${number(gate.threshold)}` : ""],
       ["rows", record.rows ? Object.entries(record.rows).map(([name, count]) => `${name} ${number(count)}`).join(", ") : ""],
-      ["data", record.data ? `${number(record.data.file_count)} files, ${number(record.data.size_bytes)} bytes` : ""], ["report", record.report || ""],
+      ["data", record.data ? `${number(record.data.file_count)} files, ${number(record.data.size_bytes)} bytes` : ""], ["report", record.report ? button("Save the report", () => save("runs", record.run_id), { "data-key": "report" }) : ""],
     ]),
     Object.keys(candidate).length ? table("Metrics on the same test rows", [{ name: "metric" }, { name: "this model", number: true }, { name: "the one in service then", number: true }],
       Object.entries(candidate).map(([name, value]) => [name, number(value), number(champion?.[name])])) : null,

@@ -109,6 +109,19 @@ def test_what_is_no_id_of_a_run_is_refused_in_words(app: Any, run: str) -> None:
         assert (answer.status, "is no id of a run" in answer.json["message"]) == (400, True)
 
 
+def test_a_report_is_given_as_a_file_that_no_browser_shows_here(stack: FakeAws, app: Any) -> None:
+    for folder, place in (("runs", "runs"), ("windows", "monitoring")):
+        stack.put(f"{place}/{RUN}/report.html", f"<script>{folder}</script>")
+        report = ask(app, f"/api/{folder}/{RUN}/report")
+        assert (report.body.decode(), report.headers["content-type"]) == (
+            f"<script>{folder}</script>",
+            "application/octet-stream",
+        )
+    for path in ("/api/runs/20261121093440-1a2b/report", "/api/raw/20261121093440-1a2b/report", "/api/runs/../report"):
+        refused = ask(app, path)
+        assert (refused.status, refused.headers["content-type"]) == (400, "application/json")
+
+
 def test_who_may_not_look_is_told_what_aws_says(app: Any, answers: Callable[..., list[Any]]) -> None:
     answers("sagemaker", "ListModelPackages", refusal("AccessDeniedException", "You may not list model packages"))
     answer = ask(app, "/api/versions")
