@@ -199,6 +199,8 @@ def seen(app: App, scientist: Ask, updated: Run, idle: Run) -> dict[str, str]:
     assert states.describe_execution(executionArn=idle.execution_arn)["status"] == idle.status
     history = states.get_execution_history(executionArn=updated.execution_arn)["events"]
     entered = [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
+    flow = json.loads(states.describe_state_machine_for_execution(executionArn=idle.execution_arn)["definition"])
+    assert flow["StartAt"] == entered[0]
     (model,) = ssm.get_parameters(Names=[f"/{STACK}/model"])["Parameters"]
     assert ssm.get_parameter(Name=f"/{STACK}/run")["Parameter"]["Value"] in model["Value"]
     registry, newest = scientist("sagemaker"), {"SortBy": "CreationTime", "SortOrder": "Descending"}
@@ -448,6 +450,7 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 def looked(app: App, operator: Ask, updated: Run) -> dict[str, Any]:
     """What an operator sees; a run that has ended is stopped in vain."""
     found = {name: look(operator, app, updated) for name, look in LOOKS.items()}
+    operator("stepfunctions").describe_state_machine_for_execution(executionArn=updated.execution_arn)
     with pytest.raises(ClientError, match="not running"):
         operator("stepfunctions").stop_execution(executionArn=updated.execution_arn)
     operator("ssm").get_parameters(Names=[f"/{STACK}/run"])
