@@ -10,10 +10,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+
+if TYPE_CHECKING:  # else whoever imports this waits for it
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -51,6 +54,8 @@ def console(stack: str, *words: str) -> Iterator[str]:
 @contextmanager
 def opened(address: str) -> Iterator[tuple[Page, list[str]]]:
     """Yield a page of a browser that has opened an address, and whatever went wrong in it or led elsewhere."""
+    from playwright.sync_api import sync_playwright
+
     own, wrong = urlsplit(address).netloc, list[str]()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program(), args=QUIETLY)

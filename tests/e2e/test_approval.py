@@ -3,6 +3,8 @@
 Everybody answers in another way, in this order: AWS CLI and command as the mail has them, the registry's own API.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -11,11 +13,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page
 
 from localcloud.engine import guest
 from localcloud.mailbox import Message
@@ -30,6 +31,9 @@ from tests.e2e.test_other_models import bodies
 from tests.e2e.test_score_batch import Scoring
 from tests.waiting import wait_for
 from tools import demo_data
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
 AWS = Path(__file__).resolve().parents[2] / ".venvs" / "cli" / "bin" / "aws"

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from tests import browser
+
 
 @pytest.mark.xdist_group("together")
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is only one worker")
@@ -13,3 +15,15 @@ def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
 
 def test_no_id_of_a_test_is_longer_than_200_characters(all_ids):
     assert [name[:200] for name in all_ids if len(name) > 200] == []
+
+
+def test_without_a_browser_its_tests_are_skipped_and_say_so_unless_there_has_to_be_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.delenv(browser.REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"there is no chromium or .+ on this machine: make browser"):
+        browser.program()
+    monkeypatch.setenv(browser.REQUIRED, "required")
+    with pytest.raises(AssertionError, match="make browser"):
+        browser.program()

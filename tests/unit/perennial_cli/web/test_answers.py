@@ -138,7 +138,9 @@ def test_a_file_goes_where_the_stack_takes_its_data(app: Any, stack: FakeAws) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../a.csv", "a/b.csv", "a\\b.csv", ".hidden", "a\nb.csv", "a\x00.csv", "x" * 201, HOSTILE]
+    "name",
+    ["", "../a.csv", "a/b.csv", "a\\b.csv", ".hidden", "a\nb.csv", "a\x00.csv", "x" * 201, HOSTILE],
+    ids=range(9),
 )
 def test_a_name_that_is_none_of_a_file_is_refused(app: Any, stack: FakeAws, name: str) -> None:
     answer = ask(app, "/api/files", "POST", b"a,b\n", name=name)
@@ -184,6 +186,7 @@ def test_whose_role_may_not_approve_is_told_so(one_run: None, app: Any, answers:
         ("/api/predictions", b" " * (LARGEST_DOCUMENT + 1), "expected a JSON object of at most 1 MiB"),
         ("/api/faults", {"operation": "job:train"}, "only the local cloud has faults"),
     ],
+    ids=lambda value: str(value)[:30],
 )
 def test_what_cannot_be_done_is_refused_in_words(one_run: None, app: Any, path: str, document: Any, why: str) -> None:
     answer = ask(app, path, "POST", document)
