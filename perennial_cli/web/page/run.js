@@ -19,8 +19,8 @@ export async function run({ place, again, rest }) {
     announce(`${name}: ${[one.status, seconds(one.seconds), ...one.did, one.error].filter(Boolean).join(", ")}`);
   };
   const show = () => {
-    const first = flow.status === "Running" ? null : flow.states.find((each) => each.status === "Failed");
-    const one = flow.states.find((each) => each.name === chosen) || first || flow.states.at(-1);
+    const works = flow.states.findLast((each) => each.status === "Running"), failed = flow.states.find((each) => each.status === "Failed");
+    const one = flow.states.find((each) => each.name === chosen) || works || failed || flow.states.at(-1);
     picture?.update(flow, one?.name);
     replace(detail, one, one ? described(one) : "");
     if (flow.status === "Running" && flow.states.some((each) => each.name === ASKS && each.status === "Running")) {
