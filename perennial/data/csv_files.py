@@ -4,15 +4,21 @@ Rows of another length than the header are handed on, for the quarantine. What c
 FileError, and so does a quotation mark that hides rows inside a field: they would be lost without anyone noticing. A
 file that ends inside quotes is torn: a last row of no file (END) is then none, but a part of a field. So is one whose
 last row has no line end and too few fields.
+
+A row without quotation marks ends where its line does, so that all cores read the blocks of a file. From the first such
+mark on Arrow's own reader goes on, block by block, which finds the end of a row by reading it. Either way a batch has
+the rows that end in one block.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +29,7 @@ import pyarrow.csv as pa_csv
 
 from perennial.data.file_form import FileForm
 from perennial.data.header import FileError, positions, reason
+from perennial.data.in_order import in_order
 from perennial.data.text_files import BLOCK_BYTES, Opener, TextFile
 from perennial.features.column import Column
 from perennial.features.column_names import match
@@ -81,35 +88,52 @@ class _Table:
 
 @dataclass
 class _Ragged:
-    """Collects the rows that Arrow skips because of their length."""
+    """Collects the rows that Arrow skips because of their length.
+
+    before  rows of the file before those that Arrow reads
+    """
 
     columns: int
+    before: int = 0
     waiting: list[UnreadableRow] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     unclosed: int = 0  # number of a row that has swallowed others
     torn: bool = False  # whether it is the end of the file that it has swallowed
     at_end: bool = False  # whether END was a row
+    has_too_many: bool = False  # more than MAX_RAGGED_ROWS
     short: UnreadableRow | None = None  # the last one that has too few fields
 
     def skip(self, row: pa_csv.InvalidRow) -> str:
         if row.text.startswith(END):
             self.at_end = True
             return "skip"
+        number = self.before + row.number
         if "\n" in row.text and row.text.count('"') % 2:
-            self.unclosed, self.torn = row.number, row.text.find("\n") == row.text.find(f"\n{END}")
+            self.unclosed, self.torn = number, row.text.find("\n") == row.text.find(f"\n{END}")
         if len(self.numbers) == MAX_RAGGED_ROWS or self.unclosed:
+            self.has_too_many = not self.unclosed
             return "error"
-        self.numbers.append(row.number)
+        self.numbers.append(number)
         if not row.text.strip():  # a line of blanks
             return "skip"
         problem = f"{row.actual_columns} fields, expected {self.columns}"
-        self.waiting.append(UnreadableRow(row.number, "fields", problem, row.text[:200]))
+        self.waiting.append(UnreadableRow(number, "fields", problem, row.text[:200]))
         self.short = self.waiting[-1] if row.actual_columns < self.columns else self.short
         return "skip"
 
-    def take(self) -> tuple[UnreadableRow, ...]:
-        taken = tuple(self.waiting)
-        self.waiting.clear()
+    def add(self, other: _Ragged, before: int) -> None:
+        """Take in those of some rows that were read by themselves, of which so many are before them in the file."""
+        numbers = [before + number for number in other.numbers[: MAX_RAGGED_ROWS - len(self.numbers)]]
+        rows = [replace(row, row=before + row.row) for row in other.waiting]
+        self.has_too_many = len(numbers) < len(other.numbers) or other.has_too_many
+        self.numbers += numbers
+        self.waiting += [row for row in rows if numbers and row.row <= numbers[-1]]
+        self.short = replace(other.short, row=before + other.short.row) if other.short else self.short
+
+    def take(self, last: float = math.inf) -> tuple[UnreadableRow, ...]:
+        """Return the rows up to a row of the file, those that were not taken before."""
+        taken = tuple(row for row in self.waiting if row.row <= last)
+        del self.waiting[: len(taken)]
         return taken
 
 
@@ -122,15 +146,16 @@ class _Pieces:
 
     closed = False
 
-    def __init__(self, file: TextFile) -> None:
-        self._file, self._has_ended = file, False
+    def __init__(self, file: TextFile, first: bytes) -> None:
+        self._file, self._first, self._has_ended = file, first, False
         self.error: Exception | None = None
 
     def read(self, size: int) -> bytes:
-        """Return `size` more bytes of UTF-8, none after an error."""
+        """Return `size` more bytes of UTF-8, none after an error; first what was read before."""
         if self.error is None and not self._has_ended:
             try:
-                return self._file.read(size)
+                first, self._first = self._first, b""
+                return first or self._file.read(size)
             except Exception as error:  # whatever it is, the other thread raises it
                 self.error = error
         return b""
@@ -211,45 +236,158 @@ def _first_line(head: str, delimiter: str) -> list[str]:
 
 
 def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
-    wanted = range(table.width) if table.whole else sorted({*table.positions.values()})
-    read = [str(position) for position in wanted]
+    rows, blocks = _Rows(file, table), _PlainBlocks(file)
+    for parsed in in_order(partial(_parsed, table), blocks):
+        yield from rows.alone(*parsed)
+    if blocks.rest:
+        yield from rows.streamed(blocks.rest, has_header=blocks.has_header)
+    yield from rows.last()
+
+
+class _PlainBlocks:
+    """The rows that end in each block of a file, but for the header, as long as no quotation mark may hide their ends.
+
+    rest  what has been read of the others
+    """
+
+    def __init__(self, file: TextFile) -> None:
+        self._file, self.rest, self.has_header = file, b"", True
+        self._error: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        cut, block = b"", self._read()
+        while block:
+            end = _end_of_rows(block)
+            if self._file.has_quotes or not end or (self.has_header and b"\n" not in block):
+                self.rest = cut + block
+                return
+            following = self._read()
+            rows = cut + (block[:end] if following else block)  # the last row needs no line end
+            yield rows[rows.index(b"\n") + 1 :] if self.has_header else rows
+            cut, block, self.has_header = block[end:], following, False
+        if self._error:
+            raise self._error
+
+    def _read(self) -> bytes:
+        """Return the next block; what goes wrong waits until the rows before it have been used."""
+        if self._error is None:
+            try:
+                return self._file.read(BLOCK_BYTES)
+            except Exception as error:
+                self._error = error
+        return b""
+
+
+def _end_of_rows(block: bytes) -> int:
+    """Return where the last row ends that ends in a block; 0 where none does, or not as lines end today."""
+    returns = block.count(b"\r")
+    if returns and returns != block.count(b"\r\n") + block.endswith(b"\r"):
+        return 0
+    return len(block) if block.endswith(b"\r") else block.rfind(b"\n") + 1
+
+
+def _parsed(table: _Table, rows: bytes) -> tuple[pa.RecordBatch, _Ragged]:
+    """Return whole rows without quotation marks, and those of another length; too many of these end it."""
     ragged = _Ragged(table.width)
-    first = 0  # ordinal of the batch's first sound row
-    options = {
+    options = _options(table, ragged, has_header=False, has_quotes=False, block_size=len(rows) + 1)
+    try:
+        fields = pa_csv.read_csv(pa.BufferReader(rows), **options).to_batches() if rows else []
+    except pa.ArrowInvalid:
+        if not ragged.has_too_many:
+            raise
+        fields = []
+    return fields[0] if fields else _no_fields(table), ragged
+
+
+def _no_fields(table: _Table) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in _wanted(table)})
+
+
+def _wanted(table: _Table) -> list[str]:
+    """Return the positions of the fields that are read."""
+    return [str(position) for position in (range(table.width) if table.whole else sorted({*table.positions.values()}))]
+
+
+def _options(table: _Table, ragged: _Ragged, *, has_header: bool, has_quotes: bool, block_size: int) -> dict[str, Any]:
+    """Return how Arrow reads rows: columns are named by their positions, and all are texts."""
+    wanted = _wanted(table)
+    return {
         # Only the serial reader numbers the rows that it skips. The header line is a row as well.
         "read_options": pa_csv.ReadOptions(
             column_names=[str(position) for position in range(table.width)],
-            skip_rows_after_names=1,
-            block_size=BLOCK_BYTES,
+            skip_rows_after_names=int(has_header),
+            block_size=block_size,
             use_threads=False,
         ),
         "parse_options": pa_csv.ParseOptions(
-            delimiter=table.delimiter, newlines_in_values=True, invalid_row_handler=ragged.skip
+            delimiter=table.delimiter,
+            quote_char='"' if has_quotes else False,
+            newlines_in_values=has_quotes,
+            invalid_row_handler=ragged.skip,
         ),
         "convert_options": pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(read, pa.string()), include_columns=read, strings_can_be_null=False
+            column_types=dict.fromkeys(wanted, pa.string()),
+            include_columns=wanted,
+            strings_can_be_null=False,
+            check_utf8=False,  # TextFile has
         ),
     }
-    try:
-        with _Pieces(file).opened(**options) as reader:
-            for fields in reader:
-                whole = pa.RecordBatch.from_arrays(fields.columns, names=list(table.header)) if table.whole else None
-                numbering = _numbering(first, ragged.numbers)
-                batch = Batch(_under_names(fields, table), numbering, ragged.take(), table.absent, whole)
-                if file.has_quotes:
-                    _check_hidden_rows(file.name, batch, table)
-                yield batch
-                first += fields.num_rows
-    except pa.ArrowInvalid as error:
-        raise _csv_error(file.name, error, ragged) from error
-    last_row = 1 + first + len(ragged.numbers)
-    if file.has_quotes and not ragged.at_end:
-        raise _torn(file.name, last_row)
-    if file.is_open and ragged.short and ragged.short.row == last_row:
-        raise _cut_off(file.name, ragged.short)
-    if ragged.waiting:
-        nothing = pa.RecordBatch.from_pydict({column.name: pa.array([], pa.string()) for column in table.columns})
-        yield Batch(nothing, _numbering(first, ragged.numbers), ragged.take())
+
+
+class _Rows:
+    """Makes batches of the rows of a file, and knows where in it they stand."""
+
+    def __init__(self, file: TextFile, table: _Table) -> None:
+        self._file, self._table, self._ragged = file, table, _Ragged(table.width)
+        self._first = 0  # ordinal of the next sound row
+
+    @property
+    def _last_row(self) -> int:
+        """Number of the last row that has been read; the header is row 1."""
+        return 1 + self._first + len(self._ragged.numbers)
+
+    def alone(self, fields: pa.RecordBatch, ragged: _Ragged) -> Iterator[Batch]:
+        """Yield the rows of a block that was read by itself, if any are sound. Raises FileError."""
+        self._ragged.add(ragged, self._last_row)
+        if self._ragged.has_too_many:
+            raise _too_many(self._file.name, self._ragged)
+        if fields.num_rows:
+            yield replace(self._batch(fields), unreadable=self._ragged.take())
+
+    def streamed(self, read: bytes, *, has_header: bool) -> Iterator[Batch]:
+        """Yield the rows of what has been read and of all that follows. Raises FileError."""
+        file, ragged = self._file, self._ragged
+        ragged.before = 0 if has_header else self._last_row
+        options = _options(self._table, ragged, has_header=has_header, has_quotes=True, block_size=BLOCK_BYTES)
+        try:
+            with _Pieces(file, read).opened(**options) as reader:
+                for fields in reader:
+                    batch = self._batch(fields)
+                    if fields.num_rows:  # Arrow may have read more of the file by now, or not
+                        last = int(batch.row_numbers(np.array([fields.num_rows - 1]))[0])
+                        batch = replace(batch, unreadable=ragged.take(last))
+                    if file.has_quotes:
+                        _check_hidden_rows(file.name, batch, self._table)
+                    yield batch
+        except pa.ArrowInvalid as error:
+            raise _csv_error(file.name, error, ragged) from error
+
+    def last(self) -> Iterator[Batch]:
+        """Yield what is left when all has been read. Raises FileError: the file is cut off."""
+        file, ragged = self._file, self._ragged
+        if file.has_quotes and not ragged.at_end:
+            raise _torn(file.name, self._last_row)
+        if file.is_open and ragged.short and ragged.short.row == self._last_row:
+            raise _cut_off(file.name, ragged.short)
+        if ragged.waiting:
+            yield replace(self._batch(_no_fields(self._table)), unreadable=ragged.take())
+
+    def _batch(self, fields: pa.RecordBatch) -> Batch:
+        table = self._table
+        whole = pa.RecordBatch.from_arrays(fields.columns, names=list(table.header)) if table.whole else None
+        numbering = _numbering(self._first, self._ragged.numbers)
+        self._first += fields.num_rows
+        return Batch(_under_names(fields, table), numbering, absent=table.absent, whole=whole)
 
 
 def _under_names(fields: pa.RecordBatch, table: _Table) -> pa.RecordBatch:
@@ -277,14 +415,18 @@ def _csv_error(name: str, error: Exception, ragged: _Ragged) -> FileError:
     """Say in the words of the file's owner why Arrow gave up."""
     if ragged.unclosed:
         return _torn(name, ragged.unclosed) if ragged.torn else _unclosed(name, ragged.unclosed)
-    if len(ragged.numbers) == MAX_RAGGED_ROWS:
-        return FileError(
-            f"{name}: more than {MAX_RAGGED_ROWS:,} rows have another number of fields than the header "
-            f"({ragged.columns}), the first is row {ragged.numbers[0]}"
-        )
+    if ragged.has_too_many:
+        return _too_many(name, ragged)
     return FileError(
         f"{name}: not readable as CSV: a row is longer than {BLOCK_BYTES >> 20} MiB. "
         f"Usually a quotation mark is not closed ({reason(error)})"
+    )
+
+
+def _too_many(name: str, ragged: _Ragged) -> FileError:
+    return FileError(
+        f"{name}: more than {MAX_RAGGED_ROWS:,} rows have another number of fields than the header "
+        f"({ragged.columns}), the first is row {ragged.numbers[0]}"
     )
 
 

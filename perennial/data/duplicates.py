@@ -19,37 +19,45 @@ MAX_HALVINGS = 60
 
 
 NO_HASHES: Hashes = np.empty(0, np.uint64)
+Rows = npt.NDArray[np.int64]
 
 
 class DuplicateCounter:
     """Sees the contents of the valid rows in order (data.rows), and with a key all that they say beside it."""
 
     def __init__(self) -> None:
-        self._hashes: Hashes = np.empty(0, np.uint64)
-        self._wholes: Hashes = np.empty(0, np.uint64)  # of each hash, where they are given
-        self._rows: npt.NDArray[np.int64] = np.empty(0, np.int64)  # the row of each hash
-        self._row_count, self._halvings = 0, 0
+        no_rows = np.empty(0, np.int64)
+        self._pieces: list[tuple[Hashes, Hashes, Rows]] = [(NO_HASHES, NO_HASHES, no_rows)]
+        self._row_count, self._kept_count, self._halvings = 0, 0, 0
 
     def observe(self, contents: Hashes, wholes: Hashes = NO_HASHES) -> None:
         """Take in the next rows."""
         rows = np.arange(self._row_count, self._row_count + len(contents))
         self._row_count += len(contents)
-        hashes = mixed(contents)  # a sample by their bits must be one by chance
+        self._keep(mixed(contents), wholes, rows)  # a sample by their bits must be one by chance
+        while self._kept_count > MAX_COUNTED and self._halvings < MAX_HALVINGS:
+            self._halvings += 1
+            kept = self._kept()
+            self._pieces, self._kept_count = [], 0
+            self._keep(*kept)
+
+    def _keep(self, hashes: Hashes, wholes: Hashes, rows: Rows) -> None:
         if self._halvings:
             chosen = self._sampled(hashes)
             hashes, rows, wholes = hashes[chosen], rows[chosen], wholes[chosen] if len(wholes) else wholes
-        self._hashes = np.concatenate([self._hashes, hashes])
-        self._wholes = np.concatenate([self._wholes, wholes])
-        self._rows = np.concatenate([self._rows, rows])
-        while len(self._hashes) > MAX_COUNTED and self._halvings < MAX_HALVINGS:
-            self._halvings += 1
-            chosen = self._sampled(self._hashes)
-            self._hashes, self._rows = self._hashes[chosen], self._rows[chosen]
-            self._wholes = self._wholes[chosen] if len(self._wholes) else self._wholes
+        self._pieces.append((hashes, wholes, rows))
+        self._kept_count += len(hashes)
+
+    def _kept(self) -> tuple[Hashes, Hashes, Rows]:
+        """Return hashes of the sample, those of all that its rows say where they are given, and the rows."""
+        hashes, wholes, rows = zip(*self._pieces, strict=True)
+        self._pieces = [(np.concatenate(hashes), np.concatenate(wholes), np.concatenate(rows))]
+        return self._pieces[0]
 
     def count(self, used: npt.NDArray[np.bool_]) -> int:
         """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one of them."""
-        distinct = len(different(self._hashes[used[self._rows]])) << self._halvings
+        hashes, _, rows = self._kept()
+        distinct = len(different(hashes[used[rows]])) << self._halvings
         return max(0, int(np.count_nonzero(used)) - distinct)
 
     def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
@@ -65,8 +73,9 @@ class DuplicateCounter:
         Before is of the known rows, and of the files before its own: that one of these was never in a model that
         served makes no difference. An old row that comes again after a correction is one, though a known file has it.
         """
-        used = sets[self._rows] != LEFT_OUT
-        rows, keys, wholes = self._rows[used], self._hashes[used], self._wholes[used]
+        keys, wholes, rows = self._kept()
+        used = sets[rows] != LEFT_OUT
+        rows, keys, wholes = rows[used], keys[used], wholes[used]
         new, files = is_new[rows], np.searchsorted(np.asarray(starts, np.int64), rows, side="right")
         counting = last_of_each(keys)  # in the order of keys
         at = np.searchsorted(keys[counting], keys)  # of each row, the place of its key
@@ -83,17 +92,18 @@ class DuplicateCounter:
         """
         new: npt.NDArray[np.bool_] = is_new & (sets != LEFT_OUT)
         unlike = self._unlike_known(sets, is_new)
-        if self._halvings and len(unlike) == np.count_nonzero(new[self._rows]):
+        if self._halvings and len(unlike) == np.count_nonzero(new[self._kept()[2]]):
             return new
         mask = np.zeros(len(sets), np.bool_)
         mask[unlike] = True
         return mask
 
-    def _unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    def _unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> Rows:
         """Return the new rows of the sample that are like none that is not new."""
-        used, new = sets[self._rows] != LEFT_OUT, is_new[self._rows]
-        unlike = ~are_among(self._hashes[used & new], self._hashes[used & ~new])
-        return np.asarray(self._rows[used & new][unlike], np.int64)
+        hashes, _, rows = self._kept()
+        used, new = sets[rows] != LEFT_OUT, is_new[rows]
+        unlike = ~are_among(hashes[used & new], hashes[used & ~new])
+        return np.asarray(rows[used & new][unlike], np.int64)
 
     def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         sampled: npt.NDArray[np.bool_] = (hashes & np.uint64((1 << self._halvings) - 1)) == 0

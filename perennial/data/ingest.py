@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from perennial.data.csv_files import Batch
 from perennial.data.duplicates import NO_HASHES, DuplicateCounter
 from perennial.data.files import copies_among, read
 from perennial.data.header import FileError, NoRowsError
+from perennial.data.in_order import in_order
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
@@ -177,12 +179,11 @@ def ingest(
             late = list[tuple[int, str]]()
             starts.append(first)
             try:
-                for batch in read(path, columns, name, contract.form, notes):
-                    checked = telling.with_hashes(check(contract, batch.table))
-                    if by_champion:
-                        checked = by_champion.with_hashes(checked, batch, is_new=is_new)
+                prepared = partial(_prepared, contract, telling, by_champion, is_new=is_new)
+                for batch, checked, valid, tally in in_order(prepared, read(path, columns, name, contract.form, notes)):
+                    if by_champion and tally:
+                        by_champion.count(tally)
                     quarantine.add(name, batch, checked)
-                    valid = checked.valid()
                     notes += [note for note in _notes_of_keys(contract.key, valid) if note not in notes]
                     rows += valid.num_rows
                     late += [_late(valid, dated_by, listed_at)]
@@ -234,6 +235,16 @@ def ingest(
         report.moved = moving.distances()
         report.drift = drift.summary(report.moved, int(fresh.sum()), moving.uncounted)
     return sets
+
+
+def _prepared(
+    contract: Contract, telling: _Telling, by_champion: _ByChampion | None, batch: Batch, *, is_new: bool
+) -> tuple[Batch, Checked, pa.Table, _Tally | None]:
+    """Return a batch, what the check says of it, its valid rows with what tells them, and what to count."""
+    checked, tally = telling.with_hashes(check(contract, batch.table)), None
+    if by_champion:
+        checked, tally = by_champion.with_hashes(checked, batch, is_new=is_new)
+    return batch, checked, checked.valid(), tally
 
 
 def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: float | None) -> None:
@@ -296,6 +307,15 @@ class _Telling:
         return replace(checked, table=table)
 
 
+@dataclass
+class _Tally:
+    """What a model in service makes of some rows: how many it cannot tell by reason, and how many targets it reads."""
+
+    untold: Counter[str] = field(default_factory=Counter)
+    targets: int = 0
+    other_targets: int = 0
+
+
 class _ByChampion:
     """Reads the same rows by the definition of the model in service: its features, and what identifies its rows.
 
@@ -327,23 +347,30 @@ class _ByChampion:
         """What to read of a file beside the columns of the run's own definition."""
         return tuple(self._own.values())
 
-    def with_hashes(self, checked: Checked, batch: Batch, *, is_new: bool) -> Checked:
-        """Return a batch with the column CHAMPION and the features as the model in service reads them.
+    def with_hashes(self, checked: Checked, batch: Batch, *, is_new: bool) -> tuple[Checked, _Tally]:
+        """Return a batch with the column CHAMPION and the features as the model in service reads them, and its counts.
 
         is_new  the model in service was not trained on the file
         """
+        tally = _Tally()
         read = {name: self._read(name, batch, is_new=is_new) for name in self._own}
         hashes = self._hasher.hashes(pa.table({name: read[name].values for name in self._telling}))
         for name in dict.fromkeys([*self._telling, *self._features]):
             for why, unknown in self._unknown(name, read[name], batch, is_new=is_new):
                 if rows := int(np.count_nonzero(unknown & (hashes != UNKNOWN))):
-                    self.untold[f"{name} {why}"] += rows
+                    tally.untold[f"{name} {why}"] += rows
                 hashes[unknown] = UNKNOWN
-        self._compare_targets(checked, read[self._their_target].values)
+        self._compare_targets(checked, read[self._their_target].values, tally)
         table = checked.table.append_column(CHAMPION, pa.array(hashes))
         for name in self._features:
             table = table.append_column(self._own[name].name, read[name].values)
-        return replace(checked, table=table)
+        return replace(checked, table=table), tally
+
+    def count(self, tally: _Tally) -> None:
+        """Take in the counts of the next batch."""
+        self.untold.update(tally.untold)
+        self.target["rows"] += tally.targets
+        self.target["other"] += tally.other_targets
 
     def _read(self, name: str, batch: Batch, *, is_new: bool) -> Parsed:
         """Return a column as the model in service reads it."""
@@ -381,16 +408,16 @@ class _ByChampion:
             others = pc.invert(pc.string_is_ascii(values.values.dictionary))
             yield "has characters that were others in its files.encoding", _mask(others.take(values.values.indices))
 
-    def _compare_targets(self, checked: Checked, theirs: pa.Array) -> None:
+    def _compare_targets(self, checked: Checked, theirs: pa.Array, tally: _Tally) -> None:
         ours = checked.table[self._our_target].combine_chunks()
         both = pc.and_(ours.is_valid(), theirs.is_valid())
         one, other = ours.filter(both), theirs.filter(both)
-        self.target["rows"] += len(one)
+        tally.targets = len(one)
         if STRING in (one.type, other.type):
-            self.target["other"] += pc.sum(pc.not_equal(to_text(one), to_text(other))).as_py() or 0
+            tally.other_targets = pc.sum(pc.not_equal(to_text(one), to_text(other))).as_py() or 0
             return
         before, now = (pc.cast(target, pa.float64(), safe=False).to_numpy() for target in (one, other))
-        self.target["other"] += int((~np.isclose(before, now, rtol=1e-6, atol=0)).sum())
+        tally.other_targets = int((~np.isclose(before, now, rtol=1e-6, atol=0)).sum())
 
 
 def _mask(mask: pa.BooleanArray) -> npt.NDArray[np.bool_]:

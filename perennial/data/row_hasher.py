@@ -18,7 +18,7 @@ _MISSING = np.uint64(0x5851F42D4C957F2D)
 
 
 class RowHasher:
-    """Hashes rows by the values of some typed columns (`features.values`)."""
+    """Hashes rows by the values of some typed columns (`features.values`); several threads may at once."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = tuple(columns)
@@ -46,7 +46,7 @@ class RowHasher:
     def _of_texts(self, name: str, texts: Sequence[str]) -> list[int]:
         known = self._texts[name]
         if len(known) > MAX_REMEMBERED:
-            known.clear()
+            known = self._texts[name] = {}
         for text in texts:
             if text not in known:
                 known[text] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -44,11 +44,9 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def different(hashes: Hashes) -> Hashes:
-    """Return the hashes that differ, sorted.
-
-    The counts let NumPy sort: from 2.3 on it puts integers into a table instead, which takes twenty times as long.
-    """
-    return np.unique(hashes, return_counts=True)[0]
+    """Return the hashes that differ, sorted, as np.unique; from 2.3 on that takes twenty times as long."""
+    ordered = np.sort(hashes)
+    return np.asarray(ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]], np.uint64)
 
 
 def are_among(hashes: Hashes, known: Hashes) -> npt.NDArray[np.bool_]:

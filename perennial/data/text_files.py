@@ -173,6 +173,8 @@ class TextFile:
     def _decoded(self, block: bytes) -> bytes:
         """Return a block in UTF-8. A character that is cut off at its end waits for the next one."""
         pending = self._decoder.getstate()[0]
+        if self._encoding == "utf-8" and block.isascii() and not pending:
+            return block
         try:
             text = self._decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:

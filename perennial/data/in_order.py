@@ -1,0 +1,63 @@
+"""Work on many items with all cores, whose results come in the order of the items.
+
+Threads do it, because Arrow and NumPy let go of the interpreter while they compute. What is done at once, and how fast,
+changes no result: work on one item may not depend on another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux can say
+        return os.cpu_count() or 1
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield the results of work for the items, in their order; this thread takes the items, some of them ahead.
+
+    Memory holds the items and results of two for each core. What work raises is raised in the place of its result, and
+    what the items raise after the results of those before.
+    """
+    errors: list[Exception] = []
+    rest = _until_error(items, errors)
+    first = list(islice(rest, 2))
+    if len(first) < 2 or cores() == 1:  # nothing to do meanwhile
+        yield from map(work, chain(first, rest))
+    else:
+        yield from _ahead(work, chain(first, rest))
+    if errors:
+        raise errors[0]
+
+
+def _until_error(items: Iterable[Item], errors: list[Exception]) -> Iterator[Item]:
+    try:
+        yield from items
+    except Exception as error:
+        errors.append(error)
+
+
+def _ahead(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(cores())
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) == 2 * cores():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

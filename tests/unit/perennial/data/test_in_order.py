@@ -1,0 +1,75 @@
+"""Work on all cores whose results come in order (perennial.data.in_order)."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from perennial.data import in_order as module
+from perennial.data.in_order import in_order
+
+
+@pytest.fixture(params=[1, 2, 8], autouse=True)
+def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(module, "cores", lambda: request.param)
+    return int(request.param)
+
+
+def test_results_come_in_the_order_of_the_items_however_long_each_takes() -> None:
+    def work(number: int) -> int:
+        time.sleep((number * 7 % 5) / 1000)
+        return number * number
+
+    assert list(in_order(work, range(40))) == [number * number for number in range(40)]
+    assert list(in_order(work, [])) == []
+
+
+def test_what_the_items_raise_comes_after_the_results_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise ValueError("the sixth")
+
+    results = in_order(str, items())
+    assert [next(results) for _ in range(5)] == ["0", "1", "2", "3", "4"]
+    with pytest.raises(ValueError, match="the sixth"):
+        next(results)
+
+
+def test_what_work_raises_comes_in_the_place_of_its_result() -> None:
+    results = in_order(lambda number: 1 // number, [1, 1, 0, 1])
+    assert [next(results), next(results)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_items_are_taken_by_the_asking_thread_and_few_of_them_ahead(cores: int) -> None:
+    takers, taken = set[int](), list[int]()
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            takers.add(threading.get_ident())
+            taken.append(number)
+            yield number
+
+    results = in_order(str, items())
+    next(results)
+    assert (takers, len(taken) <= max(2, 2 * cores)) == ({threading.get_ident()}, True)
+    results.close()  # type: ignore[attr-defined]
+    assert len(taken) < 100
+
+
+def test_two_cores_work_at_once_and_one_item_alone_starts_no_thread(cores: int) -> None:
+    workers = set[int]()
+    together = threading.Barrier(min(cores, 2))
+
+    def work(number: int) -> None:
+        workers.add(threading.get_ident())
+        together.wait(10)
+
+    list(in_order(work, range(2)))
+    assert (threading.get_ident() in workers, len(workers)) == ((True, 1) if cores == 1 else (False, 2))
+    workers.clear()
+    together = threading.Barrier(1)
+    list(in_order(work, [1]))
+    assert workers == {threading.get_ident()}
