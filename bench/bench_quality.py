@@ -137,12 +137,13 @@ def preprocessed(config: dict[str, Any], root: Path, frames: Frames) -> None:
     """Run the job, and keep its typed rows of each set for the person."""
 
     class Writer(sets.SetWriter):
-        def write_encoded_sets(self, encoder: Encoder, coverage: Coverage) -> None:
-            super().write_encoded_sets(encoder, coverage)
+        def write(self, encoder: Encoder, coverage: Coverage, shortest: int) -> int:
+            widest = super().write(encoder, coverage, shortest)
             parts: dict[int, list[pd.DataFrame]] = {}
             for number, rows in sets.rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
                 parts.setdefault(number, []).append(rows.select([self._target, *self._features]).to_pandas())
             frames.update({SETS[number]: pd.concat(part, ignore_index=True) for number, part in parts.items()})
+            return widest
 
     vars(preprocess)["SetWriter"] = Writer
     preprocess.run(config, root / "data", root / "output")

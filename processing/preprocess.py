@@ -25,9 +25,10 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
                           problems.txt  why the job failed, if the data are to blame: a problem a line
 Exits      0; or 1 when the data cannot be used: --message then says what, where and what to do. A bug raises.
 
-Rows pass in batches: once from the files to a spill file of valid, typed rows, and three times from there (fit and raw
-sets, the encoded sets, the test set); twice more where a text of many values is fitted. Memory does not grow with their
-number, but for a byte that tells the set of each row. The same files, definition and code give the same bytes.
+Rows pass in batches: once from the files to a spill file of valid, typed rows, and twice from there (to fit, and to
+write all sets); twice more where a text of many values is fitted. All cores work on batches, whose results are taken in
+their order. Memory does not grow with the number of rows, but for a byte that tells the set of each. The same files,
+definition and code give the same bytes, on any number of cores.
 """
 
 from __future__ import annotations
@@ -142,14 +143,13 @@ def run(
                 encodes=definition.get("preprocessing") != "none",
             )
             known = KnownTexts(column.name for column in contract.features if column.is_open_text)
-            writer.write_raw_sets(fit, known, report)
+            writer.show(fit, known, report)
             judge_sets(report, contract)
             encoder = fit.finish(writer.training_rows)
             report.feature_names = encoder.feature_names
             coverage = Coverage(encoder)
-            writer.write_encoded_sets(encoder, coverage)
+            report.widest_row = writer.write(encoder, coverage, shortest_line(champion.widest_row))
             report.texts = coverage.as_json()
-            report.widest_row = writer.write_test_set(encoder, shortest_line(champion.widest_row))
             if (hosts := algorithm.get("hosts", 1)) > 1:
                 share_out(output / "train", hosts)
         except (DataError, HookError) as error:

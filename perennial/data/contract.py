@@ -136,15 +136,15 @@ def check(contract: Contract, source: pa.RecordBatch) -> Checked:
     """Check a batch with the contract's columns: texts of a CSV file, Parquet values or values that are read."""
     violations: list[Violation] = []
     typed: dict[str, pa.Array] = {}
+    kept = frozenset(column.name for column in contract.working_columns)
     for column in contract.columns:
-        values, invalid = parsed(column, source.column(column.name))
+        read = parsed if column.name in kept else _not_kept
+        values, invalid = read(column, source.column(column.name))
         typed[column.name] = values
         if invalid is not None and pc.any(invalid).as_py():
             violations += _not_of_type(column, source.column(column.name), _positions(invalid))
         violations += _violations(column, values, invalid)
-    return Checked(
-        pa.table({column.name: typed[column.name] for column in contract.working_columns}), tuple(violations)
-    )
+    return Checked(pa.table({name: typed[name] for name in typed if name in kept}), tuple(violations))
 
 
 def class_numbers(target: pa.Array, classes: Sequence[str]) -> pa.Array:
@@ -165,6 +165,16 @@ def parsed(column: Column, array: pa.Array) -> Parsed:
     if array.type == pa.string():
         return from_text(column.type, array, column.parsing)
     return from_arrow(column.type, array, column.parsing)
+
+
+def _not_kept(column: Column, array: pa.Array) -> Parsed:
+    """Return the values of a column that only the check looks at: of any text only whether it is there."""
+    if array.type != pa.string() or column.type != "string" or column.categories or column.parsing.missing:
+        return parsed(column, array)
+    is_missing = pc.equal(pc.binary_length(array), 0)
+    if column.parsing.strip:
+        is_missing = pc.or_(is_missing, pc.utf8_is_space(array))
+    return Parsed(pc.if_else(is_missing, None, True), None)
 
 
 def _not_of_type(column: Column, array: pa.Array, rows: npt.NDArray[np.int64]) -> Iterator[Violation]:

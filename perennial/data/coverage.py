@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from perennial.features.encoding import CategoryEncoding, Encoder, prepared
+from perennial.features.encoding import CategoryEncoding, Encoder
 from perennial.features.target_encoding import TargetEncoding
 from perennial.words import printable
 
@@ -25,7 +25,6 @@ class Coverage:
     """Counts rows of texts by set; memory grows with columns only."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self._hook = encoder.hook
         texts: dict[str, CategoryEncoding | TargetEncoding] = {}
         for item in encoder.encodings:
             if isinstance(item, CategoryEncoding | TargetEncoding):
@@ -35,12 +34,9 @@ class Coverage:
         self._unseen: Counter[tuple[str, str]] = Counter()
         self._values: dict[str, Counter[str]] = {item.name: Counter() for item in self._texts}
 
-    def update(self, name: str, rows: pa.Table) -> None:
-        """Take in raw features of some rows of a set."""
-        if not self._texts:
-            return
-        table = prepared(rows, self._hook)
-        self._rows[name] += rows.num_rows
+    def update(self, name: str, table: pa.Table) -> None:
+        """Take in what is encoded of some rows of a set."""
+        self._rows[name] += table.num_rows
         for item in self._texts:
             values = table[item.name].combine_chunks()
             texts, unseen = values.dictionary.to_pylist(), self._values[item.name]

@@ -262,7 +262,7 @@ class _PlainBlocks:
                 self.rest = cut + block
                 return
             following = self._read()
-            rows = cut + (block[:end] if following else block)  # the last row needs no line end
+            rows = b"".join((cut, memoryview(block)[: end if following else None]))  # the last row needs no line end
             yield rows[rows.index(b"\n") + 1 :] if self.has_header else rows
             cut, block, self.has_header = block[end:], following, False
         if self._error:
@@ -280,8 +280,7 @@ class _PlainBlocks:
 
 def _end_of_rows(block: bytes) -> int:
     """Return where the last row ends that ends in a block; 0 where none does, or not as lines end today."""
-    returns = block.count(b"\r")
-    if returns and returns != block.count(b"\r\n") + block.endswith(b"\r"):
+    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n") + block.endswith(b"\r"):
         return 0
     return len(block) if block.endswith(b"\r") else block.rfind(b"\n") + 1
 

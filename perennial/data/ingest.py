@@ -217,8 +217,8 @@ def ingest(
     is_of_new_file = np.zeros(rows, np.bool_)
     for place in new:
         is_of_new_file[place] = True
-    report.rows_repeated, report.rows_left_out = duplicates.count(sets != LEFT_OUT), int((sets == REPEATED).sum())
-    report.rows_trained_again = duplicates.count(sets == TRAIN)
+    report.rows_left_out = int((sets == REPEATED).sum())
+    report.rows_repeated, report.rows_trained_again = in_order(duplicates.count, (sets != LEFT_OUT, sets == TRAIN))
     report.new_files["repeated"] = copies.count_known(sets, is_of_new_file)
     if contract.key:
         report.new_files["replaced"] = duplicates.count_replaced(sets, is_of_new_file, starts)

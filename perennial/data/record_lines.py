@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,12 +21,23 @@ def lengths(lines: memoryview) -> Lengths:
     return np.diff(np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")), prepend=-1)
 
 
-def record_lines(rows: pa.Table, encoded: Lengths | None, shortest: int) -> memoryview:
+def encoded_lengths(fields: Sequence[pa.StringArray]) -> Lengths:
+    """Return the bytes of each line that lines.csv_lines would make of fields, with its end."""
+    texts = [pc.fill_null(pc.binary_length(field), 0).to_numpy() for field in fields]
+    return np.asarray(np.sum(texts, axis=0) + len(texts), np.int64)
+
+
+def record_lines(
+    rows: pa.Table, encoded: Lengths | None, shortest: int, texts: Mapping[str, pa.StringArray] | None = None
+) -> memoryview:
     """Return rows as JSON lines of at least `shortest` bytes each, and a WIDENING-th of their encoded lengths if known.
+
+    texts  columns as lines.csv_field makes them, as far as that has been done
 
     Raises DataError: a line is longer than a request may be.
     """
-    values = [json_value(column.combine_chunks()) for column in rows.columns]
+    texts = texts or {}
+    values = [json_value(rows[name].combine_chunks(), texts.get(name)) for name in rows.column_names]
     lines = json_lines(rows.column_names, values)
     bare = lengths(lines)
     encoded = np.zeros_like(bare) if encoded is None else encoded

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -59,8 +61,11 @@ def _bits(values: pa.Array) -> Hashes:
     Numbers count in single precision, in which the algorithms compute: a file may hold them so.
     """
     if values.type == ARROW_TYPES["float"]:
-        single = pc.fill_null(values, 0.0).to_numpy().astype(np.float32)
+        single = _filled(values, 0.0).astype(np.float32)
         plain = single.astype(np.float64) + 0.0  # minus zero is zero
         return np.asarray(plain.view(np.uint64), np.uint64)
-    whole = pc.fill_null(pc.cast(values, pa.int64(), safe=False), 0)
-    return np.asarray(whole.to_numpy().view(np.uint64), np.uint64)
+    return _filled(pc.cast(values, pa.int64(), safe=False), 0).view(np.uint64)
+
+
+def _filled(values: pa.Array, value: float) -> npt.NDArray[Any]:
+    return np.asarray((pc.fill_null(values, value) if values.null_count else values).to_numpy())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,21 +15,23 @@ from perennial.data import slices
 from perennial.data.contract import Contract, class_numbers
 from perennial.data.coverage import Coverage
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
+from perennial.data.in_order import cores, in_order
 from perennial.data.parts import PartWriter
-from perennial.data.record_lines import lengths, record_lines
+from perennial.data.record_lines import encoded_lengths, record_lines
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY, REST, Hashes
 from perennial.data.slicer import slice_bits
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, Sets
-from perennial.features.encoding import Encoder
+from perennial.features.encoding import Encoder, prepared, whole_column
 from perennial.features.lines import csv_field, csv_lines
 from perennial.features.record_checks import KnownTexts
 from perennial.features.target_encoding import folds_of
-from perennial.features.values import to_text
+from perennial.features.values import STRING, to_text
 
 BATCH_BYTES = 1 << 20
-FEATURES_AT_ONCE = 8_000_000  # bounds the memory of encoding where there are many categories
+FEATURES_AT_ONCE = 8_000_000  # on all cores; bounds the memory of encoding where there are many categories
+HASHES = ("seen", "test", "target", "champion", "rest", "seen-rest", slices.FOLDER)
 
 
 @contextmanager
@@ -64,17 +67,45 @@ def spill_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
             writer.close()
 
 
-def rows_of_sets(spill: Path, sets: Sets, wanted: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
+def rows_of_sets(
+    spill: Path, sets: Sets, wanted: Sequence[int], columns: Sequence[str] | None = None
+) -> Iterator[tuple[int, pa.Table]]:
     """Yield (set, rows) for each batch of the spill file and each wanted set that has rows in it."""
-    start = 0
-    with pa.OSFile(str(spill)) as file, pa.ipc.open_stream(file) as reader:
-        for batch in reader:
-            set_of_row = sets[start : start + batch.num_rows]
-            start += batch.num_rows
-            for number in wanted:
-                rows = batch.filter(pa.array(set_of_row == number))
-                if rows.num_rows:
-                    yield number, pa.Table.from_batches([rows])
+
+    def batches() -> Iterator[tuple[pa.RecordBatch, Sets]]:
+        start = 0
+        with pa.OSFile(str(spill)) as file, pa.ipc.open_stream(file) as reader:
+            for batch in reader:
+                yield batch, sets[start : start + batch.num_rows]
+                start += batch.num_rows
+
+    def chosen(item: tuple[pa.RecordBatch, Sets]) -> list[tuple[int, pa.Table]]:
+        batch, set_of_row = item
+        batch = batch.select(columns) if columns else batch
+        masks = [(number, set_of_row == number) for number in wanted]
+        return [(number, pa.Table.from_batches([batch.filter(pa.array(mask))])) for number, mask in masks if mask.any()]
+
+    for found in in_order(chosen, batches()):
+        yield from found
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some rows of a set, and what is encoded of them."""
+
+    number: int
+    rows: pa.Table
+    encodable: pa.Table
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """What is written of some rows, by its folder, and the bytes of the widest encoded one."""
+
+    rows: int
+    lines: Mapping[str, memoryview]
+    hashes: Mapping[str, Hashes]
+    widest: int = 0
 
 
 class SetWriter:
@@ -99,36 +130,13 @@ class SetWriter:
         self._spill, self._sets = spill, sets
         self._folder, self._rows_per_part = folder, rows_per_part
 
-    def write_raw_sets(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
-        """Write baseline, labels and hashes; count the sets and show the training rows to the fit."""
-        target = self._target
-        header = ",".join(self._baseline) + "\n"
-        baseline = self._parts("baseline", ".csv", header.encode())
-        labels = self._parts("labels", ".csv")
-        folders = ("seen", "test", "target", "champion", "rest", "seen-rest", slices.FOLDER)
-        hashes = [self._parts(f"{FOLDER}/{name}", ".u64") for name in folders]
-        training, tested, targets, by_champion, rest, training_rest, in_slices = hashes
-        for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
-            learned = rows.select([target]).set_column(0, target, self._numbers(rows))
-            report.add_to_set(SETS[number], learned[target])
+    def show(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
+        """Count the sets and show the training rows to the fit."""
+        for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST), [*self._baseline]):
+            report.add_to_set(SETS[number], self._numbers(rows))
             if number == TRAIN:
                 fit.update(rows.select(self._features))
                 known.update(rows)
-                _write(baseline, rows.select(self._baseline), _csv)
-            if number == TEST:
-                _write(labels, learned, _csv)
-                _write(tested, rows.select([IDENTITY]), _hashes)
-                _write(targets, rows.select([target]), self._target_hashes)
-                if self._contract.slices:
-                    _write(in_slices, rows, self._slice_bits)
-                if CHAMPION in rows.column_names:
-                    _write(by_champion, rows.select([CHAMPION]), _hashes)
-            else:
-                _write(training, rows.select([IDENTITY]), _hashes)
-            if REST in rows.column_names:
-                _write(rest if number == TEST else training_rest, rows.select([REST]), _hashes)
-        for writer in (baseline, labels, *hashes):
-            writer.close()
 
     def training_rows(self) -> Iterator[TrainingRows]:
         """Yield what a fit wants to know of the training rows, in batches."""
@@ -136,46 +144,90 @@ class SetWriter:
             target = pc.cast(self._numbers(rows), pa.float64()).to_numpy()
             yield rows.select(self._features), target, rows[IDENTITY].to_numpy()
 
-    def write_encoded_sets(self, encoder: Encoder, coverage: Coverage) -> None:
-        """Write train and validation, label first; training rows are encoded out of fold.
+    def write(self, encoder: Encoder, coverage: Coverage, shortest: int) -> int:
+        """Write all sets; return the bytes of the widest encoded row of the test set.
 
-        `coverage` is shown the features of all sets.
+        Train and validation have the label first, and training rows are encoded out of fold. Records of the test set
+        have at least `shortest` bytes. `coverage` is shown what is encoded of all sets.
         """
-        names = csv_field(pa.array([self._target, *encoder.feature_names])).to_pylist()
-        header = f"{','.join(names)}\n".encode() if self._with_header else b""
-        writers = {number: self._parts(SETS[number], ".csv", header) for number in (TRAIN, VALIDATION)}
-
-        def encoded(rows: pa.Table, in_training: bool) -> memoryview:
-            folds = folds_of(rows[IDENTITY].to_numpy()) if in_training else None
-            return csv_lines([to_text(self._learned(rows)), *encoder.fields(rows.select(self._features), folds)])
-
-        for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
-            coverage.update(SETS[number], rows.select(self._features))
-            if number == TEST:
-                continue
-            render = partial(encoded, in_training=number == TRAIN)
-            _write(writers[number], rows, render, max(1, FEATURES_AT_ONCE // len(encoder.feature_names)))
-        for writer in writers.values():
-            writer.close()
-
-    def write_test_set(self, encoder: Encoder, shortest: int) -> int:
-        """Write the raw records, in lines of at least `shortest` bytes; return the bytes of the widest encoded row."""
-        test, of_champion, widest = self._parts("test", ".jsonl"), self._parts(CHAMPION_TEST, ".jsonl"), 0
-
-        def records(rows: pa.Table) -> memoryview:
-            nonlocal widest
-            encoded = lengths(encoder.encode(rows))
-            widest = max(widest, int(encoded.max(initial=0)))
-            return record_lines(rows, encoded, shortest)
-
-        at_once = max(1, FEATURES_AT_ONCE // (len(encoder.feature_names) + shortest))
-        for _, rows in rows_of_sets(self._spill, self._sets, (TEST,)):
-            _write(test, rows.select(self._features), records, at_once)
-            if CHAMPION in rows.column_names:
-                _write(of_champion, _of_champion(rows), partial(record_lines, encoded=None, shortest=shortest), at_once)
-        for writer in (test, of_champion):
+        learned = csv_field(pa.array([self._target, *encoder.feature_names])).to_pylist()
+        header = f"{','.join(learned)}\n".encode() if self._with_header else b""
+        writers = {
+            "baseline": self._parts("baseline", ".csv", f"{','.join(self._baseline)}\n".encode()),
+            **{SETS[number]: self._parts(SETS[number], ".csv", header) for number in (TRAIN, VALIDATION)},
+            **{name: self._parts(name, ".jsonl") for name in (SETS[TEST], CHAMPION_TEST)},
+            "labels": self._parts("labels", ".csv"),
+        }
+        hashes = {name: self._parts(f"{FOLDER}/{name}", ".u64") for name in HASHES}
+        widest = 0
+        rendered = partial(self._rendered, encoder, shortest)
+        for done in in_order(rendered, self._pieces(encoder, coverage, shortest)):
+            widest = max(widest, done.widest)
+            for name, lines in done.lines.items():
+                writers[name].write(done.rows, lines)
+            for name, of_rows in done.hashes.items():
+                _write_hashes(hashes[name], of_rows)
+        for writer in (*writers.values(), *hashes.values()):
             writer.close()
         return widest
+
+    def _pieces(self, encoder: Encoder, coverage: Coverage, shortest: int) -> Iterator[_Piece]:
+        """Yield the rows of all sets in pieces that a part has room for. One thread makes a model's own features."""
+        written = dict.fromkeys((TRAIN, VALIDATION, TEST), 0)
+        for number, rows in rows_of_sets(self._spill, self._sets, [*written]):
+            encodable = prepared(rows.select(self._features), encoder.hook)
+            coverage.update(SETS[number], encodable)
+            width = len(encoder.feature_names) + (shortest if number == TEST else 0)
+            at_once, start = max(1, FEATURES_AT_ONCE // width // cores()), 0
+            while start < rows.num_rows:
+                count = min(at_once, self._rows_per_part - written[number] % self._rows_per_part)
+                yield _Piece(number, rows.slice(start, count), encodable.slice(start, count))
+                written[number] += min(count, rows.num_rows - start)
+                start += count
+
+    def _rendered(self, encoder: Encoder, shortest: int, piece: _Piece) -> _Rendered:
+        """Return what is written of some rows. Numbers become texts once, for all that holds them."""
+        number, rows = piece.number, piece.rows
+        columns = {name: whole_column(rows, name) for name in self._baseline}
+        texts = {
+            name: csv_field(values)
+            for name, values in columns.items()
+            if number == TRAIN or not pa.types.is_dictionary(values.type)
+        }
+        folds = folds_of(rows[IDENTITY].to_numpy()) if number == TRAIN else None
+        fields = encoder.fields(piece.encodable, folds, {} if encoder.hook else texts)
+        if number == TEST:
+            lengths = encoded_lengths(fields)
+            lines = {
+                SETS[TEST]: record_lines(rows.select(self._features), lengths, shortest, texts),
+                "labels": csv_lines([csv_field(self._numbers(rows))]),
+            }
+            if CHAMPION in rows.column_names:
+                lines[CHAMPION_TEST] = record_lines(_of_champion(rows), None, shortest)
+            return _Rendered(rows.num_rows, lines, self._hashes(number, rows), int(lengths.max(initial=0)))
+        lines = {SETS[number]: csv_lines([self._label(rows, texts), *fields])}
+        if number == TRAIN:
+            lines["baseline"] = csv_lines([texts[name] for name in self._baseline])
+        return _Rendered(rows.num_rows, lines, self._hashes(number, rows))
+
+    def _label(self, rows: pa.Table, texts: Mapping[str, pa.StringArray]) -> pa.StringArray:
+        learned = self._learned(rows)
+        is_itself = learned.type == rows[self._target].type and not self._contract.target.logarithm
+        return texts[self._target] if is_itself and learned.type != STRING else to_text(learned)
+
+    def _hashes(self, number: int, rows: pa.Table) -> dict[str, Hashes]:
+        """Return what tells rows, by the folder that it belongs in."""
+        seen, rest = ("test", "rest") if number == TEST else ("seen", "seen-rest")
+        hashes = {seen: rows[IDENTITY].to_numpy()}
+        if REST in rows.column_names:
+            hashes[rest] = rows[REST].to_numpy()
+        if number == TEST:
+            hashes["target"] = RowHasher([self._target]).hashes(rows)
+            if self._contract.slices:
+                hashes[slices.FOLDER] = slice_bits(rows, self._contract.slices)
+            if CHAMPION in rows.column_names:
+                hashes[CHAMPION.removeprefix("#")] = rows[CHAMPION].to_numpy()
+        return hashes
 
     def _numbers(self, rows: pa.Table) -> pa.Array:
         """Return the target of each row, or the number of its class."""
@@ -186,29 +238,17 @@ class SetWriter:
         target = self._numbers(rows)
         return pc.ln(pc.cast(target, pa.float64())) if self._contract.target.logarithm else target
 
-    def _target_hashes(self, rows: pa.Table) -> memoryview:
-        return _bytes(RowHasher([self._target]).hashes(rows))
-
-    def _slice_bits(self, rows: pa.Table) -> memoryview:
-        return _bytes(slice_bits(rows, self._contract.slices))
-
     def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
 
 
-def _write(
-    writer: PartWriter, rows: pa.Table, render: Callable[[pa.Table], memoryview], at_once: int = 1 << 20
-) -> None:
-    """Write rows, each in the part where there is room for it."""
+def _write_hashes(writer: PartWriter, hashes: Hashes) -> None:
+    """Write hashes, each in the part where there is room for it."""
     start = 0
-    while start < rows.num_rows:
-        part = rows.slice(start, min(writer.room, at_once))
-        writer.write(part.num_rows, render(part))
-        start += part.num_rows
-
-
-def _csv(rows: pa.Table) -> memoryview:
-    return csv_lines([csv_field(column.combine_chunks()) for column in rows.columns])
+    while start < len(hashes):
+        some = hashes[start : start + writer.room]
+        writer.write(len(some), memoryview(some.astype("<u8").tobytes()))
+        start += len(some)
 
 
 def _of_champion(rows: pa.Table) -> pa.Table:
@@ -216,11 +256,3 @@ def _of_champion(rows: pa.Table) -> pa.Table:
     prefix = f"{CHAMPION}."
     own = [name for name in rows.column_names if name.startswith(prefix)]
     return rows.select(own).rename_columns([name.removeprefix(prefix) for name in own])
-
-
-def _hashes(rows: pa.Table) -> memoryview:
-    return _bytes(rows.column(0).to_numpy())
-
-
-def _bytes(hashes: Hashes) -> memoryview:
-    return memoryview(hashes.astype("<u8").tobytes())

@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Callable
 from typing import IO
 
+import numpy as np
+
 from perennial.data.file_form import FileForm
 from perennial.data.header import FileError, reason
 from perennial.words import quoted
@@ -99,7 +101,7 @@ class TextFile:
             utf_16 = "" if self._encoding.startswith("utf-16") else ". UTF-16 without a mark needs files.encoding"
             raise FileError(f"{self.name}: this is no text (it holds zero bytes); {EXPECTED}{utf_16}")
         self._look_for_controls(block)
-        self._lines += text.count(b"\n")
+        self._lines += int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))
         if self._before_header:
             text = self._without_separator_line(text)
             self._before_header = not text

@@ -51,8 +51,10 @@ class NumberEncoding:
     def feature_names(self) -> list[str]:
         return [self.name, f"{self.name}=missing"] if self.indicator else [self.name]
 
-    def fields(self, values: pa.Array, folds: Rows | None = None) -> list[pa.StringArray]:
-        text = to_text(values)
+    def fields(
+        self, values: pa.Array, folds: Rows | None = None, text: pa.StringArray | None = None
+    ) -> list[pa.StringArray]:
+        text = to_text(values) if text is None else text
         if values.null_count:
             text = pc.fill_null(text, plain_decimal(self.fill))
         return [text, to_text(pc.is_null(values))] if self.indicator else [text]
@@ -90,7 +92,9 @@ class CategoryEncoding:
         """Return whether a value is encoded by itself."""
         return text in self._positions
 
-    def fields(self, values: pa.DictionaryArray, folds: Rows | None = None) -> list[pa.StringArray]:
+    def fields(
+        self, values: pa.DictionaryArray, folds: Rows | None = None, text: pa.StringArray | None = None
+    ) -> list[pa.StringArray]:
         """Return the one-hot fields of a row as one text, `0,1,0`: there are only as many as categories."""
         if not self.categories and not self.indicator:
             return []
@@ -114,8 +118,10 @@ class PlainEncoding:
     def feature_names(self) -> list[str]:
         return [self.name]
 
-    def fields(self, values: pa.Array, folds: Rows | None = None) -> list[pa.StringArray]:
-        return [csv_field(values)]
+    def fields(
+        self, values: pa.Array, folds: Rows | None = None, text: pa.StringArray | None = None
+    ) -> list[pa.StringArray]:
+        return [csv_field(values) if text is None else text]
 
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "kind": "plain"}
@@ -145,21 +151,26 @@ class Encoder:
     def feature_names(self) -> list[str]:
         return [name for encoding in self.encodings for name in encoding.feature_names]
 
-    def fields(self, table: pa.Table, folds: Rows | None = None) -> list[pa.StringArray]:
-        """Return the features of raw rows as CSV fields; one array may hold several comma-separated fields.
+    def fields(
+        self, table: pa.Table, folds: Rows | None = None, texts: Mapping[str, pa.StringArray] | None = None
+    ) -> list[pa.StringArray]:
+        """Return the features of prepared rows as CSV fields; one array may hold several comma-separated fields.
 
-        `folds` are those of training rows, which are encoded out of fold; serving and all other rows have none.
+        folds  those of training rows, which are encoded out of fold; serving and all other rows have none
+        texts  columns as lines.csv_field makes them, as far as that has been done
         """
-        table, expected = prepared(table, self.hook), list(dict.fromkeys(encoding.name for encoding in self.encodings))
+        expected, texts = list(dict.fromkeys(encoding.name for encoding in self.encodings)), texts or {}
         if table.column_names != expected:
             raise HookError(f"features.py: transform returned the columns {table.column_names}, in training {expected}")
         return [
-            text for encoding in self.encodings for text in encoding.fields(whole_column(table, encoding.name), folds)
+            text
+            for encoding in self.encodings
+            for text in encoding.fields(whole_column(table, encoding.name), folds, texts.get(encoding.name))
         ]
 
     def encode(self, table: pa.Table) -> memoryview:
         """Return the features of raw rows as CSV bytes without header, shape (n_rows, len(feature_names))."""
-        return csv_lines(self.fields(table))
+        return csv_lines(self.fields(prepared(table, self.hook)))
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the encodings as a JSON document, which `from_json` reads."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -78,6 +79,8 @@ def _integer_from_digits(digits: pa.StringArray) -> pa.Int64Array:
 
 
 def _boolean_from_text(text: pa.StringArray) -> Parsed:
+    if (values := _zeros_and_ones(text)) is not None:
+        return Parsed(values, None)
     encoded = text.dictionary_encode()
     words = [word.strip().lower() for word in encoded.dictionary.to_pylist()]
     meaning = [True if word in TRUE_WORDS else False if word in FALSE_WORDS else None for word in words]
@@ -86,6 +89,18 @@ def _boolean_from_text(text: pa.StringArray) -> Parsed:
     if not any(unknown):
         return Parsed(values, None)
     return Parsed(values, pc.fill_null(pa.array(unknown).take(encoded.indices), False))
+
+
+def _zeros_and_ones(text: pa.StringArray) -> pa.BooleanArray | None:
+    """Return the values of a column in which each text is 0 or 1; None where one is another."""
+    if not len(text) or text.null_count:
+        return None
+    _, ends, characters = text.buffers()
+    of_rows = np.frombuffer(ends, np.int32)[text.offset : text.offset + len(text) + 1]
+    if not (np.diff(of_rows) == 1).all():
+        return None
+    digits = np.frombuffer(characters, np.uint8)[of_rows[0] : of_rows[-1]] - np.uint8(ord("0"))
+    return pa.array(digits.view(np.bool_)) if (digits <= 1).all() else None
 
 
 def _string_from_text(text: pa.StringArray, parsing: Parsing) -> Parsed:

@@ -11,8 +11,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 
-from perennial.features.values import to_text
+from perennial.features.values import holds, to_text
+
+_UNIT = "\x1f"  # the separator of units of ASCII, which is in no text of people; one that has it is joined
+_BY_COMMAS, _BY_UNITS = (
+    pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none", batch_size=1 << 20)
+    for delimiter in (",", _UNIT)
+)
+_TO_COMMAS = bytes.maketrans(_UNIT.encode(), b",")
 
 
 def csv_field(array: pa.Array) -> pa.StringArray:
@@ -20,20 +28,36 @@ def csv_field(array: pa.Array) -> pa.StringArray:
     return _mapped(array, _quoted) if _is_text(array.type) else to_text(array)
 
 
-def json_value(array: pa.Array) -> pa.StringArray:
-    """Return a column as JSON values, `null` for missing ones."""
+def json_value(array: pa.Array, text: pa.StringArray | None = None) -> pa.StringArray:
+    """Return a column as JSON values, `null` for missing ones; `text` is the column's csv_field where it is known."""
     if _is_text(array.type):
         text = _mapped(array, lambda value: json.dumps(value, ensure_ascii=False))
     elif pa.types.is_boolean(array.type):
         text = pc.cast(array, pa.string())
     else:
-        text = to_text(array)
+        text = to_text(array) if text is None else text
     return pc.fill_null(text, "null") if text.null_count else text
 
 
 def csv_lines(fields: Sequence[pa.StringArray]) -> memoryview:
     """Return rows of fields as CSV bytes, each ended by a line feed. A null is an empty field."""
-    return _joined([part for field in fields for part in (",", field)][1:])
+    try:
+        return _written(fields)
+    except pa.ArrowInvalid:  # fields in quotation marks
+        return _joined([part for field in fields for part in (",", field)][1:])
+
+
+def _written(fields: Sequence[pa.StringArray]) -> memoryview:
+    """Return the same by Arrow's writer, several times as fast. Raises ArrowInvalid: a field has a quotation mark.
+
+    It would not take fields with commas either, of which one here may be several; so it is told of another separator.
+    """
+    has_commas = any(holds(field, ",") for field in fields)
+    sink = pa.BufferOutputStream()
+    rows = pa.RecordBatch.from_arrays([*fields], names=[str(position) for position in range(len(fields))])
+    pa_csv.write_csv(rows, sink, _BY_UNITS if has_commas else _BY_COMMAS)
+    lines = sink.getvalue()
+    return memoryview(lines.to_pybytes().translate(_TO_COMMAS) if has_commas else lines)
 
 
 def json_lines(names: Sequence[str], columns: Sequence[pa.StringArray]) -> memoryview:

@@ -74,7 +74,9 @@ class TargetEncoding:
         """Return whether a value is encoded by itself."""
         return text in self.counts
 
-    def fields(self, values: pa.DictionaryArray, folds: Rows | None = None) -> list[pa.StringArray]:
+    def fields(
+        self, values: pa.DictionaryArray, folds: Rows | None = None, text: pa.StringArray | None = None
+    ) -> list[pa.StringArray]:
         """Return the features of a row, one array each; `folds` are those of training rows, encoded out of fold."""
         texts = values.dictionary.to_pylist()
         keys = [*([beginning(text, words) for text in texts] for words in self.levels), texts]

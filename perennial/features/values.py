@@ -13,6 +13,7 @@ from_json) and in the test set (lines).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "string": STRING,
     "timestamp": pa.timestamp("us"),
 }
+SMALL = 1024
+LARGEST_PLAIN = 10**15  # from there on Arrow writes numbers with an exponent
+MINUS_ZERO = np.uint64(1 << 63)  # its bits; as an integer it is 0
 
 
 class DataError(Exception):
@@ -83,15 +87,48 @@ def to_text(array: pa.Array) -> pa.StringArray:
     if pa.types.is_dictionary(array.type):
         return array.dictionary.take(array.indices)
     if pa.types.is_boolean(array.type):
-        return pc.cast(pc.cast(array, pa.int8()), pa.string())
+        return pc.if_else(array, "1", "0")
+    if pa.types.is_integer(array.type):
+        return _text_of_integers(array)
+    if array.type == pa.float64() and (integers := _as_integers(array)) is not None:
+        return _text_of_integers(integers)
     text = pc.cast(array, pa.string())
-    if not pa.types.is_floating(array.type):
-        return text
+    return _without_exponents(array, text) if pa.types.is_floating(array.type) and holds(text, "e") else text
+
+
+def _text_of_integers(array: pa.Array) -> pa.StringArray:
+    """Return integers as text. Small ones are looked up, in a third of the time."""
+    extremes = pc.min_max(array)
+    lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+    is_small = lowest is not None and lowest >= 0 and highest < SMALL and len(array) >= SMALL
+    return _small_integers().take(array) if is_small else pc.cast(array, pa.string())
+
+
+@cache
+def _small_integers() -> pa.StringArray:
+    return pc.cast(pa.array(range(SMALL)), pa.string())
+
+
+def _as_integers(array: pa.DoubleArray) -> pa.Array | None:
+    """Return numbers as integers where these have the same text, which is made in a third of the time."""
+    try:
+        integers = pc.cast(array, pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    bits = np.frombuffer(array.buffers()[1], np.uint64)[array.offset : array.offset + len(array)]
+    extremes = pc.min_max(integers)
+    is_plain = (extremes["min"].as_py() or 0) > -LARGEST_PLAIN and (extremes["max"].as_py() or 0) < LARGEST_PLAIN
+    return integers if is_plain and not (bits == MINUS_ZERO).any() else None
+
+
+def holds(text: pa.StringArray, character: str) -> bool:
+    """Return whether a character of ASCII may be in a text among some; a cheap look at all in their memory."""
+    characters = text.buffers()[2]
+    return characters is not None and bool((np.frombuffer(characters, np.uint8) == ord(character)).any())
+
+
+def _without_exponents(array: pa.Array, text: pa.StringArray) -> pa.StringArray:
     exponent = pc.match_substring(text, "e")
-    return _without_exponents(array, text, exponent) if pc.any(exponent).as_py() else text
-
-
-def _without_exponents(array: pa.Array, text: pa.StringArray, exponent: pa.BooleanArray) -> pa.StringArray:
     numbers = array.filter(exponent, null_selection_behavior="drop")
     plain = pa.array([plain_decimal(value) for value in numbers.to_pylist()], pa.string())
     return pc.replace_with_mask(text, pc.fill_null(exponent, False), plain)

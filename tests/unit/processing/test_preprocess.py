@@ -30,7 +30,7 @@ from bench import made_up_names
 from localcloud.sagemaker.algorithms import linear_learner_train, training_container
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.jobs.transform import payloads
-from perennial.data import ingest
+from perennial.data import csv_files, in_order, ingest, sets
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
 from perennial.data.copies import copy_name
 from perennial.data.parts import PartWriter
@@ -200,6 +200,28 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         job.run(CARS, cars(700, invalid=0.005), gzip.compress(cars(300, seed=2), mtime=0))
     assert one.report["rows"]["quarantined"] > 0
     assert one.digest() == other.digest()
+
+
+def test_any_number_of_cores_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a file, batches, pieces of parts and what is wrong with rows: all of them several times."""
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 4_096)
+    monkeypatch.setattr(sets, "BATCH_BYTES", 8_192)
+    monkeypatch.setattr(preprocess, "ROWS_PER_PART", 130)
+    texts = {name: {**CARS["columns"][name], "nullable": True} for name in ("mileage", "make")}
+    definition = {**changed(CARS, columns=texts), "quality": {**CARS["quality"], "max_categories": 3}}
+    ragged = cars(900, seed=2, invalid=0.005).replace(b",wagon", b",wagon,more", 4)
+    digests = set[str]()
+    for number in (1, 2, 8):
+        monkeypatch.setattr(in_order, "cores", lambda number=number: number)
+        job = Job(tmp_path / str(number))
+        files = cars(1_200), ragged, cars(800, seed=3).replace(b"Saab", b'"Sa,ab"'), gzip.compress(cars(300, seed=4))
+        assert job.run(definition, *files) == 0
+        digests.add(job.digest())
+    assert len(digests) == 1
+    assert {reason for entry in job.records("quarantine") for reason in entry["reasons"]} > {
+        "the row has 10 fields, expected 9"
+    }
+    assert len(job.parts("test")) > 2
 
 
 def test_serving_knows_ranges_texts_of_training_rows_and_what_may_be_missing(tmp_path: Path) -> None:
@@ -1118,6 +1140,25 @@ def test_what_trains_is_dealt_to_the_hosts_in_files_of_one_size_and_nothing_else
     assert sorted(chain(*dealt)) == sorted(chain(*rows))
     for name in ("validation", "test", "labels", "baseline"):
         assert job.parts(name) == together.parts(name)
+
+
+def test_a_models_own_features_are_made_by_one_thread_whatever_the_number_of_cores(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody's code may keep what only the thread that made it may use, or what two must not use at once."""
+    text = """import threading
+        threads = set()
+        def transform(table):
+            threads.add(threading.get_ident())
+            if len(threads) > 1:
+                raise ValueError("another thread")
+            return table
+        """
+    features_of(job, monkeypatch, text.replace("\n        ", "\n"))
+    monkeypatch.setattr(in_order, "cores", lambda: 8)
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 4_096)
+    monkeypatch.setattr(sets, "BATCH_BYTES", 8_192)
+    assert job.run(CARS, cars(2_000)) == 0
 
 
 def test_a_script_gets_columns_as_they_are_under_their_names_and_so_does_what_it_serves(

@@ -39,6 +39,20 @@ def test_csv_lines_read_back_as_the_same_fields(records: list[Any]) -> None:
     assert [row[2] for row in read] == ["" if flag is None else str(int(flag)) for _, _, flag in records]
 
 
+@given(
+    st.lists(
+        st.tuples(texts | st.sampled_from(["a\x1fb", '"']) | st.none(), st.integers(0, 2), st.booleans()), min_size=1
+    )
+)
+def test_arrows_writer_gives_the_bytes_of_joined_fields(records: list[Any]) -> None:
+    text, number, one = zip(*records, strict=True)
+    encoded = pa.array(["1,0" if which else "0,1" for which in one])  # several fields
+    fields = [csv_field(pa.array(text, pa.string())), csv_field(pa.array(number)), encoded]
+    for some in (fields, fields[:2], fields[1:], fields[1:2]):
+        rows = zip(*(field.to_pylist() for field in some), strict=True)
+        assert bytes(csv_lines(some)).decode() == "".join(",".join(one or "" for one in row) + "\n" for row in rows)
+
+
 def test_rows_of_a_slice_are_those_of_the_slice() -> None:
     text, number, flag = (
         column.slice(1, 1) for column in columns([("a", 1.0, True), ("b", 2.0, False), ("c", 3.0, None)])

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial import words
+from perennial.features import values
 from perennial.features.from_arrow import accepts, from_arrow
 from perennial.features.from_json import ValueRefusedError, from_python
 from perennial.features.from_text import from_text
@@ -159,6 +160,29 @@ def test_plain_decimals_have_no_exponent_and_lose_nothing(value: float) -> None:
     assert "e" not in text
     assert float(text) == value
     assert math.copysign(1, float(text)) == math.copysign(1, value)
+
+
+@given(
+    st.lists(st.integers(-(10**16), 10**16).map(float) | st.sampled_from([-0.0, None]), min_size=1), st.integers(0, 1)
+)
+def test_whole_floats_have_the_text_of_integers_but_for_minus_zero(numbers: list[float | None], start: int) -> None:
+    text = to_text(pa.array(numbers, pa.float64()).slice(start)).to_pylist()
+    assert text == [None if number is None else f"{number:.0f}" for number in numbers[start:]]
+
+
+@pytest.mark.parametrize("largest", [values.SMALL - 1, values.SMALL, 2**63 - 1])
+def test_many_integers_have_the_text_that_few_have(largest: int) -> None:
+    numbers = [None, largest, *range(values.SMALL)]
+    assert to_text(pa.array(numbers)).to_pylist() == [None if number is None else str(number) for number in numbers]
+    assert to_text(pa.array([-1, *numbers])).to_pylist()[0] == "-1"
+
+
+@given(st.lists(st.sampled_from(["0", "1"]), min_size=1), st.sampled_from(["", "1", "true", "10", " 1", "2", None]))
+def test_booleans_as_digits_are_read_as_those_among_other_words(digits: list[str], other: str | None) -> None:
+    alone = from_text("boolean", pa.array(["1", *digits]).slice(1))
+    beside = from_text("boolean", pa.array([*digits, other], pa.string()))
+    assert alone.values.to_pylist() == [digit == "1" for digit in digits]
+    assert (alone.invalid, beside.values.to_pylist()[:-1]) == (None, alone.values.to_pylist())
 
 
 # ---- Parquet
