@@ -17,6 +17,8 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from perennial.data.column_statistics import NumericColumn, StatisticsError, StringColumn, constraints, statistics
+from perennial.data.in_order import in_order
 from processing import job_script
 
 INFERRED_TYPES = {
@@ -37,6 +40,7 @@ INFERRED_TYPES = {
 }
 PATTERNS = {"Integral": r"^[+-]?\d+$", "Fractional": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"}
 BLOCK_BYTES = 1 << 20
+BATCHES_AT_ONCE = 16
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,9 +66,10 @@ def describe(definition: dict[str, Any], folder: Path) -> list[NumericColumn | S
     inferred = {name: INFERRED_TYPES[kind] if kind else infer_type(parts, name) for name, kind in types.items()}
     columns = [new_column(name, inferred[name], definition) for name in header]
     arrow_types = {name: arrow_type(types[name], inferred[name]) for name in header}
-    for batch in batches(parts, arrow_types):
-        for column, values in zip(columns, batch.columns, strict=True):
-            add(column, values)
+    rows = batches(parts, arrow_types)
+    while some := list(islice(rows, BATCHES_AT_ONCE)):
+        for _ in in_order(partial(add_all, some), enumerate(columns)):
+            pass
     return columns
 
 
@@ -142,6 +147,13 @@ def new_column(name: str, inferred_type: str, definition: dict[str, Any]) -> Num
         return NumericColumn(name, integral=inferred_type == "Integral")
     categories = definition["columns"].get(name, {}).get("categories")
     return StringColumn(name, domain=categories, max_categories=definition["quality"]["max_categories"])
+
+
+def add_all(batches: list[pa.RecordBatch], place: tuple[int, NumericColumn | StringColumn]) -> None:
+    """Give a column its values of some batches: no column knows of another, so that each core takes one."""
+    position, column = place
+    for batch in batches:
+        add(column, batch.column(position))
 
 
 def add(column: NumericColumn | StringColumn, values: pa.Array) -> None:

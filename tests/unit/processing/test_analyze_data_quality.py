@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perennial.data import in_order
 from processing import analyze_data_quality
 
 Job = Callable[..., dict[str, Any]]
@@ -129,7 +130,12 @@ def test_a_column_that_the_definition_lacks_has_the_narrowest_type_of_its_values
     assert found["whole"]["num_constraints"] == {"is_non_negative": False}
 
 
-def test_a_table_of_many_batches_is_described_as_pandas_does(job: Job) -> None:
+@pytest.mark.parametrize("cores", [1, 8])
+def test_a_table_of_many_batches_is_described_as_pandas_does(
+    job: Job, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    monkeypatch.setattr(in_order, "cores", lambda: cores)
+    monkeypatch.setattr(analyze_data_quality, "BATCHES_AT_ONCE", 2)
     random = np.random.default_rng(1)
     count = 60_000
     table = pd.DataFrame(
