@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from perennial.features.from_arrow import accepts, is_bytes, is_text
 from perennial.words import printable, quoted
 
 BATCH_ROWS = 32_768
+BATCHES_TOGETHER = 8  # are read at once
 BATCH_BYTES = 64 << 20  # of the texts of a batch, and of what its pages hold
 LONGEST_TEXT = BLOCK_BYTES  # as in a CSV file, where no row may be longer
 MAX_KIND = 60  # characters of a Parquet type in messages
@@ -39,9 +41,11 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
             wanted = schema.names if form.whole else own
             texts = [column for column in own if is_text(schema.field(column).type)]
             rows = rows_at_once(file.metadata, wanted)
+            # A dictionary grows with each batch of a row group, and is read anew with each: few are quicker.
+            together = rows_at_once(file.metadata, wanted, BATCHES_TOGETHER) // rows * rows
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             first, room = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
-            for read in file.iter_batches(rows, columns=wanted, use_threads=False):
+            for read in file.iter_batches(together, columns=wanted, use_threads=False):
                 ordered = _with_texts(name, read.select(wanted))
                 ordered.validate(full=True)  # texts are UTF-8
                 room -= _expanded(ordered)
@@ -49,7 +53,9 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
                     expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
                     raise FileError(f"{name}: {expanded}; upload the file as CSV")
                 absent = frozenset(column.name for column in columns) - name_of.keys()
-                for batch in _slices(name, ordered):
+                cuts = [0, *range(rows - (first - 1) % rows, ordered.num_rows, rows), ordered.num_rows]
+                pieces = (_own_texts(ordered.slice(start, end - start)) for start, end in pairwise(cuts))
+                for batch in chain.from_iterable(_slices(name, piece) for piece in pieces):
                     numbering, whole = partial(np.add, first), batch if form.whole else None
                     yield Batch(_under_names(batch, columns, name_of), numbering, absent=absent, whole=whole)
                     first += batch.num_rows
@@ -102,15 +108,27 @@ def _under_names(batch: pa.RecordBatch, columns: Sequence[Column], name_of: Mapp
     )
 
 
-def rows_at_once(metadata: pq.FileMetaData, wanted: Sequence[str]) -> int:
-    """Return how many rows of the widest row group hold BATCH_BYTES, by what the file says about itself."""
+def _own_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch whose dictionaries hold the texts of its own rows, where they hold those of many others."""
+    for position, (name, values) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+        if pa.types.is_dictionary(values.type) and len(values.dictionary) > batch.num_rows:
+            used = values.indices.unique().drop_null()
+            indices = pc.index_in(values.indices, value_set=used)
+            batch = batch.set_column(
+                position, name, pa.DictionaryArray.from_arrays(indices, values.dictionary.take(used))
+            )
+    return batch
+
+
+def rows_at_once(metadata: pq.FileMetaData, wanted: Sequence[str], batches: int = 1) -> int:
+    """Return how many rows of the widest row group, at most, hold BATCH_BYTES, by what the file says about itself."""
     widest = 1
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         chunks = (group.column(index) for index in range(group.num_columns))
         size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted)
         widest = max(widest, size // max(1, group.num_rows))
-    return max(1, min(BATCH_ROWS, BATCH_BYTES // widest))
+    return max(1, min(batches * BATCH_ROWS, BATCH_BYTES // widest))
 
 
 def _expanded(batch: pa.RecordBatch) -> int:

@@ -913,6 +913,21 @@ def test_arrows_thread_is_waited_for_by_nobody_when_reading_ends(
     assert (source.read(1), list(reader)) == (b"", [])
 
 
+def test_a_batch_of_parquet_has_the_texts_of_its_own_rows_though_several_are_read_at_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow's dictionary of a batch has all that came before it in the row group, which were looked at in each."""
+    monkeypatch.setattr(parquet_files, "BATCH_ROWS", 10)
+    rows_of = {"price": [float(n) for n in range(95)], "make": [f"make {n}" for n in range(95)], "doors": [4] * 95}
+    pq.write_table(pa.table(rows_of), file, row_group_size=35)
+    found = list(read(file, COLUMNS))
+    assert [number for one in found for number in one.row_numbers(np.arange(one.table.num_rows))] == [*range(1, 96)]
+    assert [make for one in found for make in one.table.column("make").to_pylist()] == rows_of["make"]
+    assert [one.table.num_rows for one in found] == [10, 10, 10, 5, 5, 10, 10, 10, 10, 10, 5]
+    makes = [one.table.column("make") for one in found]
+    assert all(len(make.dictionary) <= len(make) for make in makes if pa.types.is_dictionary(make.type))
+
+
 # ---- Blocks
 
 
