@@ -161,8 +161,8 @@ stack-drift: install ## Mail what somebody has changed beside deployments: make 
 	@$(PERENNIAL) stack-drift --env $(ENV) --mail
 
 .PHONY: bench
-bench: install .venvs/bench/.installed ## Time and memory, against the floor and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas"; WRITE=1: tables into docs/benchmark.md)
-	@failed=0; $(BIN)/python -m bench.bench_preprocess $(ARGS) || failed=1; \
+bench: install .venvs/bench/.installed ## Time and memory, against the floor, polars and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas"; WRITE=1: tables into docs/benchmark.md)
+	@failed=0; $(BIN)/python -m bench.bench_preprocess $(if $(filter 1,$(WRITE)),--write) $(ARGS) || failed=1; \
 	.venvs/image/bin/python bench/bench_statistics.py || failed=1; \
 	for name in $(TABLES); do $(BIN)/python -m bench.bench_$$name $(if $(filter 1,$(WRITE)),--write) || failed=1; done; \
 	exit $$failed

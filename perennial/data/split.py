@@ -199,7 +199,7 @@ def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:
 def _used(sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
     """Return the places, and what stands there, without those that are left out."""
     used = sets[places] != LEFT_OUT
-    return places[used], contents[used]
+    return (places, contents) if used.all() else (places[used], contents[used])
 
 
 def _first_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:

@@ -20,7 +20,6 @@ _BY_COMMAS, _BY_UNITS = (
     pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none", batch_size=1 << 20)
     for delimiter in (",", _UNIT)
 )
-_TO_COMMAS = bytes.maketrans(_UNIT.encode(), b",")
 
 
 def csv_field(array: pa.Array) -> pa.StringArray:
@@ -53,11 +52,22 @@ def _written(fields: Sequence[pa.StringArray]) -> memoryview:
     It would not take fields with commas either, of which one here may be several; so it is told of another separator.
     """
     has_commas = any(holds(field, ",") for field in fields)
-    sink = pa.BufferOutputStream()
     rows = pa.RecordBatch.from_arrays([*fields], names=[str(position) for position in range(len(fields))])
+    buffer = pa.allocate_buffer(sum(_characters(field) for field in fields) + rows.num_rows * len(fields))
+    sink = pa.FixedSizeBufferWriter(buffer)
     pa_csv.write_csv(rows, sink, _BY_UNITS if has_commas else _BY_COMMAS)
-    lines = sink.getvalue()
-    return memoryview(lines.to_pybytes().translate(_TO_COMMAS) if has_commas else lines)
+    lines = np.frombuffer(buffer, np.uint8)[: sink.tell()]  # a null may have kept characters
+    if has_commas:
+        lines += (lines == ord(_UNIT)) * np.uint8(ord(",") - ord(_UNIT))
+    return lines.data
+
+
+def _characters(text: pa.StringArray) -> int:
+    """Return the bytes of all texts of a column together."""
+    if not len(text):
+        return 0
+    ends = np.frombuffer(text.buffers()[1], np.int32)
+    return int(ends[text.offset + len(text)] - ends[text.offset])
 
 
 def json_lines(names: Sequence[str], columns: Sequence[pa.StringArray]) -> memoryview:

@@ -62,3 +62,9 @@ def test_rows_of_a_slice_are_those_of_the_slice() -> None:
 
 def test_no_rows_give_no_bytes() -> None:
     assert bytes(csv_lines([pa.array([], pa.string())])) == b""
+
+
+def test_characters_that_a_null_has_kept_are_not_written() -> None:
+    hidden = pa.Array.from_buffers(pa.string(), 2, [pa.py_buffer(b"\x02"), *pa.array(["secret", "b"]).buffers()[1:]])
+    assert hidden.to_pylist() == [None, "b"]
+    assert bytes(csv_lines([hidden, pa.array(["1,0", "0,1"])])) == b",1,0\nb,0,1\n"
