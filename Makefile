@@ -10,7 +10,7 @@ PYTHON ?= $(shell $(SYSTEM_PYTHON) -c 'import ensurepip, sys; sys.exit(sys.versi
   && echo $(SYSTEM_PYTHON) || echo python3)
 BIN := $(CURDIR)/.venvs/dev/bin
 UV := $(CURDIR)/.venvs/uv/bin/uv
-GROUPS := layer dev image data sam cli notebooks fuzz bench clients2 clients3
+GROUPS := layer dev image spark data sam cli notebooks fuzz bench clients2 clients3
 # What the SAM CLI notes for itself.
 export __SAM_CLI_APP_DIR := $(CURDIR)/.aws-sam/cli
 # Some machines say so, and then each worker of pytest compiles every test anew: half a minute of a run.
@@ -26,7 +26,7 @@ $(UV): requirements/uv.txt
 	@$(dir $@)pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# dev, image, sam, cli, notebooks, fuzz and the clients are environments; each is exactly its lock file. Python compiles
+# dev, image, spark, sam, cli, notebooks, fuzz and the clients are environments; each is exactly its lock file. Python compiles
 # what it imports and keeps it, a tenth of what there is. Jobs write nothing outside their folder, so what they import is compiled here.
 .venvs/%/.installed: requirements/%.txt $(UV)
 	@echo "installing $* environment"
@@ -178,7 +178,7 @@ bench-quality: install ## Test error of the defaults against a plain solution by
 	@$(BIN)/python -m bench.bench_quality $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
-test: install .venvs/notebooks/.installed ## Run every test
+test: install .venvs/notebooks/.installed .venvs/spark/.installed ## Run every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 # One more than cores: some tests wait while others work.
 WORKERS ?= 3

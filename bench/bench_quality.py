@@ -38,7 +38,7 @@ from bench import made_up_names
 from localcloud.sagemaker.algorithms import xgboost_train
 from localcloud.sagemaker.algorithms.training_container import Environment
 from localcloud.sagemaker.containers import xgboost_serve
-from perennial.data import sets
+from perennial.data import machines, sets
 from perennial.data.coverage import Coverage
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION
 from perennial.features.encoding import Encoder
@@ -140,12 +140,12 @@ def preprocessed(config: dict[str, Any], root: Path, frames: Frames) -> None:
         def write(self, encoder: Encoder, coverage: Coverage, shortest: int) -> int:
             widest = super().write(encoder, coverage, shortest)
             parts: dict[int, list[pd.DataFrame]] = {}
-            for number, rows in sets.rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST)):
+            for number, rows in self._rows((TRAIN, VALIDATION, TEST)):
                 parts.setdefault(number, []).append(rows.select([self._target, *self._features]).to_pandas())
             frames.update({SETS[number]: pd.concat(part, ignore_index=True) for number, part in parts.items()})
             return widest
 
-    vars(preprocess)["SetWriter"] = Writer
+    vars(machines)["SetWriter"] = Writer
     preprocess.run(config, root / "data", root / "output")
 
 

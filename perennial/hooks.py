@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -27,6 +28,10 @@ class HookFile:
 
     path: str
     module: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have it loaded from its text where it is unpickled, which may be another machine."""
+        return _of_text, (self.path, Path(self.path).read_text("utf-8"))
 
     @property
     def name(self) -> str:
@@ -56,6 +61,12 @@ def load(path: Path) -> HookFile | None:
     run, file = spec.loader.exec_module, str(spec.origin)  # absolute, as tracebacks have it
     _guarded(lambda: run(module), file)
     return HookFile(file, module)
+
+
+def _of_text(path: str, text: str) -> HookFile:
+    module = ModuleType(f"perennial_model_{Path(path).stem}")
+    _guarded(lambda: exec(compile(text, path, "exec"), vars(module)), path)  # noqa: S102
+    return HookFile(path, module)
 
 
 def _guarded(call: Callable[[], T], file: str) -> T:

@@ -41,7 +41,8 @@ import sys
 import tarfile
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,17 +54,17 @@ from perennial.data.coverage import Coverage
 from perennial.data.encoder_fit import EncoderFit
 from perennial.data.files import find_files
 from perennial.data.ingest import ChampionData, ingest
+from perennial.data.machines import Machines, OneMachine
 from perennial.data.payload import shortest_line
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
-from perennial.data.sets import SetWriter
 from perennial.data.shares import share_out
 from perennial.features.column import Column
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.features.record_checks import KnownTexts, RecordChecks, Rules
 from perennial.features.values import DataError
 from perennial.hooks import HookError
-from processing import job_script
+from processing import job_script, spark
 
 ROWS_PER_PART = 200_000
 MAX_NAME = 120  # of a file in messages
@@ -123,17 +124,19 @@ def run(
     report = Report(logarithm=contract.target.logarithm, classes=contract.classes)
     quarantine = Quarantine(contract, output / "quarantine", ROWS_PER_PART)
     # Below a LocalPath of the request: only what is mounted there is sure to be on the volume that volume_gb sizes.
-    with tempfile.TemporaryDirectory(prefix="spill-", dir=output / "rows") as folder:
-        spill = Path(folder) / "rows.arrow"
+    with (
+        tempfile.TemporaryDirectory(prefix="spill-", dir=output / "rows") as folder,
+        _machines(contract, output, Path(folder)) as machines,
+    ):
         try:
             files = rows_of_groups(named(find_files(data), config), config, contract, Path(folder))
-            sets = ingest(files, contract, definition, champion, spill, quarantine, report, _listed_at(config))
+            sets = ingest(files, contract, definition, champion, machines, quarantine, report, _listed_at(config))
             judge_trained(champion.since(definition, report.aside), quality)
             judge_rows(report, quarantine, quality)
             if config.get("trigger") != "Manual":
                 judge_news(report, champion.new_files)
             drift.judge(report.moved, quality.get("max_drift"))
-            writer = SetWriter(contract, spill, sets, output, ROWS_PER_PART, with_header=is_own)
+            writer = machines.writer(contract, sets, output, ROWS_PER_PART, with_header=is_own)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
             fit = EncoderFit(
                 nullable,
@@ -145,7 +148,7 @@ def run(
             known = KnownTexts(column.name for column in contract.features if column.is_open_text)
             writer.show(fit, known, report)
             judge_sets(report, contract)
-            encoder = fit.finish(writer.training_rows)
+            encoder = fit.finish(writer.again)
             report.feature_names = encoder.feature_names
             coverage = Coverage(encoder)
             report.widest_row = writer.write(encoder, coverage, shortest_line(champion.widest_row))
@@ -162,6 +165,16 @@ def run(
     checks = record_checks(contract, known, encoder, definition.get("serving", {}))
     pack_preprocessor(model, contract, encoder, checks, hook, output / "preprocessor")
     print(f"{len(encoder.feature_names)} encoded features; rows: {report.rows_by_set}", flush=True)
+
+
+@contextmanager
+def _machines(contract: Contract, output: Path, folder: Path) -> Iterator[Machines]:
+    """Yield what reads the files: the machines of a cluster, where spark-submit has started this job, or this one."""
+    if spark.submitted():
+        with closing(spark.SparkMachines(spark.session(), contract, output)) as machines:
+            yield machines
+    else:
+        yield OneMachine(folder / "rows.arrow")
 
 
 def _listed_at(config: Mapping[str, Any]) -> datetime | None:
@@ -275,5 +288,6 @@ def _class_values(contract: Contract) -> list[str] | list[int]:
 
 
 if __name__ == "__main__":
-    job_script.leave_out_pandas(but_for_hooks=True)
+    if not spark.submitted():  # PySpark wants it
+        job_script.leave_out_pandas(but_for_hooks=True)
     sys.exit(main())

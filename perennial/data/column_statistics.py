@@ -119,11 +119,24 @@ class NumericColumn:
         self.max = max(self.max, float(present.max()))
         self._sketch.add(present)
 
+    def merge(self, other: NumericColumn) -> None:
+        """Take in what another has seen of the column, after what this one has."""
+        self.num_missing += other.num_missing
+        if not other.num_present:
+            return
+        self._add_counted(other.num_present, other._mean, other._squares)
+        self.sum += other.sum
+        self.min, self.max = min(self.min, other.min), max(self.max, other.max)
+        self._sketch.merge(other._sketch)
+
     def _add_moments(self, values: Floats) -> None:
         mean = float(values.mean())
-        step, total = mean - self._mean, self.num_present + values.size
-        self._squares += float(np.square(values - mean).sum()) + step**2 * self.num_present * values.size / total
-        self._mean += step * values.size / total
+        self._add_counted(values.size, mean, float(np.square(values - mean).sum()))
+
+    def _add_counted(self, count: int, mean: float, squares: float) -> None:
+        step, total = mean - self._mean, self.num_present + count
+        self._squares += squares + step**2 * self.num_present * count / total
+        self._mean += step * count / total
         self.num_present = total
 
     @property
@@ -277,18 +290,30 @@ class Sketch:
         self._buffers: list[Floats] = []
         self._coins: list[np.random.Generator] = []
 
-    def add(self, values: Floats) -> None:
-        """Take finite values, in the order of the stream."""
-        height = 0
+    def add(self, values: Floats, height: int = 0) -> None:
+        """Take finite values, in the order of the stream; above height 0 each stands for several."""
+        while len(self._buffers) < height:
+            self._grow()
         while values.size:
             if height == len(self._buffers):
-                self._buffers.append(np.empty(0))
-                self._coins.append(np.random.default_rng([self._seed, height]))
+                self._grow()
             held = np.concatenate([self._buffers[height], values])
             full = (held.size - 1) // self.SIZE * self.SIZE
             self._buffers[height] = held[full:].copy()
             values = self._halve(held[:full].reshape(-1, self.SIZE), self._coins[height])
             height += 1
+
+    def merge(self, other: Sketch) -> None:
+        """Take in another's values, each at its height: no block is cut that a single stream would not cut.
+
+        So the bound on ranks is the same.
+        """
+        for height, values in enumerate(other._buffers):
+            self.add(values, height)
+
+    def _grow(self) -> None:
+        self._coins.append(np.random.default_rng([self._seed, len(self._buffers)]))
+        self._buffers.append(np.empty(0))
 
     def levels(self) -> list[Floats]:
         """Return the sorted values of each level.

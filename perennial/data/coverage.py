@@ -20,6 +20,8 @@ NAMED = 5  # unseen values of a column
 MAX_COUNTED = 1_000  # different ones; those that come later are not named
 MAX_TEXT = 80  # characters
 
+Counts = tuple[Counter[str], Counter[tuple[str, str]], dict[str, Counter[str]]]
+
 
 class Coverage:
     """Counts rows of texts by set; memory grows with columns only."""
@@ -47,6 +49,22 @@ class Coverage:
                     printed = printable(text, MAX_TEXT)
                     if printed in unseen or len(unseen) < MAX_COUNTED:
                         unseen[printed] += count
+
+    @property
+    def counts(self) -> Counts:
+        """What has been counted."""
+        return self._rows, self._unseen, self._values
+
+    def add(self, counts: Counts) -> None:
+        """Take in what another has counted of rows after these, with the same encoder."""
+        rows, unseen, values = counts
+        self._rows.update(rows)
+        self._unseen.update(unseen)
+        for name, theirs in values.items():
+            ours = self._values[name]
+            for printed, count in theirs.items():
+                if printed in ours or len(ours) < MAX_COUNTED:
+                    ours[printed] += count
 
     def as_json(self) -> dict[str, Any]:
         """Return, by column: encoding, number of values, unseen share of rows by set, and what is unseen most often."""

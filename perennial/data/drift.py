@@ -82,6 +82,13 @@ class DropDrift:
                 if isinstance(numbers, NumericColumn):
                     numbers.add(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
+    def merge(self, other: DropDrift) -> None:
+        """Take in what another has seen of rows after these."""
+        for name, theirs in other._new_columns.items():
+            ours: Any = self._new_columns.setdefault(name, theirs)
+            if ours is not theirs:
+                ours.merge(theirs)
+
     def distances(self) -> list[ColumnDrift]:
         """Return the columns that could be compared, the farthest first."""
         compared = (self._compared(name, column) for name, column in self._new_columns.items())
@@ -121,6 +128,14 @@ class DropDrift:
         return max(distances, key=lambda one: one.distance - one.chance, default=None)
 
 
+def merged(parts: Iterable[DropDrift]) -> DropDrift:
+    """Return what several have seen, one after the other, as if one had seen it."""
+    together, *others = parts
+    for other in others:
+        together.merge(other)
+    return together
+
+
 _NO_TEXTS: dict[str, Any] = {"common": {"num_present": 0}, "distribution": {"categorical": {"buckets": []}}}
 
 
@@ -151,6 +166,13 @@ class _Texts:
                 self._known[value] += count
             elif value in self._unseen or len(self._unseen) < MAX_DISTINCT:
                 self._unseen[value] += count
+
+    def merge(self, other: _Texts) -> None:
+        """Take in what another has counted."""
+        self.num_missing += other.num_missing
+        unnamed = other.num_present - other._known.total() - other._unseen.total()
+        self.add([*other._known.items(), *other._unseen.items()])
+        self.num_present += unnamed
 
     def compared(self, column: str) -> Iterator[ColumnDrift]:
         """Yield how far all values together, one of them, and the unseen ones have moved."""

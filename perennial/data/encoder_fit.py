@@ -7,7 +7,9 @@ read twice more: for a sample, and to sum for each value what the other columns 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +36,20 @@ MAX_DISTINCT = 100_000  # a text column with more distinct values is no category
 
 MOST_WITHOUT_MEANS = 6  # categories
 
+MEAN_DIGITS = 12  # the last ones depend on how rows are cut into batches
+
 # Raw features, the target in its own unit, and the hash of each row.
 TrainingRows = tuple[pa.Table, Floats, npt.NDArray[np.uint64]]
+T = TypeVar("T")
+
+
+class Again(Protocol):
+    """Shows the training rows to a task once more: all to one, or in their order each of several machines its own.
+
+    Yields what the tasks return.
+    """
+
+    def __call__(self, task: Callable[[Iterable[TrainingRows]], T]) -> Iterable[T]: ...
 
 
 class EncoderFit:
@@ -74,14 +88,24 @@ class EncoderFit:
             fit.update(values)
             return
         fit.update(values.dictionary.take(pc.unique(values.indices).drop_null()).to_pylist())
-        if len(fit) > MAX_DISTINCT:
-            raise DataError(
-                f"column {name!r} has more than {MAX_DISTINCT:,} different texts, which is no category. "
-                "Set feature: false for it in model.yaml, or derive a feature from it in features.py"
-            )
+        _require_category(name, fit)
 
-    def finish(self, again: Callable[[], Iterable[TrainingRows]]) -> Encoder:
-        """Return the encoder; `again` gives the same training rows, and is called where a text becomes means."""
+    def merge(self, other: EncoderFit) -> None:
+        """Take in what another has learned of the rows after these."""
+        if self._fits and other._fits and [*self._fits] != [*other._fits]:
+            raise HookError(f"features.py: transform returned the columns {[*self._fits]}, then {[*other._fits]}")
+        for name, theirs in other._fits.items():
+            ours = self._fits.setdefault(name, theirs)
+            if ours is theirs:
+                continue
+            if isinstance(ours, _NumberFit) and isinstance(theirs, _NumberFit):
+                ours.add(theirs.count, theirs.mean)
+            elif isinstance(ours, set) and isinstance(theirs, set):
+                ours |= theirs
+                _require_category(name, ours)
+
+    def finish(self, again: Again) -> Encoder:
+        """Return the encoder; `again` shows the same training rows, and is called where a text becomes means."""
         if not self._encodes:
             return Encoder(tuple(map(PlainEncoding, self._fits)), self._hook)
         sums = self._sums(again)
@@ -90,32 +114,30 @@ class EncoderFit:
             raise DataError("no feature has a value in any training row; there is nothing to learn from")
         return encoder
 
-    def _sums(self, again: Callable[[], Iterable[TrainingRows]]) -> dict[str, TextSums]:
+    def _sums(self, again: Again) -> dict[str, TextSums]:
         texts = {name: sorted(fit) for name, fit in self._fits.items() if isinstance(fit, set)}
         few = {name: values for name, values in texts.items() if len(values) <= self._max_categories}
-        sums = {
-            name: TextSums()
-            for name, values in texts.items()
-            if len(values) > min(MOST_WITHOUT_MEANS, self._max_categories)
-        }
+        many = [name for name, values in texts.items() if len(values) > min(MOST_WITHOUT_MEANS, self._max_categories)]
         if not self._has_mean:
             self._require_few(texts)
             return {}
-        if not sums:
+        if not many:
             return {}
         sample, lowest = residuals.Sample(), np.inf
-        for rows, target, identity in again():
-            sample.update(prepared(rows, self._hook), target, identity)
-            lowest = min(lowest, target.min())
+        for some, lowest_of_some in again(functools.partial(_sampled, hook=self._hook)):
+            sample.merge(some)
+            lowest = min(lowest, lowest_of_some)
         # What multiplies a price adds to its logarithm.
         signal: Callable[[Floats], Floats] = np.log if lowest > 0 else np.asarray
         columns, target = sample.rows()
-        explained = {name: residuals.fitted(columns, signal(target), name, few) for name in sums}
-        for rows, target, identity in again():
-            table = prepared(rows, self._hook)
-            for name, of_column in sums.items():
-                unexplained = signal(target) - explained[name].of(table)
-                of_column.update(whole_column(table, name), unexplained, folds_of(identity))
+        explained = {name: residuals.fitted(columns, signal(target), name, few) for name in many}
+        sums: dict[str, TextSums] = {}
+        for summed in again(functools.partial(_summed, hook=self._hook, signal=signal, explained=explained)):
+            for name, of_column in summed.items():
+                if name in sums:
+                    sums[name].merge(of_column)
+                else:
+                    sums[name] = of_column
         return sums
 
     def _require_few(self, texts: dict[str, list[str]]) -> None:
@@ -130,7 +152,7 @@ class EncoderFit:
     def _encodings(self, name: str, sums: dict[str, TextSums]) -> Iterator[Encoding]:
         fit, indicator = self._fits[name], name in self._nullable
         if isinstance(fit, _NumberFit):
-            yield NumberEncoding(name, fit.mean, indicator)
+            yield NumberEncoding(name, float(f"{fit.mean:.{MEAN_DIGITS}g}"), indicator)
             return
         if few := len(fit) <= self._max_categories:
             yield CategoryEncoding(name, tuple(sorted(fit)), indicator)
@@ -138,13 +160,48 @@ class EncoderFit:
             yield sums[name].encoding(name, indicator and not few)
 
 
+def _require_category(name: str, texts: set[str]) -> None:
+    if len(texts) > MAX_DISTINCT:
+        raise DataError(
+            f"column {name!r} has more than {MAX_DISTINCT:,} different texts, which is no category. "
+            "Set feature: false for it in model.yaml, or derive a feature from it in features.py"
+        )
+
+
+def _sampled(training: Iterable[TrainingRows], hook: Hook | None) -> tuple[residuals.Sample, float]:
+    """Return a sample of training rows, and the lowest target of all of them."""
+    sample, lowest = residuals.Sample(), np.inf
+    for rows, target, identity in training:
+        sample.update(prepared(rows, hook), target, identity)
+        lowest = min(lowest, target.min())
+    return sample, lowest
+
+
+def _summed(
+    training: Iterable[TrainingRows], hook: Hook | None, signal: Any, explained: Mapping[str, residuals.Explained]
+) -> dict[str, TextSums]:
+    """Return for each column what the others leave of the target, summed by its texts."""
+    sums = {name: TextSums() for name in explained}
+    for rows, target, identity in training:
+        table = prepared(rows, hook)
+        for name, of_column in sums.items():
+            unexplained = signal(target) - explained[name].of(table)
+            of_column.update(whole_column(table, name), unexplained, folds_of(identity))
+    return sums
+
+
 class _NumberFit:
     def __init__(self) -> None:
-        self._count, self.mean = 0, 0.0
+        self.count, self.mean = 0, 0.0
 
     def update(self, values: pa.Array) -> None:
         known = len(values) - values.null_count
         if known:
-            self._count += known
             mean = pc.mean(values if pa.types.is_floating(values.type) else pc.cast(values, pa.float64(), safe=False))
-            self.mean += (mean.as_py() - self.mean) * (known / self._count)
+            self.add(known, mean.as_py())
+
+    def add(self, count: int, mean: float) -> None:
+        """Take in so many numbers of a mean."""
+        if count:
+            self.count += count
+            self.mean += (mean - self.mean) * (count / self.count)

@@ -17,12 +17,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+_most: list[int] = []
+
+
+def use_at_most(count: int) -> None:
+    """Have this process use at most so many cores, where others share the machine with it."""
+    _most[:] = [count]
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     try:
-        return len(os.sched_getaffinity(0))
+        there = len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux can say
-        return os.cpu_count() or 1
+        there = os.cpu_count() or 1
+    return min([there, *_most])
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -24,6 +24,7 @@ from perennial.data.duplicates import NO_HASHES, DuplicateCounter
 from perennial.data.files import copies_among, read
 from perennial.data.header import FileError, NoRowsError
 from perennial.data.in_order import in_order
+from perennial.data.machines import About, Machines
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
@@ -43,7 +44,6 @@ from perennial.data.rows import (
     reads_target_alike,
     specification,
 )
-from perennial.data.sets import rows_of_sets, spill_writer
 from perennial.data.since import ChampionFiles, changed, set_by
 from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
 from perennial.data.training_window import TrainingPeriod, latest_sound
@@ -130,17 +130,63 @@ def _document(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+class FileReader:
+    """Reads files, each by itself: its rows are checked and hashed, and the valid ones yielded.
+
+    columns  those of the rows that decide their sets, and by which rows are told to be alike
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        definition: Mapping[str, Any],
+        champion: ChampionData,
+        listed_at: datetime | None = None,
+    ) -> None:
+        reads_twice = champion.reads_otherwise_than(definition)
+        self.by_champion = _ByChampion(champion, contract, definition) if reads_twice else None
+        self._contract, self._champion, self._listed_at = contract, replace(champion, statistics=None), listed_at
+        self._telling = _Telling(contract, definition)
+        # Which column dates rows.
+        self.dated_by = contract.split_column if definition["split"]["method"] == "time" else contract.window_column
+        hashes = (IDENTITY, CONTENT, *((WHOLE,) if contract.key else ()))
+        deciding = [name for name in (contract.split_column, contract.window_column) if name]
+        self.columns: Sequence[str] = [*hashes, *dict.fromkeys(deciding)]
+
+    def merge(self, other: FileReader) -> None:
+        """Take in what another has counted of a file."""
+        if self.by_champion and other.by_champion:
+            self.by_champion.add(other.by_champion)
+
+    def read(self, number: int, name: str, path: Path, quarantine: Quarantine, about: About) -> Iterator[pa.Table]:
+        """Yield the valid rows of a file in batches; add the others to the quarantine. Raises FileError."""
+        contract, key = self._contract, self._contract.key
+        columns = (*contract.columns, *(self.by_champion.columns if self.by_champion else ()))
+        prepared = partial(
+            _prepared, contract, self._telling, self.by_champion, is_new=self._champion.finds_new(number)
+        )
+        batches = read(path, columns, name, contract.form, about.notes)
+        for batch, checked, valid, tally in in_order(prepared, batches):
+            if self.by_champion and tally:
+                self.by_champion.count(tally)
+            quarantine.add(name, batch, checked)
+            about.notes += [note for note in _notes_of_keys(key, valid) if note not in about.notes]
+            about.late.append(_late(valid, self.dated_by, self._listed_at))
+            about.present |= {*contract.names} - batch.absent if batch.table.num_rows else set()
+            yield valid
+
+
 def ingest(
     files: Sequence[tuple[str, Path | None]],
     contract: Contract,
     definition: Mapping[str, Any],
     champion: ChampionData,
-    spill: Path,
+    machines: Machines,
     quarantine: Quarantine,
     report: Report,
     listed_at: datetime | None = None,
 ) -> Sets:
-    """Write the valid rows of the files, each with its name, to the spill file; return the set of each.
+    """Have the valid rows of the files, each with its name, read and kept; return the set of each.
 
     files      None is one of a feature group without a record that is a row (data.feature_store)
     listed_at  when the run began; rows that are dated later, by the column of a split by time or of the period that
@@ -153,18 +199,15 @@ def ingest(
     period = TrainingPeriod.from_definition(definition, listed_at)
     splitting, duplicates = splitter(definition["split"], period), DuplicateCounter()
     copies = DuplicateCounter() if contract.key else duplicates  # told by all that they say
-    telling = _Telling(contract, definition)
-    by_champion = _ByChampion(champion, contract, definition) if champion.reads_otherwise_than(definition) else None
-    columns = (*contract.columns, *(by_champion.columns if by_champion else ()))
+    reader = FileReader(contract, definition, champion, listed_at)
     allowed = definition["quality"]["max_invalid_share"]
-    dated_by = contract.split_column if definition["split"]["method"] == "time" else contract.window_column
     new: list[slice] = []  # where the rows of new files stand
     present = set[str]()  # columns that a file has
     originals = {} if contract.key else copies_among([path for _, path in files if path])
     rows_of = dict[int, int]()
     starts = list[int]()  # the first row of each file
     rows = 0
-    with spill_writer(spill) as write:
+    with machines.reading(reader, files) as read_rows:
         for number, (name, path) in enumerate(files):
             if path is None:
                 report.add_file(name, 0, 0, 0, is_new=champion.finds_new(number))
@@ -175,25 +218,16 @@ def ingest(
                 report.add_copy(name, path.stat().st_size, files[original][0], is_new=champion.finds_new(number))
                 print(f"{name}: the same file as {files[original][0]}, not read", flush=True)
                 continue
-            first, is_new, notes, has = rows, champion.finds_new(number), list[str](), set[str]()
-            late = list[tuple[int, str]]()
+            first, is_new, about = rows, champion.finds_new(number), About()
             starts.append(first)
             try:
-                prepared = partial(_prepared, contract, telling, by_champion, is_new=is_new)
-                for batch, checked, valid, tally in in_order(prepared, read(path, columns, name, contract.form, notes)):
-                    if by_champion and tally:
-                        by_champion.count(tally)
-                    quarantine.add(name, batch, checked)
-                    notes += [note for note in _notes_of_keys(contract.key, valid) if note not in notes]
+                for valid in read_rows(number, name, path, quarantine, about):
                     rows += valid.num_rows
-                    late += [_late(valid, dated_by, listed_at)]
-                    has |= {*contract.names} - batch.absent if batch.table.num_rows else set()
                     splitting.observe(number, valid)
                     wholes = valid[WHOLE].to_numpy() if contract.key else NO_HASHES
                     duplicates.observe(valid[CONTENT].to_numpy(), wholes)
                     if contract.key:
                         copies.observe(wholes)
-                    write(valid)
                 require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
             except FileError as error:
                 if definition["quality"].get("stray_files") == "fail" and not isinstance(error, NoRowsError):
@@ -204,11 +238,11 @@ def ingest(
                 print(f"{name}: put aside, {rows - first} rows had been read", flush=True)
                 continue
             new += [slice(first, rows)] if number in champion.new_files else []
-            present |= has
+            present |= about.present
             rows_of[number] = used = rows - first
             broken = quarantine.file.rows
-            report.add_file(name, path.stat().st_size, used, broken, notes, is_new=is_new)
-            report.add_late(dated_by, late)
+            report.add_file(name, path.stat().st_size, used, broken, about.notes, is_new=is_new)
+            report.add_late(reader.dated_by, about.late)
             quarantine.keep(is_new=is_new)
             print(f"{name}: {used} rows used, {broken} quarantined", flush=True)
     report.add_quarantine(quarantine)
@@ -225,13 +259,14 @@ def ingest(
     print(f"{report.rows_repeated} rows repeat an earlier row", flush=True)
     report.identity = specification(definition)
     report.absent = [name for name in contract.names if name not in present]
-    if by_champion and champion.definition:
-        report.champion_identity, report.champion_target = specification(champion.definition), by_champion.target
-        report.champion_untold = dict(by_champion.untold.most_common(REASONS))
+    if reader.by_champion and champion.definition:
+        report.champion_identity = specification(champion.definition)
+        report.champion_target = reader.by_champion.target
+        report.champion_untold = dict(reader.by_champion.untold.most_common(REASONS))
     if champion.statistics and (fresh := copies.unlike_known(sets, is_of_new_file)).any():
-        moving = drift.DropDrift(champion.statistics, champion.compares(contract.baseline, definition))
-        for _, piece in rows_of_sets(spill, fresh.view(np.uint8), (1,)):
-            moving.observe(piece)
+        baseline, compared = champion.statistics, champion.compares(contract.baseline, definition)
+        observed = machines.each(fresh.view(np.uint8), (1,), partial(_observed, baseline=baseline, columns=compared))
+        moving = drift.merged(observed)
         report.moved = moving.distances()
         report.drift = drift.summary(report.moved, int(fresh.sum()), moving.uncounted)
     return sets
@@ -245,6 +280,15 @@ def _prepared(
     if by_champion:
         checked, tally = by_champion.with_hashes(checked, batch, is_new=is_new)
     return batch, checked, checked.valid(), tally
+
+
+def _observed(
+    rows: Iterator[tuple[int, pa.Table]], baseline: Mapping[str, Any], columns: Sequence[str]
+) -> drift.DropDrift:
+    moving = drift.DropDrift(baseline, columns)
+    for _, piece in rows:
+        moving.observe(piece)
+    return moving
 
 
 def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: float | None) -> None:
@@ -341,6 +385,12 @@ class _ByChampion:
         self._never_had, self._re_encoded = champion.absent, champion.decodes_otherwise_than(definition)
         self.target = {"rows": 0, "other": 0}
         self.untold = Counter[str]()
+
+    def add(self, other: _ByChampion) -> None:
+        """Take in what another has counted."""
+        self.untold.update(other.untold)
+        for name, rows in other.target.items():
+            self.target[name] += rows
 
     @property
     def columns(self) -> tuple[Column, ...]:

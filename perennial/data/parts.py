@@ -7,10 +7,15 @@ from typing import IO
 
 
 class PartWriter:
-    """Writes rows as part-00000.csv, part-00001.csv, ... of at most `rows_per_part` rows each."""
+    """Writes rows as part-00000.csv, part-00001.csv, ... of at most `rows_per_part` rows each.
 
-    def __init__(self, folder: Path, suffix: str, rows_per_part: int, header: bytes = b"") -> None:
-        self._folder, self._suffix, self._header = folder, suffix, header
+    named  what the names begin with, where several writers share a folder
+    """
+
+    def __init__(
+        self, folder: Path, suffix: str, rows_per_part: int, header: bytes = b"", *, named: str = "part-"
+    ) -> None:
+        self._folder, self._suffix, self._header, self._named = folder, suffix, header, named
         self._rows_per_part, self._rows, self._part = rows_per_part, 0, -1
         self._file: IO[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -25,7 +30,7 @@ class PartWriter:
         if self._file is None:
             self._part += 1
             self._rows = 0
-            self._file = (self._folder / f"part-{self._part:05d}{self._suffix}").open("wb")
+            self._file = (self._folder / f"{self._named}{self._part:05d}{self._suffix}").open("wb")
             self._file.write(self._header)
         self._file.write(data)
         self._rows += rows

@@ -7,6 +7,7 @@ most MAX_WRITTEN rows are written (all are counted, and the dropped files still 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,16 @@ VALUE_CHARACTERS = 80
 class Quarantine:
     """Takes in what the check found, file by file and batch by batch.
 
-    all   the broken rows of the files that count
-    new   of those, the ones of new files
-    file  those of the file that is being read
+    all    the broken rows of the files that count
+    new    of those, the ones of new files
+    file   those of the file that is being read
+    lines  what would be written, where there is no folder; who takes the lines out writes them
     """
 
-    def __init__(self, contract: Contract, folder: Path, rows_per_part: int) -> None:
+    def __init__(self, contract: Contract, folder: Path | None = None, rows_per_part: int = 0) -> None:
         self._names = contract.names
-        self._writer = PartWriter(folder, ".jsonl", rows_per_part)
+        self._writer = PartWriter(folder, ".jsonl", rows_per_part) if folder else None
+        self.lines: list[bytes] = []
         self._written_before = self.written = self.written_of_strays = 0
         self.all, self.new, self.file = Broken(), Broken(), Broken()
         self._name, self._broken_files = "", dict[str, int]()
@@ -55,6 +58,13 @@ class Quarantine:
             self._count(file, batch, violation)
         self._add_rows(file, batch, checked)
 
+    def take(self, file: str, broken: Broken, lines: Sequence[bytes]) -> None:
+        """Take in what another one has found of the next rows of a file, and the lines that it would write."""
+        self._name = file
+        self.file.add(broken)
+        for line in lines[: MAX_WRITTEN - self.written]:
+            self._write_line(line)
+
     def keep(self, *, is_new: bool) -> None:
         """End a file whose rows count."""
         self.all.add(self.file)
@@ -71,7 +81,8 @@ class Quarantine:
 
     def close(self) -> None:
         """Finish the last part."""
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
 
     def _begin(self) -> None:
         self.file, self._written_before = Broken(), self.written
@@ -114,7 +125,13 @@ class Quarantine:
     def _write(self, file: str, row: int, reasons: list[str], record: dict[str, Any]) -> None:
         short = {name: _shortened(value) for name, value in record.items()}
         entry = {"file": file, "row": row, "reasons": reasons, "record": short}
-        self._writer.write(1, f"{_readable(json.dumps(entry, default=str, ensure_ascii=False))}\n".encode())
+        self._write_line(f"{_readable(json.dumps(entry, default=str, ensure_ascii=False))}\n".encode())
+
+    def _write_line(self, line: bytes) -> None:
+        if self._writer:
+            self._writer.write(1, line)
+        else:
+            self.lines.append(line)
         self.written += 1
 
 

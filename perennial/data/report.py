@@ -37,8 +37,16 @@ class TargetRange:
         if len(target):
             extremes = pc.min_max(pc.cast(target, pa.float64(), safe=False))
             lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
-            self.min = lowest if self.min is None else min(self.min, lowest)
-            self.max = highest if self.max is None else max(self.max, highest)
+            self._widen(lowest, highest)
+
+    def merge(self, other: TargetRange) -> None:
+        """Take in the extremes of other rows."""
+        if other.min is not None and other.max is not None:
+            self._widen(other.min, other.max)
+
+    def _widen(self, lowest: float, highest: float) -> None:
+        self.min = lowest if self.min is None else min(self.min, lowest)
+        self.max = highest if self.max is None else max(self.max, highest)
 
 
 @dataclass
@@ -143,6 +151,15 @@ class Report:
         if self.classes:
             counts = np.bincount(target.to_numpy(), minlength=len(self.classes))
             self.class_rows[name] = (counts + self.class_rows.get(name, 0)).tolist()
+
+    def merge_sets(self, other: Report) -> None:
+        """Count the rows of sets that another report has counted."""
+        for name, rows in other.rows_by_set.items():
+            self.rows_by_set[name] = self.rows_by_set.get(name, 0) + rows
+            self.targets[name].merge(other.targets[name])
+        for name, counts in other.class_rows.items():
+            known = self.class_rows.get(name, [0] * len(counts))
+            self.class_rows[name] = [one + more for one, more in zip(known, counts, strict=True)]
 
     def add_quarantine(self, quarantine: Quarantine) -> None:
         """Add the counts of rows that break the contract."""

@@ -51,6 +51,16 @@ class Sample:
         if self._rows > 2 * SAMPLE:
             self._cut()
 
+    def merge(self, other: Sample) -> None:
+        """Take in the rows of another, which come after these."""
+        for name, parts in other._columns.items():
+            self._columns.setdefault(name, []).extend(parts)
+        self._target += other._target
+        self._identity += other._identity
+        self._rows += other._rows
+        if self._rows > 2 * SAMPLE:
+            self._cut()
+
     def _cut(self) -> None:
         """Keep the rows of the smallest hashes, in their order."""
         identity = np.concatenate(self._identity)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,11 @@ from perennial.features.lines import csv_field, csv_lines
 from perennial.features.record_checks import KnownTexts
 from perennial.features.target_encoding import folds_of
 from perennial.features.values import STRING, to_text
+
+T = TypeVar("T")
+
+# (set, rows) of the wanted sets, of all columns or of some.
+RowsOf = Callable[..., Iterator[tuple[int, pa.Table]]]
 
 BATCH_BYTES = 1 << 20
 FEATURES_AT_ONCE = 8_000_000  # on all cores; bounds the memory of encoding where there are many categories
@@ -53,7 +59,7 @@ def spill_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
 
     def write_out() -> None:
         nonlocal writer, waiting_bytes
-        together = waiting[0] if len(waiting) == 1 else pa.concat_tables(waiting).unify_dictionaries().combine_chunks()
+        together = in_one_piece(waiting)
         writer = writer or pa.ipc.new_stream(file, together.schema)
         writer.write_table(together)
         waiting.clear()
@@ -65,6 +71,11 @@ def spill_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
             write_out()
         if writer:
             writer.close()
+
+
+def in_one_piece(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables as one, whose texts have one dictionary."""
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 def rows_of_sets(
@@ -79,13 +90,21 @@ def rows_of_sets(
                 yield batch, sets[start : start + batch.num_rows]
                 start += batch.num_rows
 
+    yield from dealt(batches(), wanted, columns)
+
+
+def dealt(
+    batches: Iterable[tuple[pa.RecordBatch, Sets]], wanted: Sequence[int], columns: Sequence[str] | None = None
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield (set, rows) for each wanted set that has rows in a batch, given the sets of its rows."""
+
     def chosen(item: tuple[pa.RecordBatch, Sets]) -> list[tuple[int, pa.Table]]:
         batch, set_of_row = item
         batch = batch.select(columns) if columns else batch
         masks = [(number, set_of_row == number) for number in wanted]
         return [(number, pa.Table.from_batches([batch.filter(pa.array(mask))])) for number, mask in masks if mask.any()]
 
-    for found in in_order(chosen, batches()):
+    for found in in_order(chosen, batches):
         yield from found
 
 
@@ -111,36 +130,41 @@ class _Rendered:
 class SetWriter:
     """Writes the sets of one run below a folder, in parts of at most `rows_per_part` rows.
 
+    rows         yields (set, rows) of the wanted sets, given them and perhaps columns; the same ones each time
     with_header  what trains begins with the names of its columns: for scripts; built-in algorithms refuse it
+    named        what the names of parts begin with
     """
 
     def __init__(
         self,
         contract: Contract,
-        spill: Path,
-        sets: Sets,
+        rows: RowsOf,
         folder: Path,
         rows_per_part: int,
         *,
         with_header: bool = False,
+        named: str = "part-",
     ) -> None:
         self._with_header = with_header
         self._contract, self._target = contract, contract.target.name
         self._features, self._baseline = [column.name for column in contract.features], contract.baseline
-        self._spill, self._sets = spill, sets
-        self._folder, self._rows_per_part = folder, rows_per_part
+        self._rows = rows
+        self._folder, self._rows_per_part, self._named = folder, rows_per_part, named
 
     def show(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
         """Count the sets and show the training rows to the fit."""
-        for number, rows in rows_of_sets(self._spill, self._sets, (TRAIN, VALIDATION, TEST), [*self._baseline]):
+        for number, rows in self._rows((TRAIN, VALIDATION, TEST), [*self._baseline]):
             report.add_to_set(SETS[number], self._numbers(rows))
             if number == TRAIN:
                 fit.update(rows.select(self._features))
                 known.update(rows)
 
-    def training_rows(self) -> Iterator[TrainingRows]:
-        """Yield what a fit wants to know of the training rows, in batches."""
-        for _, rows in rows_of_sets(self._spill, self._sets, (TRAIN,)):
+    def again(self, task: Callable[[Iterable[TrainingRows]], T]) -> list[T]:
+        """Show a task what a fit wants to know of the training rows, in batches."""
+        return [task(self._training_rows())]
+
+    def _training_rows(self) -> Iterator[TrainingRows]:
+        for _, rows in self._rows((TRAIN,)):
             target = pc.cast(self._numbers(rows), pa.float64()).to_numpy()
             yield rows.select(self._features), target, rows[IDENTITY].to_numpy()
 
@@ -174,7 +198,7 @@ class SetWriter:
     def _pieces(self, encoder: Encoder, coverage: Coverage, shortest: int) -> Iterator[_Piece]:
         """Yield the rows of all sets in pieces that a part has room for. One thread makes a model's own features."""
         written = dict.fromkeys((TRAIN, VALIDATION, TEST), 0)
-        for number, rows in rows_of_sets(self._spill, self._sets, [*written]):
+        for number, rows in self._rows([*written]):
             encodable = prepared(rows.select(self._features), encoder.hook)
             coverage.update(SETS[number], encodable)
             width = len(encoder.feature_names) + (shortest if number == TEST else 0)
@@ -239,7 +263,7 @@ class SetWriter:
         return pc.ln(pc.cast(target, pa.float64())) if self._contract.target.logarithm else target
 
     def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
-        return PartWriter(self._folder / name, suffix, self._rows_per_part, header)
+        return PartWriter(self._folder / name, suffix, self._rows_per_part, header, named=self._named)
 
 
 def _write_hashes(writer: PartWriter, hashes: Hashes) -> None:

@@ -51,6 +51,16 @@ class TextSums:
         self._rows[ids] += rows[used]
         self._sums[ids] += sums[used]
 
+    def merge(self, other: TextSums) -> None:
+        """Take in the rows that another has summed."""
+        self._all_rows += other._all_rows
+        self._all_sums += other._all_sums
+        self._squares += other._squares
+        ids = [self._ids.setdefault(text, len(self._ids)) for text in other._ids]
+        self._grow()
+        self._rows[ids] += other._rows[: len(ids)]
+        self._sums[ids] += other._sums[: len(ids)]
+
     def _grow(self) -> None:
         if len(self._rows) < len(self._ids):
             more = np.zeros((max(len(self._ids), 2 * len(self._rows)) - len(self._rows), FOLDS))

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,11 @@ def load_hook(path: Path) -> Hook | None:
     transform = getattr(file.module, "transform", None)
     if not callable(transform):
         raise HookError("features.py: has no function transform(table: pyarrow.Table) -> pyarrow.Table")
-    return lambda table: file.call(transform, table)
+    return partial(_transformed, file)
+
+
+def _transformed(file: hooks.HookFile, table: pa.Table) -> pa.Table:
+    return file.call(file.module.transform, table)
 
 
 def prepared(table: pa.Table, hook: Hook | None) -> pa.Table:

@@ -159,6 +159,13 @@ class KnownTexts:
             if len(texts) > MAX_KNOWN:
                 self._texts[name] = None
 
+    def merge(self, other: KnownTexts) -> None:
+        """Take in the texts that another has seen."""
+        for name, theirs in other._texts.items():
+            ours = self._texts[name]
+            together = None if ours is None or theirs is None else ours | theirs
+            self._texts[name] = None if together is None or len(together) > MAX_KNOWN else together
+
     def of(self, name: str) -> frozenset[str] | None:
         """Return the texts of a column; None where they are too many, or were not taken in."""
         texts = self._texts.get(name)

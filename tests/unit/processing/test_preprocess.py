@@ -33,6 +33,7 @@ from localcloud.sagemaker.jobs.transform import payloads
 from perennial.data import csv_files, in_order, ingest, sets
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
 from perennial.data.copies import copy_name
+from perennial.data.machines import OneMachine
 from perennial.data.parts import PartWriter
 from perennial.data.slices import masks
 from perennial.features.target_encoding import FOLDS
@@ -1641,7 +1642,7 @@ def test_the_spill_file_is_on_the_volume_of_the_job(tmp_path: Path, monkeypatch:
     spills: list[Path] = []
 
     def spy(*given: Any) -> Any:
-        spills.extend(path for path in given if isinstance(path, Path))
+        spills.extend(one.spill for one in given if isinstance(one, OneMachine))
         return ingest.ingest(*given)
 
     monkeypatch.setattr(preprocess, "ingest", spy)

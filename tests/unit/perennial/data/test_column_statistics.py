@@ -196,6 +196,25 @@ def test_any_way_of_cutting_texts_into_batches_gives_the_same_statistics(values:
     assert parted.constraints() == texts(values).constraints()
 
 
+@pytest.mark.parametrize("pieces", [2, 40])
+def test_columns_that_are_merged_say_what_one_says_and_ranks_are_as_close_as_documented(pieces: int) -> None:
+    values = np.random.default_rng(1).lognormal(10, 1, 200_000)
+    values[::50] = np.nan
+    whole, parted = numbers(values), numbers([])
+    for piece in np.array_split(np.sort(values), pieces):
+        parted.merge(numbers(piece))
+    assert (parted.num_present, parted.num_missing) == (whole.num_present, whole.num_missing)
+    assert (parted.min, parted.max) == (whole.min, whole.max)
+    assert [parted.sum, parted.mean] == pytest.approx([whole.sum, whole.mean], rel=1e-12)
+    assert parted.std_dev == pytest.approx(whole.std_dev, rel=1e-9)
+    levels = [np.array(level) for level in kll(parted)["sketch"]["data"]]
+    known = np.sort(values[~np.isnan(values)])
+    points = np.quantile(known, np.linspace(0, 1, 301))
+    error = np.abs(rank(levels, points) - np.searchsorted(known, points)).max() / known.size
+    assert sum(2**height * level.size for height, level in enumerate(levels)) == known.size
+    assert error <= (np.log2(known.size / Sketch.SIZE) + 3) / Sketch.SIZE
+
+
 def test_up_to_2048_values_the_sketch_is_all_of_them() -> None:
     values = np.random.default_rng(1).normal(size=2_048)
     assert kll(numbers(values))["sketch"]["data"] == [sorted(values.tolist())]

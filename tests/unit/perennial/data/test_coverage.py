@@ -17,7 +17,7 @@ def covered(*batches: list[str | None], makes: tuple[str, ...] = ("Audi", "Fiat"
     train, fit = cars([*makes]), EncoderFit(frozenset(), 100)
     fit.update(train)
     rows = (train, np.arange(1.0, len(makes) + 1), np.arange(len(makes), dtype=np.uint64))
-    found = Coverage(fit.finish(lambda: [rows]))
+    found = Coverage(fit.finish(lambda task: [task([rows])]))
     found.update("train", train)
     for batch in batches:
         found.update("test", cars(batch))

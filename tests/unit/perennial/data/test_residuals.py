@@ -73,6 +73,21 @@ def test_the_sample_is_the_same_however_rows_are_packed(monkeypatch: pytest.Monk
     assert one == other
 
 
+def test_samples_that_are_merged_are_the_sample_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where each has more rows than it keeps, and where rows are alike."""
+    monkeypatch.setattr(residuals, "SAMPLE", 200)
+    table, price, identity = cars(3_000, 3)
+    identity %= 500
+    whole, merged = Sample(), Sample()
+    whole.update(table, price, identity)
+    for part in np.array_split(np.arange(3_000), 5):
+        some = Sample()
+        some.update(table.take(pa.array(part)), price[part], identity[part])
+        merged.merge(some)
+    for one, other in zip(whole.rows(), merged.rows(), strict=True):
+        np.testing.assert_equal(one, other)
+
+
 def test_a_number_that_is_constant_enormous_or_always_missing_explains_nothing() -> None:
     table, price, identity = cars(500, 5)
     wild = {"same": np.full(500, 7.0), "huge": np.where(np.arange(500) % 2, 3e300, -3e300)}

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-from collections.abc import Iterator
 from contextlib import nullcontext as does_not_raise
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ def fitted(*batches: pa.Table, nullable: set[str] | None = None, most: int = 100
     fit = EncoderFit(frozenset(nullable or ()), most, hook)
     for batch in batches:
         fit.update(batch)
-    return fit.finish(lambda: map(shown, batches))
+    return fit.finish(lambda task: [task(map(shown, batches))])
 
 
 def shown(batch: pa.Table) -> TrainingRows:
@@ -69,7 +68,7 @@ def reference(train: pa.Table, rows: pa.Table) -> npt.NDArray[np.float64]:
 def test_features_are_those_of_scikit_learn_also_for_unseen_categories() -> None:
     train, rows = cars(5_000, 1), cars(1_000, 2, makes="abcdefgh")
     encoder = fitted(train.slice(0, 1_700), train.slice(1_700, 1), train.slice(1_701))
-    np.testing.assert_allclose(matrix(encoder, rows), reference(train, rows), rtol=1e-12)
+    np.testing.assert_allclose(matrix(encoder, rows), reference(train, rows), rtol=1e-11)  # means have 12 digits
     assert encoder.feature_names == ["mileage", "doors", "cruise", *(f"make={make}" for make in "abcdef")]
 
 
@@ -109,9 +108,8 @@ def test_more_categories_than_a_few_have_their_means_beside_them() -> None:
 
 
 def test_training_rows_are_read_again_only_where_a_text_has_many_values() -> None:
-    def refused() -> Iterator[TrainingRows]:
+    def refused(task: Any) -> list[Any]:
         raise AssertionError("read again")
-        yield
 
     again = pytest.raises(AssertionError, match="read again")
     for makes, most, reading in (("abcdef", 100, does_not_raise()), ("abcdefg", 100, again), ("abcdef", 5, again)):
@@ -132,7 +130,7 @@ def test_means_are_of_the_logarithm_less_what_other_columns_explain_where_all_ta
     def means(target: Any) -> Any:
         fit, batch = EncoderFit(frozenset(), 5), (table, target, np.arange(4_000, dtype=np.uint64))
         fit.update(table)
-        return matrix(fit.finish(lambda: [batch]), asked)[:, 0]
+        return matrix(fit.finish(lambda task: [task([batch])]), asked)[:, 0]
 
     np.testing.assert_allclose(np.diff(means(price)), 1 / 4, rtol=0.1)
     price[17] = 0
