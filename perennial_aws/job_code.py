@@ -88,6 +88,7 @@ def _check(properties: Mapping[str, Any]) -> None:
     stack = configuration.stack_overrides(properties.get("StackOverrides") or settings.stack_overrides)
     resolved = configuration.resolve(model, defined, stack=stack, data_prefix=settings.data_prefix)
     folder.check_train(mine, resolved.definition.algorithm)
+    shipped.check_machines(resolved, str(properties.get("SparkImage", "")))
     machine = resolved.definition.instances.endpoint.type
     if _read(scaling.read, properties, "Scaling") and machine.startswith(BURSTABLE):
         raise ConfigurationError(

@@ -55,6 +55,7 @@ class Settings:
     score_batch_arn       of the state machine score_batch
     code_uri              s3://bucket/code/<hash>, where the job code is
     tuning_prefix         how the names of the stack's tuning jobs begin
+    spark_image           repository and tag of where preprocessing runs on several machines; empty without one
     own_image             the registry and repository of images of one's own, without a tag; no repository without one
     stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
     quiet_period_seconds  how long a drop waits for others
@@ -92,6 +93,7 @@ class Settings:
     score_batch_arn = _Variable(str)
     tuning_prefix = _Variable(str)
     sklearn_image = _Variable(str)
+    spark_image = _Variable(str, "")
     own_image = _Variable(str, "")
     stack_overrides = _Variable(str, "{}")
     quiet_period_seconds = _Variable(int)

@@ -9,6 +9,7 @@ from typing import Any
 
 import perennial
 from perennial.model import definition, folder
+from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration
 from perennial.runs.configuration import Configuration
 from perennial_aws.settings import settings
@@ -32,6 +33,16 @@ def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None 
     )
     folder.check_train(FOLDER / "models" / model, resolved.definition.algorithm)
     return resolved
+
+
+def check_machines(resolved: Configuration, image: str) -> None:
+    """Raise ConfigurationError where a run preprocesses on several machines, and the stack has no image for that."""
+    if (count := resolved.definition.instances.preprocess.count) > 1 and not image:
+        raise ConfigurationError(
+            f"instances.preprocess.count: got {count} where the stack's parameter SparkImage is empty; expected 1, or "
+            "repository and tag of an image of images/spark, in which Apache Spark divides the files among machines "
+            "(docs/spark.md)"
+        )
 
 
 def scripts() -> str | None:

@@ -2,17 +2,20 @@
 
     python -m tools.push_image IMAGE REPOSITORY        image trees of images/trees, to the repository of this account
 
-Docker builds and pushes (DOCKER=podman takes another program of the same commands). Refused are changes below the
-image's folder that no commit has; nothing is built where the repository has an image of the folder and the commit.
+Docker builds and pushes (DOCKER=podman takes another program of the same commands), and is let into the registries of
+AWS that the Dockerfile names. Refused are changes below the image's folder that no commit has; nothing is built where
+the repository has an image of the folder and the commit.
 """
 
 from __future__ import annotations
 
 import base64
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tools.terminal import run
 
 ROOT = Path(__file__).parents[1]
+REGISTRY = re.compile(r"([0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com)")
 PLATFORM = "linux/amd64"  # of SageMaker's machines of the ml.m5 kind
 
 
@@ -41,16 +45,25 @@ def push(image: str, repository: str, root: Path = ROOT) -> str:
         uri = f"{ecr.describe_repositories(repositoryNames=[repository])['repositories'][0]['repositoryUri']}:{tag}"
         if _is_there(ecr, repository, tag):
             return uri
-        (login,) = ecr.get_authorization_token()["authorizationData"]
+        tokens = {uri.partition("/")[0]: _token(ecr)}
+        for registry, region in REGISTRY.findall((root / "images" / image / "Dockerfile").read_text()):
+            tokens[registry] = _token(boto3.client("ecr", region_name=region))
     except (ClientError, BotoCoreError) as error:
         raise PushError(f"repository {repository}: {error}") from error
     docker = os.environ.get("DOCKER", "docker")
-    user, _, password = base64.b64decode(login["authorizationToken"]).decode().partition(":")
-    _done(docker, "login", "--username", user, "--password-stdin", uri.partition("/")[0], stdin=password)
+    for registry, token in tokens.items():
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        _done(docker, "login", "--username", user, "--password-stdin", registry, stdin=password)
     # SageMaker takes no list of manifests, which attestations would make of it.
     _done(docker, "build", "--platform", PLATFORM, "--provenance=false", "--tag", uri, str(folder))
     _done(docker, "push", uri)
     return uri
+
+
+def _token(ecr: Any) -> str:
+    (login,) = ecr.get_authorization_token()["authorizationData"]
+    token: str = login["authorizationToken"]
+    return token
 
 
 def _is_there(ecr: object, repository: str, tag: str) -> bool:

@@ -181,7 +181,7 @@ def _batch(batch_id: str, key: str, version_id: str, started_at: str) -> Batch:
     _write_config(f"{prefix}/config.json", batch_id, key, model, resolved.definition.as_json()["monitoring"])
     batches.copy(f"s3://{settings.bucket}/{key}", f"{work_folder}/input/data", version_id)
     machines = resolved.instances(settings.kms_key_arn)
-    machine = dict(machines["Preprocess"])
+    machine = {**machines["Preprocess"], "InstanceCount": 1}  # one file is one machine's work
     return Batch(
         Decision="Score",
         Reason=f"{model} scores {key}",

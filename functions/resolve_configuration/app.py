@@ -166,6 +166,7 @@ def _decide(request: Request, run_id: str) -> Answer:
     resolved = shipped.configured(
         execution_input.Overrides, _sources(execution_input.Replay) if execution_input.Replay else None
     )
+    shipped.check_machines(resolved, settings.spark_image)
     logger.debug("configuration", run_id=run_id, configuration=resolved.as_json())
     listed_at = datetime.now(UTC)
     reader = strays.reader(resolved.definition.as_json(), _code_hash())

@@ -315,7 +315,7 @@ class Monitoring(Strict):
 
 
 class JobInstance(Strict):
-    """The machine of one job. `count` is 1: nothing divides among machines what preprocessing and baselines read."""
+    """The machines of one job. `count` is 1 for baselines: nothing divides among machines what they read."""
 
     type: str = "ml.m5.large"
     count: int = Field(default=1, ge=1, le=100)
@@ -1012,11 +1012,9 @@ def _check_instances(instances: Instances) -> Complaints:
         wanted = getattr(instances, step).type
         if not INSTANCE_TYPE.fullmatch(wanted):
             yield f"instances.{step}.type", f"got {wanted!r}; expected a SageMaker instance type such as 'ml.m5.large'"
-    for step in ("preprocess", "baseline"):
-        count = getattr(instances, step).count
-        if count != 1:
-            text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
-            yield f"instances.{step}.count", text
+    if (count := instances.baseline.count) != 1:
+        text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
+        yield "instances.baseline.count", text
     for position, wanted in enumerate(instances.allowed.types):
         if not INSTANCE_TYPES.fullmatch(wanted):
             text = (
@@ -1038,6 +1036,17 @@ def _check_hosts(algorithm: str, hyperparameters: dict[str, dict[str, Any]], ins
             f"got 'exact', which trains on one machine; expected 'hist' or 'approx' for {count} (instances.train.count)"
         )
         yield f"hyperparameters.{algorithm}.tree_method", text
+
+
+def _check_cluster(feature_store: FeatureStore | None, instances: Instances) -> Complaints:
+    """Yield what several machines that preprocess do not do: of each file one of them has the rows."""
+    count = instances.preprocess.count
+    if count > 1 and feature_store is not None:
+        text = f"got {count}; allowed: 1 with feature_store, whose rows are made of the records of many files"
+        yield "instances.preprocess.count", text
+    if count > 1 and instances.train.count > 1:
+        text = f"got {instances.train.count}; allowed: 1 where instances.preprocess.count is {count}"
+        yield "instances.train.count", f"{text}: one machine shares out the rows to those that train"
 
 
 def _check_spot(algorithm: str, hyperparameters: dict[str, dict[str, Any]], instances: Instances) -> Complaints:
@@ -1106,6 +1115,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_monitoring,
     _check_instances,
     _check_hosts,
+    _check_cluster,
     _check_spot,
     _check_overridable,
     _check_deployable_overrides,

@@ -41,6 +41,7 @@ VALUES = {
     "Approval": "auto",
     "ApprovalDays": "7",
     "SklearnImage": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3",
+    "SparkImage": "1.dkr.ecr.eu-west-1.amazonaws.com/images/spark:spark-1a2b",
     **{
         name: f"arn:aws:iam::123456789012:role/{name}"
         for name in ("PreprocessRoleArn", "TrainRoleArn", "BaselineRoleArn", "ModelRoleArn")
@@ -530,6 +531,24 @@ def test_a_network_is_given_to_jobs_and_model_only_when_there_is_one() -> None:
         assert "VpcConfig" not in without.called(state)[0]
         assert inside.called(state)[0]["VpcConfig"] == vpc["VpcConfig"]
     assert inside.called("Preprocess")[0]["NetworkConfig"]["VpcConfig"] == vpc["VpcConfig"]
+
+
+def test_several_machines_preprocess_as_a_cluster_of_spark_whose_machines_talk_to_each_other() -> None:
+    machines = {**WORK["Instances"], "Preprocess": {**JOB, "InstanceCount": 4}}
+    one, several = (walked.called("Preprocess")[0] for walked in (walk(), walk(work={"Instances": machines})))
+    entry = [job["AppSpecification"]["ContainerEntrypoint"] for job in (one, several)]
+    assert [job["AppSpecification"]["ImageUri"] for job in (one, several)] == [
+        VALUES["SklearnImage"],
+        VALUES["SparkImage"],
+    ]
+    assert [program for program, *_ in entry] == ["python3", "/opt/perennial/submit"]
+    assert entry[0][1:] == entry[1][1:]
+    assert several["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 4
+    assert several["NetworkConfig"] == {**WORK["NetworkConfig"], "EnableNetworkIsolation": False}
+    changed = ("AppSpecification", "ProcessingResources", "NetworkConfig")
+    assert [{key: job[key] for key in job if key not in changed} for job in (one,)] == [
+        {key: several[key] for key in several if key not in changed}
+    ]
 
 
 def test_volumes_have_the_key_where_the_machine_takes_one() -> None:

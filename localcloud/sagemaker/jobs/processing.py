@@ -1,4 +1,4 @@
-"""Processing jobs: any program in the scikit-learn or XGBoost image's Python.
+"""Processing jobs: any program in the scikit-learn or XGBoost image's Python, and programs of Apache Spark.
 
 Files, exit codes and messages as in the Developer Guide, "Build your own processing container".
 """
@@ -13,6 +13,7 @@ from typing import Any
 from localcloud.sagemaker.algorithms import STAND_INS
 from localcloud.sagemaker.api import requests
 from localcloud.sagemaker.errors import JobFailedError, JobStoppedError, invalid, unsupported
+from localcloud.sagemaker.jobs import spark
 from localcloud.sagemaker.jobs.family import Jobs
 from localcloud.sagemaker.jobs.inputs import check_source, fetch, list_source, uploading
 from localcloud.sagemaker.jobs.mirror import Mirror
@@ -47,8 +48,13 @@ class ProcessingJobs(Jobs):
 
     def prepare(self, request: Document) -> Document:
         requests.only(request, _SUPPORTED)
-        _check_resources(request["ProcessingResources"]["ClusterConfig"])
-        _check_application(request["AppSpecification"])
+        application, cluster = request["AppSpecification"], request["ProcessingResources"]["ClusterConfig"]
+        _check_resources(cluster)
+        if spark.starts(application):
+            spark.check(application, self.context.image.path)
+        else:
+            _check_application(application)
+            _check_count(cluster)
         inputs = [_input(item) for item in request.get("ProcessingInputs", [])]
         outputs = [_output(item) for item in request.get("ProcessingOutputConfig", {}).get("Outputs", [])]
         _check_unique([item["InputName"] for item in inputs], "InputName")
@@ -73,7 +79,7 @@ class ProcessingJobs(Jobs):
         command = [*program["ContainerEntrypoint"], *program.get("ContainerArguments", [])]
         with ExitStack() as mirrors:
             _prepare_outputs(run, mirrors)
-            exit_ = run.run_container(self._command(run, command), _environment(run))
+            exit_ = run.run_container(self._command(run, command), self._environment(run))
             message = self._publish_message(run)
         if not run.has_fault("lose-output"):
             _upload_outputs(run)
@@ -82,7 +88,14 @@ class ProcessingJobs(Jobs):
     def _command(self, run: JobRun, command: list[str]) -> list[str]:
         """Return the command with local paths; `python3` is the image's."""
         program, *arguments = [run.local(part) for part in command]
+        if spark.starts(run.description["AppSpecification"]):
+            count = run.description["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
+            return spark.command(self.context.image.path, count, arguments)
         return [str(self.context.image.path) if program in ("python3", "python") else program, *arguments]
+
+    def _environment(self, run: JobRun) -> dict[str, str]:
+        is_spark = spark.starts(run.description["AppSpecification"])
+        return _environment(run) | (spark.environment(self.context.image.path, run.directory) if is_spark else {})
 
     def _publish_message(self, run: JobRun) -> bytes:
         """ExitMessage is shown in every terminal state, so it is stored before the status."""
@@ -105,8 +118,13 @@ def _check_resources(cluster: Document) -> None:
         "ProcessingResources.ClusterConfig.InstanceCount",
         "ProcessingResources.ClusterConfig.InstanceType",
     )
+
+
+def _check_count(cluster: Document) -> None:
     if cluster["InstanceCount"] > 1:
-        raise unsupported(f"InstanceCount {cluster['InstanceCount']}", "Jobs run on one instance here; use 1.")
+        raise unsupported(
+            f"InstanceCount {cluster['InstanceCount']}", "Jobs run on one instance here, but for those of Spark; use 1."
+        )
 
 
 def _check_application(application: Document) -> None:
@@ -162,11 +180,12 @@ def _write_configuration(run: JobRun) -> None:
     (run.root / "processing").mkdir()
     document = json.dumps(_job_configuration(run.description))
     (config / "processingjobconfig.json").write_text(document, "utf-8")
+    cluster = run.description["ProcessingResources"]["ClusterConfig"]
     hosts = {
         "current_host": "algo-1",
-        "current_instance_type": run.description["ProcessingResources"]["ClusterConfig"]["InstanceType"],
+        "current_instance_type": cluster["InstanceType"],
         "current_group_name": "homogeneousCluster",
-        "hosts": ["algo-1"],
+        "hosts": [f"algo-{number}" for number in range(1, cluster["InstanceCount"] + 1)],
         "network_interface_name": "eth0",
     }
     (config / "resourceconfig.json").write_text(json.dumps(hosts), "utf-8")

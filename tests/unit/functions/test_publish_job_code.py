@@ -477,6 +477,16 @@ def test_a_deployment_that_changes_neither_leaves_the_endpoint_alone(publish, an
     assert called == []
 
 
+def test_several_machines_that_no_image_is_for_fail_the_deployment(publish, shipped):
+    model = shipped / "models/used-cars/model.yaml"
+    model.write_text(re.sub(r"(?m)^( +preprocess: {)", r"\g<1>count: 3, ", model.read_text()))
+    answer = publish()
+    assert answer["Status"] == "FAILED"
+    assert "instances.preprocess.count: got 3 where the stack's parameter SparkImage is empty" in answer["Reason"]
+    with_image = {**REQUEST["ResourceProperties"], "SparkImage": "images/spark:spark-1a2b"}
+    assert publish(ResourceProperties=with_image)["Status"] == "SUCCESS"
+
+
 @pytest.mark.parametrize(
     ("scaling", "machine", "reason"),
     [

@@ -101,4 +101,24 @@ def test_what_cannot_be_pushed_is_told(
         push_image.push("trees", "images/trees", project)
     assert push_image.main(["trees", ""]) == 2
     assert push_image.main(["bushes", "images/trees"]) == 1
-    assert "images are: trees" in capsys.readouterr().err
+    assert "images are: spark, trees" in capsys.readouterr().err
+
+
+def test_docker_is_let_into_the_registry_of_aws_that_an_image_is_built_from(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = "173754725891.dkr.ecr.eu-central-1.amazonaws.com"
+    (project / "images/trees/Dockerfile").write_text(f"FROM {registry}/sagemaker-spark-processing:1\n")
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run(["git", "-C", str(project), *author, "commit", "-qam", "b"], check=True)
+    asked: list[str | None] = []
+
+    def client(_: str, region_name: str | None = None) -> Registry:
+        asked.append(region_name)
+        return Registry()
+
+    monkeypatch.setattr(push_image.boto3, "client", client)
+    push_image.push("trees", "images/trees", project)
+    assert asked == [None, "eu-central-1"]
+    logins = [line for line in (project.parent / "called").read_text().splitlines() if line.startswith("login")]
+    assert [line.rsplit(" ", 1)[1] for line in logins] == [URI.partition("/")[0], registry]

@@ -42,6 +42,10 @@ def test_groups_keep_their_order_because_the_first_has_the_rows() -> None:
         ("{groups: {_x: {record: sale, event_time: at}}}", "feature_store.groups._x"),
         ("{groups: {sales: {record: sale}}}", "feature_store.groups.sales.event_time"),
         (f"{{groups: {{{SALES}}}, as_of: yesterday}}", "feature_store.as_of"),
+        (
+            f"{{groups: {{{SALES}}}}}\ninstances: {{preprocess: {{count: 2}}}}",
+            "count: got 2; allowed: 1 with feature_store",
+        ),
     ],
 )
 def test_a_section_that_says_nothing_sound_is_refused(section: str, message: str) -> None:
