@@ -439,6 +439,13 @@ def _with_metrics(algorithm: Document, image: StandIn) -> Document:
     return {"EnableSageMakerMetricsTimeSeries": False} | algorithm | {"MetricDefinitions": first}
 
 
+def without_own_metrics(algorithm: Document, image: StandIn) -> Document:
+    """Return the algorithm as a caller asks for it, who may define metrics only for programs of its own."""
+    if metric_definitions(algorithm, image) != list(image.metrics):
+        return algorithm
+    return {name: item for name, item in algorithm.items() if name != "MetricDefinitions"}
+
+
 def metric_definitions(algorithm: Document, image: StandIn) -> list[dict[str, str]]:
     """Return the request's definitions, else all of the algorithm's own."""
     own = list(image.metrics)

@@ -19,7 +19,7 @@ from localcloud.sagemaker.errors import AwsError, JobFailedError, JobStoppedErro
 from localcloud.sagemaker.jobs import search, trials
 from localcloud.sagemaker.jobs.family import TERMINAL, Jobs
 from localcloud.sagemaker.jobs.run import JobRun
-from localcloud.sagemaker.jobs.training import TrainingJobs, check_tunable, metric_definitions
+from localcloud.sagemaker.jobs.training import TrainingJobs, check_tunable, metric_definitions, without_own_metrics
 from localcloud.sagemaker.platform.store import Document
 
 MOST_ATTEMPTS = 5
@@ -242,7 +242,10 @@ class _Tuning:
         self._launched += 1
         name = f"{self._run.name}-{self._launched:03d}-{uuid.uuid4().hex[:8]}"
         tuned = self._search.ask(self._launched)
-        request = _request(self._run.description[_DEFINITION], name, tuned)
+        definition = self._run.description[_DEFINITION]
+        algorithm = definition["AlgorithmSpecification"]
+        algorithm = without_own_metrics(algorithm, self._training.image(algorithm))
+        request = _request({**definition, "AlgorithmSpecification": algorithm}, name, tuned)
         own = [{"Key": key, "Value": value} for key, value in tags.read(self._run.context.store, self._run.arn).items()]
         try:
             self._training.create(request | {"Tags": own}, TuningJobArn=self._run.arn, TunedHyperParameters=tuned)

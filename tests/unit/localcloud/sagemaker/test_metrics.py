@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from localcloud.sagemaker.algorithms import STAND_INS
+from localcloud.sagemaker.algorithms.stand_in import StandIn
 from localcloud.sagemaker.errors import AwsError
+from localcloud.sagemaker.jobs.training import without_own_metrics
 from localcloud.sagemaker.jobs.training_metrics import MetricLog, compile_definitions
 
 
@@ -79,3 +81,14 @@ def test_expressions_that_cannot_work_are_refused(regex: str, what: str) -> None
 def test_a_long_line_does_not_take_long() -> None:
     final, _ = read(STAND_INS["sagemaker-xgboost"].metrics, "[1]" * 100_000)
     assert final == {}
+
+
+@pytest.mark.parametrize(
+    "image", [image for image in STAND_INS.values() if image.metrics], ids=lambda image: image.repository
+)
+def test_a_trial_of_an_algorithm_is_asked_for_without_the_metrics_that_it_brings(image: StandIn) -> None:
+    """SageMaker refuses definitions of metrics for its own algorithms, and a tuning job describes them."""
+    described = {"TrainingImage": "x", "MetricDefinitions": list(image.metrics)[:40]}
+    assert without_own_metrics(described, image) == {"TrainingImage": "x"}
+    others = {"TrainingImage": "x", "MetricDefinitions": [{"Name": "own", "Regex": "own=(.*)"}]}
+    assert without_own_metrics(others, image) == others
