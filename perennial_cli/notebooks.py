@@ -34,6 +34,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "learning_rate": {"min": 0.001, "max": 0.1, "scale": "logarithmic"},
         "wd": {"min": 0.00001, "max": 0.1, "scale": "logarithmic"},
     },
+    "deepar": {
+        "learning_rate": {"min": 0.0001, "max": 0.1, "scale": "logarithmic"},
+        "num_cells": {"min": 30, "max": 200},
+    },
 }
 TRUSTED = ("sagemaker.amazonaws.com", "states.amazonaws.com")
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from perennial.model import bias, complaints
+from perennial.model import bias, complaints, series_section
 from perennial.model import feature_store as feature_store_section
 from perennial.model import slices as slices_section
 from perennial.model import tuning as tuning_section
@@ -37,6 +37,8 @@ from perennial.model.problem_types import (
     is_taken,
     scores_of,
 )
+from perennial.model.series import MONITORED, split_of
+from perennial.model.series_section import SeriesSection
 from perennial.model.slices import MAX_SLICES, Slice
 from perennial.model.tuning import Tuning
 from perennial.words import spelling
@@ -386,7 +388,9 @@ class Definition(Strict):
     files: Files = Files()
     # Of SageMaker Feature Store, whose offline store lies among the data; None: files hold rows.
     feature_store: FeatureStore | None = None
+    # Of a forecasting it follows from `series`.
     split: Split
+    series: SeriesSection | None = None
     training: Training = Training()
     quality: Quality = Quality()
     # none: train.py gets the features as they are, and makes numbers of them itself.
@@ -417,7 +421,7 @@ class Definition(Strict):
 
     def as_json(self) -> dict[str, Any]:
         """Return the definition as plain JSON with all defaults filled in, as job scripts read it."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude=None if self.series else {"series"})
 
 
 def load(path: Path) -> Definition:
@@ -465,6 +469,8 @@ def validated(raw: Mapping[str, Any], source: str) -> Definition:
 def judged(raw: Mapping[str, Any]) -> tuple[Definition | None, list[complaints.Complaint]]:
     """Return the definition in a plain document; None, and every problem, where it is not valid."""
     raw, problems = _with_flat_target(raw)
+    raw, of_split = _with_split_of_series(raw)
+    problems += of_split
     definition: Definition | None = None
     try:
         definition = Definition.model_validate(raw)
@@ -560,6 +566,16 @@ def _with_flat_target(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tupl
         problems = [(f"target.{path}", text) for path, text in complaints.of(error, Target)]
         return {**raw, "target": str(section.get("column", ""))}, problems
     return {**raw, "target": target.column, "target_transform": target.transform}, []
+
+
+def _with_split_of_series(raw: dict[str, Any]) -> tuple[dict[str, Any], Complaints]:
+    """Return a forecasting with the split that follows from its series, and what is wrong with one that it names."""
+    if raw.get("problem") not in PROBLEM_TYPES or not PROBLEM_TYPES[raw["problem"]].is_series:
+        return raw, iter(())
+    follows = split_of(raw.get("series"))
+    split = raw.get("split", follows)
+    text = "a forecasting is split by time, as its section series says: by prediction_length; leave it out"
+    return {**raw, "split": follows}, iter([("split", text)] if split != follows else [])
 
 
 def _target_is_no_feature(definition: Definition) -> Definition:
@@ -786,9 +802,11 @@ def _check_sources(columns: dict[str, ColumnDefinition]) -> Complaints:
             )
 
 
-def _check_features(columns: dict[str, ColumnDefinition], target: str) -> Complaints:
+def _check_features(columns: dict[str, ColumnDefinition], target: str, problem: str) -> Complaints:
     if target not in columns:
         yield "target", f"{target!r} is not one of the columns{suggestion(target, columns)}"
+    elif PROBLEM_TYPES[problem].is_series:
+        return  # what came before is enough to say what follows
     elif not any(column.feature for name, column in columns.items() if name != target):
         yield "columns", "no column is a feature; expected at least one besides the target"
 
@@ -798,7 +816,7 @@ def _check_target(columns: dict[str, ColumnDefinition], target: str, problem: st
     if column is None:
         return
     path = f"columns.{target}"
-    if column.nullable:
+    if column.nullable and not PROBLEM_TYPES[problem].is_series:
         yield f"{path}.nullable", "this is the target, and a row without one cannot train; leave it out"
     if column.feature and "feature" in column.model_fields_set:
         yield f"{path}.feature", "this is the target; a model that is told the answer learns nothing; leave it out"
@@ -836,7 +854,7 @@ def _check_target_transform(
 ) -> Complaints:
     if target_transform == "none":
         return
-    if PROBLEM_TYPES[problem].is_classes:
+    if PROBLEM_TYPES[problem].is_classes or PROBLEM_TYPES[problem].is_series:
         yield "target.transform", f"got {target_transform!r}; only the target of a regression is transformed"
     column = columns.get(target)
     if column is not None and column.max is not None and column.max <= 0:
@@ -908,6 +926,51 @@ def _check_window_column(columns: dict[str, ColumnDefinition], name: str) -> Com
         yield path, f"{name!r} is {column.type}; expected a column of type timestamp (feature: false)"
     elif column.nullable:
         yield path, f"{name!r} is nullable; nobody can tell the age of a row without a date"
+
+
+def _check_series(
+    columns: dict[str, ColumnDefinition], target: str, problem: str, series: SeriesSection | None
+) -> Complaints:
+    if not PROBLEM_TYPES[problem].is_series:
+        if series is not None:
+            yield "series", f"only a forecasting has series, and this is a {problem}; leave it out"
+    elif series is None:
+        text = "is missing; a forecasting needs key, time, frequency, context_length and prediction_length"
+        yield "series", text
+    else:
+        yield from series_section.check(series, columns, target)
+
+
+def _check_rows_only(
+    problem: str,
+    training: Training,
+    serving: Serving,
+    metrics: dict[str, Direction],
+    gate: GateDefinition,
+    monitoring: Monitoring,
+    preprocessing: Preprocessing,
+    feature_store: FeatureStore | None,
+) -> Complaints:
+    """Yield the keys that say something of rows, which a forecasting has no use for."""
+    if not PROBLEM_TYPES[problem].is_series:
+        return
+    meaningless = {
+        "feature_store": (feature_store is not None, "its records are rows of one time each"),
+        "training.window": (training.window is not None, "series train with all their periods"),
+        "serving": (serving != Serving(), "DeepAR itself answers, and looks at no column"),
+        "metrics": (bool(metrics), "forecasts are measured by the metrics of DeepAR"),
+        "gate.slices": (bool(gate.slices), "forecasts are judged as a whole"),
+        "preprocessing": (preprocessing != "encode", "DeepAR reads series as they are"),
+        "monitoring.probing": (monitoring.probing.enabled, "the endpoint is not asked about series"),
+        "monitoring.attribution": (
+            monitoring.attribution != AttributionMonitoring(),
+            "nobody can say what a forecast of DeepAR rests on",
+        ),
+        "monitoring.bias": (bool(monitoring.bias.facets), "series are nobody's"),
+    }
+    for path, (is_set, why) in meaningless.items():
+        if is_set:
+            yield path, f"has no meaning for a forecasting: {why}; leave it out"
 
 
 def _check_metrics(metrics: dict[str, Direction]) -> Complaints:
@@ -987,10 +1050,11 @@ def _check_monitoring(
     columns: dict[str, ColumnDefinition], target: str, problem: str, monitoring: Monitoring
 ) -> Complaints:
     yield from bias.check(monitoring.bias, columns, target, problem)
+    known = [*columns, *(MONITORED if PROBLEM_TYPES[problem].is_series else ())]
     for key in ("leave_out", "same_unit"):
         for position, name in enumerate(getattr(monitoring.data_quality, key)):
-            if name not in columns:
-                text = f"{name!r} is not one of the columns{suggestion(name, columns)}"
+            if name not in known:
+                text = f"{name!r} is not one of the columns{suggestion(name, known)}"
                 yield f"monitoring.data_quality.{key}[{position}]", text
     probing, quality = monitoring.probing, monitoring.model_quality
     if probing.enabled and not quality.enabled:
@@ -1028,7 +1092,7 @@ def _check_hosts(algorithm: str, hyperparameters: dict[str, dict[str, Any]], ins
     count = instances.train.count
     if count == 1:
         return
-    if ALGORITHMS[algorithm].is_own:
+    if ALGORITHMS[algorithm].is_own or ALGORITHMS[algorithm].reads_series:
         text = f"got {count}; allowed: 1, {algorithm} trains on one machine (take a larger type)"
         yield "instances.train.count", text
     elif hyperparameters.get(algorithm, {}).get("tree_method") == "exact":
@@ -1103,6 +1167,8 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_split_key,
     _check_feature_store,
     _check_training_window,
+    _check_series,
+    _check_rows_only,
     _check_metrics,
     _check_gate_metric,
     _check_gate_threshold,

@@ -28,6 +28,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def check(folder: Path, defined: Definition) -> None:
     """Raise ConfigurationError for the first thing in the folder's code that is sure to fail."""
+    _check_series(folder, defined)
     _parsed(folder / FEATURES)
     _check_scripts(folder, defined)
     _check_capture(folder / CAPTURE)
@@ -40,6 +41,16 @@ def check(folder: Path, defined: Definition) -> None:
         if name not in functions:
             text = f"metrics.{name}: {METRICS} has no function {name}(actual, predicted)"
             raise ConfigurationError(f"{folder / 'model.yaml'}: {text}; write it, or leave the key out")
+
+
+def _check_series(folder: Path, defined: Definition) -> None:
+    """Raise ConfigurationError for code of which a forecasting would run nothing."""
+    there = [name for name in (TRAIN, SERVE, FEATURES, METRICS, CAPTURE) if (folder / name).is_file()]
+    if defined.series and there:
+        raise ConfigurationError(
+            f"{folder / there[0]}: has no meaning for a forecasting, which DeepAR trains, serves and is measured as; "
+            "take it away"
+        )
 
 
 def check_train(folder: Path, algorithm: str) -> None:

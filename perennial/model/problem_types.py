@@ -58,6 +58,7 @@ class ProblemType:
     is_classes  the target is a class: it has no logarithm, and every set needs rows of two classes at least
     values      what the target must be, where that is a few numbers
     is_named    the definition lists the classes (`classes_of`), each of which needs rows that train and that test
+    is_series   rows are points of series, of which the last ones are forecast (model.series)
     """
 
     name: str
@@ -67,10 +68,14 @@ class ProblemType:
     is_classes: bool = False
     values: tuple[float, ...] = ()
     is_named: bool = False
+    is_series: bool = False
 
 
 # Weighted quantile losses by name, and the quantile of the target that each asks for.
 QUANTILE_LOSSES = {"wql_p10": 0.1, "wql_p50": 0.5, "wql_p90": 0.9}
+# Those of forecasts: DeepAR's wQuantileLoss[0.1] to wQuantileLoss[0.9].
+FORECAST_QUANTILES = tuple(tenth / 10 for tenth in range(1, 10))
+FORECAST_LOSSES = {f"wql_p{round(100 * quantile)}": quantile for quantile in FORECAST_QUANTILES}
 _ERROR = Score("minimize")
 _ERROR_IN_UNIT = Score("minimize", in_unit=True)
 
@@ -123,8 +128,15 @@ MULTICLASS_CLASSIFICATION = ProblemType(
     is_classes=True,
     is_named=True,
 )
+FORECASTING = ProblemType(
+    "forecasting",
+    "the target of a forecasting is float or integer",
+    lambda kind, _low, _high: kind in ("float", "integer"),
+    {"mean_wql": _ERROR, **dict.fromkeys(FORECAST_LOSSES, _ERROR), "rmse": _ERROR_IN_UNIT},
+    is_series=True,
+)
 PROBLEM_TYPES: dict[str, ProblemType] = {
-    one.name: one for one in (REGRESSION, BINARY_CLASSIFICATION, MULTICLASS_CLASSIFICATION)
+    one.name: one for one in (REGRESSION, BINARY_CLASSIFICATION, MULTICLASS_CLASSIFICATION, FORECASTING)
 }
 
 

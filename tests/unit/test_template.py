@@ -1137,7 +1137,7 @@ def test_regions_of_the_rule_are_those_with_images() -> None:
     assert region == {"Ref": "AWS::Region"}
     assert len(images) == 37
     for accounts in images.values():
-        assert set(accounts) == {"Frameworks", "LinearLearner"}
+        assert set(accounts) == {"Frameworks", "LinearLearner", "DeepAR"}
         assert all(re.fullmatch(r"\d{12}", account) for account in accounts.values())
 
 
@@ -1150,24 +1150,26 @@ def test_regions_with_images_are_regions_of_the_partitions_that_publish_them() -
     assert {of_region[region] for region in images} == published
 
 
-@pytest.mark.parametrize("owner", ["Frameworks", "LinearLearner"])
+@pytest.mark.parametrize("owner", ["Frameworks", "LinearLearner", "DeepAR"])
 def test_an_account_of_images_belongs_to_one_region(owner: str) -> None:
     accounts = [accounts[owner] for accounts in TEMPLATE["Mappings"]["ImageAccounts"].values()]
     assert sorted(accounts) == sorted(set(accounts))
 
 
 @pytest.mark.parametrize(
-    ("region", "frameworks", "linear_learner"),
+    ("region", "frameworks", "linear_learner", "deepar"),
     [
-        ("us-east-1", "683313688378", "382416733822"),
-        ("eu-west-1", "141502667606", "438346466558"),
-        ("cn-north-1", "450853457545", "390948362332"),
-        ("us-gov-west-1", "414596584902", "226302683700"),
+        ("us-east-1", "683313688378", "382416733822", "522234722520"),
+        ("eu-west-1", "141502667606", "438346466558", "224300973850"),
+        ("cn-north-1", "450853457545", "390948362332", "390948362332"),
+        ("us-gov-west-1", "414596584902", "226302683700", "226302683700"),
     ],
 )
-def test_images_come_from_the_accounts_that_aws_documents(region: str, frameworks: str, linear_learner: str) -> None:
+def test_images_come_from_the_accounts_that_aws_documents(
+    region: str, frameworks: str, linear_learner: str, deepar: str
+) -> None:
     accounts = TEMPLATE["Mappings"]["ImageAccounts"][region]
-    assert accounts == {"Frameworks": frameworks, "LinearLearner": linear_learner}
+    assert accounts == {"Frameworks": frameworks, "LinearLearner": linear_learner, "DeepAR": deepar}
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 
 from perennial.model.algorithms.algorithm import Algorithm
+from perennial.model.algorithms.deepar import DEEPAR
 from perennial.model.algorithms.linear_learner import LINEAR_LEARNER
 from perennial.model.algorithms.own_code import OWN_IMAGE, SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT
 from perennial.model.algorithms.xgboost import XGBOOST
 
 _VERSION = re.compile(r":(\d+)\.(\d+)-")  # in the tag of an image
 ALGORITHMS: dict[str, Algorithm] = {
-    one.name: one for one in (XGBOOST, LINEAR_LEARNER, SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT, OWN_IMAGE)
+    one.name: one for one in (XGBOOST, LINEAR_LEARNER, DEEPAR, SCIKIT_LEARN_SCRIPT, XGBOOST_SCRIPT, OWN_IMAGE)
 }
 
 

@@ -38,6 +38,8 @@ class Algorithm:
     tunable           the hyperparameters that may be ranges
     objectives        problem type -> the metrics of the validation set that a tuning job may go by, and which values of
                       each are better
+    of_definition     a resolved definition -> the hyperparameters that follow from its own sections
+    reads_series      it learns from and answers series of JSON, one in each line, and serves without a preprocessor
     scripts_from      the first version whose image runs job scripts too, with what reads its models; None: none
     """
 
@@ -52,6 +54,8 @@ class Algorithm:
     tunable: tuple[str, ...] = ()
     objectives: Callable[[str], Mapping[str, Direction]] = lambda _problem_type: {}
     scripts_from: tuple[int, int] | None = None
+    of_definition: Callable[[Mapping[str, Any]], dict[str, str]] = lambda _definition: {}
+    reads_series: bool = False
     is_own: bool = False
 
     @property

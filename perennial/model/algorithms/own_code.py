@@ -28,8 +28,8 @@ def metric_definitions(problem_type: str) -> list[dict[str, str]]:
     return [{"Name": name, "Regex": f"(?:^|[^A-Za-z0-9_:]){name}[=: ]+{_NUMBER}"} for name in names]
 
 
-def _any_problem() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    return {name: {} for name in PROBLEM_TYPES}
+def _problems_of_rows() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    return {name: {} for name, problem_type in PROBLEM_TYPES.items() if not problem_type.is_series}
 
 
 def _own(name: str, image: Image | None) -> Algorithm:
@@ -40,7 +40,7 @@ def _own(name: str, image: Image | None) -> Algorithm:
         return ()  # it may print some, and need not
 
     return Algorithm(
-        name, image, {}, {}, {}, _any_problem(), derived, training_metrics, (), _objectives, is_own=True
+        name, image, {}, {}, {}, _problems_of_rows(), derived, training_metrics, (), _objectives, is_own=True
     )  # fmt: skip
 
 

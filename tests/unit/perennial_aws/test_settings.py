@@ -14,6 +14,7 @@ def test_the_image_of_an_algorithm_is_in_its_own_variable(monkeypatch):
     variables = {
         "xgboost": "XGBOOST_IMAGE",
         "linear-learner": "LINEAR_LEARNER_IMAGE",
+        "deepar": "DEEPAR_IMAGE",
         "scikit-learn-script": "SKLEARN_IMAGE",
         "xgboost-script": "XGBOOST_IMAGE",
         "own-image": "OWN_IMAGE",
