@@ -29,6 +29,7 @@ import pyarrow.csv as pa_csv
 
 from perennial.data.column_statistics import NumericColumn, StatisticsError, StringColumn, constraints, statistics
 from perennial.data.in_order import in_order
+from perennial.data.series_rows import monitored
 from processing import job_script
 
 INFERRED_TYPES = {
@@ -48,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     about = "Describe the rows a model was trained on."
     arguments = job_script.paths(argv, about, baseline_data="baseline")
     try:
-        columns = describe(json.loads(arguments.config.read_text())["definition"], arguments.baseline_data)
+        definition = json.loads(arguments.config.read_text())["definition"]
+        definition = monitored(definition) if definition.get("series") else definition
+        columns = describe(definition, arguments.baseline_data)
         documents = {"statistics": statistics(columns), "constraints": constraints(columns)}
     except StatisticsError as error:
         return job_script.refuse(f"The baseline of the data cannot be computed: {error}", arguments.message)

@@ -25,6 +25,15 @@ Writes     below --output, in parts of at most ROWS_PER_PART rows:
                           problems.txt  why the job failed, if the data are to blame: a problem a line
 Exits      0; or 1 when the data cannot be used: --message then says what, where and what to do. A bug raises.
 
+Of a forecasting rows are points of series (data.series_sets), and these differ:
+    train/, validation/   part-*.json   series in DeepAR's JSON lines: before the periods that validate, and up to them
+    test/                 part-*.jsonl  the same up to the periods that test: what DeepAR is asked about
+    labels/               part-*.csv    `line,step,label,naive` of each value then: the line of the same part of test/,
+                                        from 0; how many periods ahead, from 1; the value; the seasonal-naive forecast
+    baseline/             part-*.csv    the target's last value, and the series as rows that are monitored
+                                        (data.series_rows), as of some times before the periods that test
+    preprocessor/         model.tar.gz  series.json: what the numbers in `cat` mean
+
 Rows pass in batches: once from the files to a spill file of valid, typed rows, and twice from there (to fit, and to
 write all sets); twice more where a text of many values is fitted. All cores work on batches, whose results are taken in
 their order. Memory does not grow with the number of rows, but for a byte that tells the set of each. The same files,
@@ -58,12 +67,16 @@ from perennial.data.machines import Machines, OneMachine
 from perennial.data.payload import shortest_line
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
+from perennial.data.series_sets import SeriesWriter
 from perennial.data.shares import share_out
+from perennial.data.split import Sets
+from perennial.evaluation.comparison import other_series
 from perennial.features.column import Column
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.features.record_checks import KnownTexts, RecordChecks, Rules
 from perennial.features.values import DataError
 from perennial.hooks import HookError
+from perennial.model.series import category_columns, dynamic_columns
 from processing import job_script, spark
 
 ROWS_PER_PART = 200_000
@@ -121,7 +134,8 @@ def run(
     is_own = algorithm.get("is_own", False)
     for name in OUTPUTS:
         (output / name).mkdir(parents=True, exist_ok=True)
-    report = Report(logarithm=contract.target.logarithm, classes=contract.classes)
+    is_series = contract.form.series is not None
+    report = Report(logarithm=contract.target.logarithm, is_series=is_series, classes=contract.classes)
     quarantine = Quarantine(contract, output / "quarantine", ROWS_PER_PART)
     # Below a LocalPath of the request: only what is mounted there is sure to be on the volume that volume_gb sizes.
     with (
@@ -129,6 +143,7 @@ def run(
         _machines(contract, output, Path(folder)) as machines,
     ):
         try:
+            _require_same_kind(definition, champion)
             files = rows_of_groups(named(find_files(data), config), config, contract, Path(folder))
             sets = ingest(files, contract, definition, champion, machines, quarantine, report, _listed_at(config))
             judge_trained(champion.since(definition, report.aside), quality)
@@ -136,6 +151,10 @@ def run(
             if config.get("trigger") != "Manual":
                 judge_news(report, champion.new_files)
             drift.judge(report.moved, quality.get("max_drift"))
+            if contract.form.series:
+                _write_series(definition, contract, machines, sets, champion, output, report)
+                pack_series(model, definition, output / "preprocessor")
+                return
             writer = machines.writer(contract, sets, output, ROWS_PER_PART, with_header=is_own)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
             fit = EncoderFit(
@@ -175,6 +194,45 @@ def _machines(contract: Contract, output: Path, folder: Path) -> Iterator[Machin
             yield machines
     else:
         yield OneMachine(folder / "rows.arrow")
+
+
+def _require_same_kind(definition: Mapping[str, Any], champion: ChampionData) -> None:
+    """Raise DataError where the model in service reads rows and this one series, or the other way round."""
+    before = champion.definition
+    if before and bool(before.get("series")) != bool(definition.get("series")):
+        raise DataError(
+            f"the model in service is of problem {before['problem']}, and cannot be asked about what a "
+            f"{definition['problem']} is tested by; deploy this model as a stack of its own"
+        )
+
+
+def _write_series(
+    definition: Mapping[str, Any],
+    contract: Contract,
+    machines: Machines,
+    sets: Sets,
+    champion: ChampionData,
+    output: Path,
+    report: Report,
+) -> None:
+    """Write the sets of a forecasting. Raises DataError."""
+    assert isinstance(machines, OneMachine)  # the definition allows no others
+    before = champion.definition
+    other = before if before and before.get("series") and other_series(definition, before) else None
+    report.feature_names = [column.name for column in contract.features]
+    SeriesWriter(contract, definition, output, ROWS_PER_PART, other).write(machines.spill, sets, report)
+    print(f"series of {len(report.feature_names)} features; points: {report.rows_by_set}", flush=True)
+
+
+def pack_series(model: str, definition: Mapping[str, Any], folder: Path) -> None:
+    """Write model.tar.gz: what a caller of DeepAR, which serves alone, has to know of the numbers in `cat`."""
+    about = {
+        "model": model,
+        "series": definition["series"],
+        "categories": category_columns(definition),
+        "dynamic": dynamic_columns(definition),
+    }
+    _pack({"series.json": (json.dumps(about, indent=2) + "\n").encode()}, folder)
 
 
 def _listed_at(config: Mapping[str, Any]) -> datetime | None:
@@ -264,6 +322,10 @@ def pack_preprocessor(
         members["code/postprocess.py"] = (CODE / "processing" / "postprocess.py").read_bytes()
     if encoder.hook:
         members["code/features.py"] = hook.read_bytes()
+    _pack(members, folder)
+
+
+def _pack(members: Mapping[str, bytes], folder: Path) -> None:
     with (
         (folder / "model.tar.gz").open("wb") as file,
         gzip.GzipFile("", "wb", 6, file, 0) as packed,

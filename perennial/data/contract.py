@@ -2,15 +2,16 @@
 
 Rules, each for one column: `type` (not readable as the column's type), `missing` (empty, and not nullable),
 `minimum` and `maximum`, `logarithm` (a target that is not above 0, of a model that learns its logarithm), `category`
-(not one of those allowed). A row with another number of fields than the header breaks the rule `fields`. The target,
-the column that the split uses, the one that training.window counts by and the key are never nullable.
+(not one of those allowed), `period` (a time of a series that no period begins at). A row with another number of fields
+than the header breaks the rule `fields`. The column that the split uses, the one that training.window counts by and the
+key are never nullable, and neither is the target, but for one of series.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ import pyarrow.compute as pc
 
 from perennial.data import training_window
 from perennial.data.file_form import USUAL, FileForm
+from perennial.data.periods import Periods
+from perennial.data.series_form import SeriesForm
 from perennial.data.slices import slices_of
 from perennial.features.column import Column
 from perennial.features.from_arrow import from_arrow
@@ -51,19 +54,23 @@ class Contract:
         Keys: columns, files, gate.slices, other_columns, problem, split, target, target_transform, training.
         """
         target, split_column = definition["target"], definition["split"].get("column")
+        form = FileForm.from_definition(definition)
         key, window_column = tuple(definition["split"].get("key") or ()), training_window.column_of(definition)
         columns = tuple(
             Column.from_definition(
                 name,
                 column,
-                required=name in (target, split_column, window_column, *key),
+                required=name in (split_column, window_column, *key) or (name == target and not form.series),
                 feature=column.get("feature", True) and name != target,
                 logarithm=name == target and definition.get("target_transform") == "log",
             )
             for name, column in definition["columns"].items()
         )
+        if form.series:  # a period without a value is no fault: the target of a row may be missing
+            period = Periods.of(form.series.frequency).expected
+            of_series: dict[str, dict[str, Any]] = {target: {"nullable": True}, form.series.time: {"period": period}}
+            columns = tuple(replace(one, **of_series.get(one.name, {})) for one in columns)
         by_name = {column.name: column for column in columns}
-        form = FileForm.from_definition(definition)
         classes = classes_of(definition)
         slices = tuple(one["where"] for one in slices_of(definition).values())
         return cls(
@@ -144,6 +151,8 @@ def check(contract: Contract, source: pa.RecordBatch) -> Checked:
         if invalid is not None and pc.any(invalid).as_py():
             violations += _not_of_type(column, source.column(column.name), _positions(invalid))
         violations += _violations(column, values, invalid)
+        if (series := contract.form.series) and column.name == series.time:
+            violations += _between_periods(series, column, values)
     return Checked(pa.table({name: typed[name] for name in typed if name in kept}), tuple(violations))
 
 
@@ -202,6 +211,14 @@ def _violations(column: Column, values: pa.Array, invalid: pa.BooleanArray | Non
         yield from _out_of_range(column, values)
     if column.categories is not None:
         yield from _not_a_category(column, column.categories, values)
+
+
+def _between_periods(series: SeriesForm, column: Column, values: pa.Array) -> Iterator[Violation]:
+    """Yield the times of series that are not the begin of a period."""
+    times = values.to_numpy(zero_copy_only=False).astype("datetime64[us]")
+    wrong = ~np.isnat(times) & ~Periods.of(series.frequency).begin(times)
+    if wrong.any():
+        yield Violation(column, "period", np.flatnonzero(wrong))
 
 
 def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:

@@ -23,6 +23,7 @@ from perennial.data.file_form import USUAL, FileForm
 from perennial.data.header import FileError
 from perennial.data.json_lines_files import read_json_lines
 from perennial.data.parquet_files import read_parquet
+from perennial.data.series_files import holds_series, read_series
 from perennial.data.text_files import DAMAGED_GZIP, EXPECTED, PARQUET, Opener, TextFile, damaged
 from perennial.features.column import Column
 
@@ -105,6 +106,7 @@ def _read_text(
             raise FileError(f"{name}: {JSON_LIST}")
         if start:
             reader = read_json_lines if start.lstrip().startswith(b"{") else read_csv
+            reader = read_series if holds_series(start, form) else reader
             yield from reader(name, open_file, columns, form, notes)
     except DAMAGED_GZIP as error:
         raise damaged(name, error) from error

@@ -45,7 +45,7 @@ from perennial.data.rows import (
     specification,
 )
 from perennial.data.since import ChampionFiles, changed, set_by
-from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Sets, splitter
+from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, SeriesHorizon, Sets, splitter
 from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.column import Column
 from perennial.features.values import ARROW_TYPES, STRING, Parsed, to_text
@@ -197,7 +197,8 @@ def ingest(
     one is read: with a key the last row counts, and an old file that comes again puts its rows back.
     """
     period = TrainingPeriod.from_definition(definition, listed_at)
-    splitting, duplicates = splitter(definition["split"], period), DuplicateCounter()
+    splitting = splitter(definition["split"], period, SeriesHorizon.from_definition(definition))
+    duplicates = DuplicateCounter()
     copies = DuplicateCounter() if contract.key else duplicates  # told by all that they say
     reader = FileReader(contract, definition, champion, listed_at)
     allowed = definition["quality"]["max_invalid_share"]
@@ -264,7 +265,10 @@ def ingest(
         report.champion_target = reader.by_champion.target
         report.champion_untold = dict(reader.by_champion.untold.most_common(REASONS))
     if champion.statistics and (fresh := copies.unlike_known(sets, is_of_new_file)).any():
-        baseline, compared = champion.statistics, champion.compares(contract.baseline, definition)
+        # Of a number of series the baseline has means over periods (data.series_rows), and rows have values.
+        means = contract.form.series.dynamic if contract.form.series else ()
+        names = [name for name in contract.baseline if name not in means]
+        baseline, compared = champion.statistics, champion.compares(names, definition)
         observed = machines.each(fresh.view(np.uint8), (1,), partial(_observed, baseline=baseline, columns=compared))
         moving = drift.merged(observed)
         report.moved = moving.distances()

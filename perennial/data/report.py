@@ -74,6 +74,7 @@ class Report:
                        of it is written
     texts              how text columns were encoded (data.coverage)
     logarithm          whether the algorithm learns the logarithm of the target
+    is_series          whether rows are points of series, each of which DeepAR learns at its own scale
     classes            names of the target's classes, where they have some; class_rows counts the rows of each by set
     """
 
@@ -102,6 +103,7 @@ class Report:
     feature_names: list[str] = field(default_factory=list)
     texts: dict[str, Any] = field(default_factory=dict)
     logarithm: bool = False
+    is_series: bool = False
     aside: list[dict[str, Any]] = field(default_factory=list)
     problems: Sequence[str] = ()
     widest_row: int | None = None
@@ -181,7 +183,7 @@ class Report:
     def notes(self) -> list[str]:
         """Return what may make the model better."""
         lowest, highest = self.targets["train"].min, self.targets["train"].max
-        if self.logarithm or not lowest or not highest or lowest < 0 or highest < WIDE_RANGE * lowest:
+        if self.is_series or self.logarithm or not lowest or not highest or lowest < 0 or highest < WIDE_RANGE * lowest:
             return []
         return [
             f"the target of the training rows goes from {lowest:g} to {highest:g}; where it spans orders of magnitude, "

@@ -10,6 +10,8 @@ time    The latest rows test, those before validate. Rows of the same time stay 
         the size of a tie. Shares are of different rows, so that copies of old ones move none. Later data push older
         rows towards training, never training rows into a test set; older data that come later push rows the other way,
         which the comparison of models takes into account.
+series  The last periods test, as many as are forecast, and those before validate: of all series by the same times, so
+        that nothing that trains is later than what tests. The last of all is the last in which a series has a value.
 
 Copies never help: rows of one content are in one set, and one of them counts where a model is measured (REPEATED is the
 set of the others; a training set keeps them). With a key the last row of each key counts, earlier ones are in no set.
@@ -31,6 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.data.periods import Periods
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CONTENT, IDENTITY, Hashes, shares
 from perennial.data.training_window import TrainingPeriod
@@ -115,8 +118,12 @@ class Splitter:
         return np.where(drawn < self._shares.test, TEST, np.where(held_out, VALIDATION, TRAIN)).astype(np.uint8)
 
 
-def splitter(split: Mapping[str, Any], period: TrainingPeriod | None = None) -> Splitter:
+def splitter(
+    split: Mapping[str, Any], period: TrainingPeriod | None = None, series: SeriesHorizon | None = None
+) -> Splitter:
     """Return the splitter for the split section of a definition; rows before a period are in no set."""
+    if series:
+        return SeriesSplitter(split["column"], series)
     wanted, keyed = Shares(split["validation"], split["test"]), bool(split.get("key"))
     if split["method"] == "time":
         return TimeSplitter(split["column"], wanted, keyed=keyed, period=period)
@@ -186,6 +193,46 @@ class TimeSplitter(Splitter):
         validation_from = _cut_at(before, self._shares.validation, len(ordered))
         sets[places[times >= validation_from]] = VALIDATION
         sets[places[times >= test_from]] = TEST
+
+
+@dataclass(frozen=True)
+class SeriesHorizon:
+    """How far ahead series are forecast, and the column of their values."""
+
+    periods: Periods
+    length: int
+    target: str
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> SeriesHorizon | None:
+        """Return that of a resolved definition; None where it has no series."""
+        if not (series := definition.get("series")):
+            return None
+        return cls(Periods.of(series["frequency"]), series["prediction_length"], definition["target"])
+
+
+class SeriesSplitter(TimeSplitter):
+    """By periods: the last ones of all series test."""
+
+    def __init__(self, column: str, horizon: SeriesHorizon) -> None:
+        super().__init__(column, Shares(0, 0), keyed=True)
+        self._horizon = horizon
+        self._observed: list[npt.NDArray[np.bool_]] = []
+
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
+        self._observed.append(rows[self._horizon.target].is_valid().to_numpy())
+        return super()._dealt(identity, rows)
+
+    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
+        observed = np.concatenate([*self._observed, np.empty(0, np.bool_)])[places]
+        if not observed.any():
+            return
+        units = self._horizon.periods.units(np.concatenate(self._times)[places].astype("datetime64[us]"))
+        self._times.clear()
+        self._observed.clear()
+        last, ahead = units[observed].max(), self._horizon.length * self._horizon.periods.step
+        sets[places[units > last - 2 * ahead]] = VALIDATION
+        sets[places[units > last - ahead]] = TEST
 
 
 def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:

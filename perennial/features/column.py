@@ -18,6 +18,7 @@ class Column:
     own_name  its name in its definition, where that is another
     optional  it belongs to another contract than the file is judged by: it may be absent from the file, and may share
               a column of the file with others
+    period    what its values have to be, in words, where they are the times of series
     logarithm it is the target of a model that learns its logarithm, so that it must be above 0
     """
 
@@ -33,6 +34,7 @@ class Column:
     optional: bool = False
     logarithm: bool = False
     own_name: str = ""
+    period: str = ""
 
     @classmethod
     def from_definition(

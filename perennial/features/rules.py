@@ -1,6 +1,6 @@
 """The rules of a column in words: what breaks one, and what it expects.
 
-type, missing, minimum, maximum, logarithm, category
+type, missing, minimum, maximum, logarithm, category, period
 
 A number that the column's type cannot hold is above the maximum or below the minimum, where the column has one.
 """
@@ -61,6 +61,7 @@ def broken_rule(column: Column, rule: str, value: object) -> str:
         "maximum": f"is above the maximum {_number(column.maximum)}",
         "logarithm": "is not above 0, and the model learns the logarithm (target.transform: log)",
         "category": "is not one of the allowed categories",
+        "period": f"is not {column.period}",
     }
     return "is missing" if rule == "missing" else f"{quoted(value)} {expected[rule]}"
 
@@ -74,6 +75,7 @@ def expected_by(column: Column, rule: str, value: object = None) -> str:
         "maximum": f"at most {_number(column.maximum)}",
         "logarithm": "more than 0, because the model learns the logarithm (target.transform: log)",
         "category": _one_of(column.categories or ()),
+        "period": column.period,
     }
     return expected[rule]
 
