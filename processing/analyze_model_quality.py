@@ -5,7 +5,8 @@ Reads      --config         config.json: `model`, `definition` (problem, metrics
            --predictions    folder of CSV parts with the header `prediction,label` and for binary classification
                             `probability` (of class 1; prediction and label are 0 or 1). For regression both are in
                             the target's unit, for multiclass classification names of classes, with `probability_0`
-                            and so on for each. One row for each row of the test set, no field empty
+                            and so on for each. One row for each row of the test set, no field empty. For forecasting
+                            the prediction is the mean, with `p10` to `p90` for the quantiles, a row for each period
            --test           the test set: part-*.jsonl, records by the names of their features
            --serving        preprocessor.tar.gz and model.tar.gz
            --baseline-data  the rows that train, as analyze_data_quality reads them
@@ -40,9 +41,10 @@ from perennial.data.column_statistics import StatisticsError
 from perennial.data.payload import LARGEST_LINE
 from perennial.evaluation import metrics, model_quality
 from perennial.evaluation.custom_metrics import OwnMetrics
+from perennial.evaluation.problem_types.forecasting import quantile_columns
 from perennial.evaluation.problem_types.measures import MetricError, MetricInputError
 from perennial.evaluation.problem_types.multiclass_classification import probability_columns
-from perennial.model.problem_types import classes_of
+from perennial.model.problem_types import PROBLEM_TYPES, classes_of
 from perennial.monitoring import analysis, bias
 from perennial.monitoring.analysis import OutcomeCounter, Outcomes
 from perennial.monitoring.facets import FacetCounter, Sides, section_of
@@ -84,8 +86,8 @@ def measure(definition: dict[str, Any], folder: Path, own: OwnMetrics) -> dict[s
     """Return both documents by name. Raises MetricInputError: the predictions are not sound."""
     problem = definition["problem"]
     classes = classes_of(definition)
-    columns = read(folder, classes)
-    rows = metrics.checked(problem, *_measured(columns, classes))
+    columns = read(folder, classes, series_of(definition))
+    rows = metrics.checked(problem, *_measured(columns, classes, series_of(definition)))
     statistics = model_quality.statistics(
         problem,
         columns["label"],
@@ -98,8 +100,16 @@ def measure(definition: dict[str, Any], folder: Path, own: OwnMetrics) -> dict[s
     return {"statistics": statistics, "constraints": constraints}
 
 
-def _measured(columns: dict[str, npt.NDArray[Any]], classes: Sequence[str]) -> tuple[Any, Any]:
+def series_of(definition: dict[str, Any]) -> bool:
+    """Return whether the predictions are forecasts of series."""
+    return PROBLEM_TYPES[definition["problem"]].is_series
+
+
+def _measured(columns: dict[str, npt.NDArray[Any]], classes: Sequence[str], is_series: bool) -> tuple[Any, Any]:
     """Return labels and scores as metrics take them."""
+    if is_series:
+        forecast = [columns[name] for name in ("prediction", *quantile_columns())]
+        return columns["label"], np.column_stack([*forecast, np.zeros_like(forecast[0])])  # of no known series
     if not classes:
         return columns["label"], columns.get("probability", columns["prediction"])
     probabilities = [columns[name] for name in probability_columns(len(classes))]
@@ -194,28 +204,31 @@ def _numbers(outcomes: npt.NDArray[Any], classes: Sequence[str]) -> npt.NDArray[
     return np.array([classes.index(name) for name in outcomes], np.float64) if classes else outcomes
 
 
-def read(folder: Path, classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+def read(folder: Path, classes: Sequence[str], is_series: bool = False) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of all parts, `(n_rows,)` each: numbers, or names of classes where these have some."""
     parts = sorted(path for path in folder.rglob("*.csv") if path.is_file())
     if not parts:
         raise MetricInputError(f"there is no CSV file below {folder}; expected at least one part with a header")
-    tables = [read_part(path, classes) for path in parts]
+    tables = [read_part(path, classes, is_series) for path in parts]
     for path, table in zip(parts, tables, strict=True):
         if set(table) != set(tables[0]):
             raise MetricInputError(f"{path.name} has the columns {sorted(table)}, {parts[0].name} {sorted(tables[0])}")
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
-def read_part(path: Path, classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+def read_part(path: Path, classes: Sequence[str], is_series: bool = False) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of one part that this job knows."""
-    named, numbers = (("prediction", "label"), probability_columns(len(classes))) if classes else ((), COLUMNS)
+    more = quantile_columns() if is_series else []
+    named, numbers = (
+        (("prediction", "label"), probability_columns(len(classes))) if classes else ((), [*COLUMNS, *more])
+    )
     types = {**dict.fromkeys(named, pa.string()), **dict.fromkeys(numbers, pa.float64())}
     converting = pa_csv.ConvertOptions(column_types=types, null_values=[""])
     try:
         table = pa_csv.read_csv(path, convert_options=converting)
     except pa.ArrowInvalid as error:
         raise MetricInputError(f"{path.name}: {error}") from error
-    needed = types if classes else ("prediction", "label")
+    needed = types if classes else ("prediction", "label", *more)
     missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise MetricInputError(

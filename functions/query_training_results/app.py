@@ -26,10 +26,10 @@ from perennial.data import rows
 from perennial.data import slices as data_slices
 from perennial.data.rows import FOLDER, Hashes, combined
 from perennial.data.slices import masks, slices_of
-from perennial.evaluation import comparison, gate, metrics, predictions, slices
+from perennial.evaluation import comparison, forecasts, gate, metrics, predictions, slices
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.problem_types.measures import Floats, MetricError, MetricInputError
-from perennial.model.problem_types import classes_of
+from perennial.model.problem_types import PROBLEM_TYPES, classes_of
 from perennial.runs import run_record, trials
 from perennial.runs.record import json_safe
 from perennial_aws import champion, objects, own_metrics, payloads, runs, verification
@@ -113,7 +113,8 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
     metric = metrics.metric_named(request.Problem, request.Gate["Metric"], own.by_name)
     wanted = replace(payloads.gate_in(request.Gate), is_bounded=metric.is_bounded)
     training = _training_metrics(request, config["training_metrics"])
-    labels = _labels(request.Prefix)
+    is_series = PROBLEM_TYPES[request.Problem].is_series
+    labels = _labels(request.Prefix, is_series=is_series)
     tested = _tested(labels, request.CandidatePredictions)
     truth, candidate_scores = tested.truth, tested.scores
     candidate = _measure(metric, own, truth, candidate_scores)
@@ -136,7 +137,9 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
         request.Prefix, config["definition"], wanted, metric, truth, candidate_scores, against, fair
     )
     failures = [failure for one in of_slices for failure in one.failures]
-    verdict = gate.judge(wanted, candidate.value, compared, accepted_with, failures)
+    naive = _of_naive(metric, labels)
+    others = [*failures, *gate.than_naive(wanted, candidate.value, naive)]
+    verdict = gate.judge(wanted, candidate.value, compared, accepted_with, others)
     whys = [one.why for one in (candidate, measured) if one and one.why and not verdict.unfair]
     answer = Answer(
         Metric=wanted.metric,
@@ -163,9 +166,10 @@ def _judged(request: Request, config: Mapping[str, Any], own: OwnMetrics) -> dic
         accepted_with,
         truth.size,
         own.failed,
+        naive,
     )
     if verdict.accepted:
-        verification.leave(request.Prefix)
+        verification.leave(request.Prefix, is_series=is_series)
     _publish(answer)
     return dict(json_safe(asdict(answer)))
 
@@ -199,11 +203,15 @@ def _training_metrics(request: Request, expected: list[str]) -> dict[str, float]
 
 @dataclass(frozen=True)
 class _Tested:
-    """Labels and scores of the test rows, and the number of rows of each part of the test set."""
+    """Labels and scores of the test rows, and the number of rows of each part of the test set.
+
+    lines  the lines of the test set that points of series are of, from 0, by part; none for rows, which are a line each
+    """
 
     truth: Floats
     scores: Floats
     parts: dict[str, int]
+    lines: dict[str, Any] = field(default_factory=dict)
 
     def not_finite(self) -> str:
         """Say how many scores are no finite numbers, and which record got the first of them; empty for none."""
@@ -212,35 +220,64 @@ class _Tested:
             return ""
         ends = np.cumsum(list(self.parts.values()))
         part = int(np.searchsorted(ends, bad[0], "right"))
-        name, line = list(self.parts)[part], bad[0] - (ends[part - 1] if part else 0) + 1
+        name, place = list(self.parts)[part], bad[0] - (ends[part - 1] if part else 0)
+        line = (self.lines[name][place] if self.lines else place) + 1
         which = f"the first is {self.scores[bad[0]]}, for the record in line {line} of test/{name}.jsonl"
         return f"{bad.size:,} of {len(self.scores):,} scores are not finite numbers; {which} in the run's folder"
 
 
-def _labels(prefix: str) -> dict[str, Floats]:
-    """Return the labels of the test rows, by the parts of the test set."""
+Labels = Mapping[str, Floats] | Mapping[str, forecasts.Points]
+
+
+def _labels(prefix: str, *, is_series: bool) -> Labels:
+    """Return the labels of the test rows, or the points of the test series, by the parts of the test set."""
     bucket, _ = objects.split_uri(prefix)
     keys = {key.rsplit("/", 1)[-1].removesuffix(".csv"): key for key in objects.keys(f"{prefix}/labels/")}
     if not keys:
         raise predictions.PredictionsError(f"{prefix}/labels/ holds no part; expected the labels of the test rows")
+    if is_series:
+        return {part: forecasts.points(objects.lines(bucket, key), key) for part, key in keys.items()}
     return {part: predictions.labels(objects.lines(bucket, key), key) for part, key in keys.items()}
 
 
-def _tested(labels: Mapping[str, Floats], predicted: str) -> _Tested:
+def _tested(labels: Labels, predicted: str) -> _Tested:
     """Read the predictions; every part of the test set must have its own."""
     bucket, folder = objects.split_uri(f"{predicted.rstrip('/')}/")
     there = {key.removeprefix(folder) for key in objects.keys(f"s3://{bucket}/{folder}")}
-    scores = []
+    truths = dict[str, Floats]()
+    scores = list[Floats]()
     for part, truth in labels.items():
         name = f"{part}.jsonl.out"
         if name not in there:
             raise predictions.PredictionsError(f"s3://{bucket}/{folder}{name} is missing; there are labels for it")
-        scores.append(predictions.scores(objects.lines(bucket, folder + name), folder + name))
-        predictions.require_same_length(truth, scores[-1], folder + name)
+        lines = objects.lines(bucket, folder + name)
+        if isinstance(truth, forecasts.Points):
+            truths[part] = truth.labels
+            scores.append(forecasts.scores_of(truth, lines, folder + name, len(scores)))
+        else:
+            truths[part] = truth
+            scores.append(predictions.scores(lines, folder + name))
+        predictions.require_same_length(truths[part], scores[-1], folder + name)
     if len({part.shape[1:] for part in scores}) > 1:
         raise predictions.PredictionsError(f"{predicted}: parts have different numbers of scores a row; expected one")
-    sizes = {part: truth.size for part, truth in labels.items()}
-    return _Tested(np.concatenate([*labels.values()]), np.concatenate(scores), sizes)
+    sizes = {part: truth.size for part, truth in truths.items()}
+    of_series = {part: truth.lines for part, truth in labels.items() if isinstance(truth, forecasts.Points)}
+    return _Tested(np.concatenate([*truths.values()]), np.concatenate(scores), sizes, of_series)
+
+
+def _of_naive(metric: metrics.Metric, labels: Labels) -> float | None:
+    """Return the metric of the seasonal-naive forecast; None where rows are no points of series, or it has no value."""
+    parts = [part for part in labels.values() if isinstance(part, forecasts.Points)]
+    if not parts:
+        return None
+    truth, scores = (
+        np.concatenate(some)
+        for some in zip(*((part.labels, forecasts.naive_scores(part)) for part in parts), strict=True)
+    )
+    try:
+        return metric.compute(truth, scores)
+    except MetricError:
+        return None
 
 
 # ---- Which rows compare fairly
@@ -336,7 +373,11 @@ def _how_told(
         return "its run left no list of the rows that it has seen", ""
     ours, theirs = (config["definition"] for config in configs if config)
     target = reports[0].get("champion_target")
-    other = comparison.other_target(ours, theirs, target) or comparison.other_groups(ours, theirs)
+    other = (
+        comparison.other_target(ours, theirs, target)
+        or comparison.other_groups(ours, theirs)
+        or comparison.other_series(ours, theirs)
+    )
     if on_test and not rows.reads_alike(ours, theirs):
         other = (
             other or "it came into service while this run worked, and reads other columns than the run's test records"
@@ -444,6 +485,7 @@ def _record(
     accepted_with: float | None,
     rows: int,
     failed: Mapping[str, str],
+    naive: float | None,
 ) -> None:
     measured = {
         "test_rows": rows,
@@ -458,6 +500,7 @@ def _record(
         "slices": [one.as_json() for one in of_slices],
         "champion_when_accepted": accepted_with,
         "training": answer.TrainingMetrics,
+        **({} if naive is None else {"naive": naive}),
     }
     judged = {
         **asdict(wanted),

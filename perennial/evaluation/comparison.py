@@ -21,6 +21,7 @@ from perennial.evaluation.metrics import Metric, can_be_measured, interval, inte
 from perennial.evaluation.problem_types.measures import Floats, MetricError
 from perennial.evaluation.slices import Sliced
 from perennial.model.problem_types import classes_of
+from perennial.model.series import category_columns, dynamic_columns
 
 T = TypeVar("T")
 Mask = npt.NDArray[np.bool_]
@@ -69,6 +70,21 @@ def other_groups(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> 
     if read_alike and all(split.get(key) == before.get(key) for key in _DECIDES_GROUPS):
         return ""
     return f"it was not split by the same groups ({split['column']}), so it may have trained on rows of each of them"
+
+
+def other_series(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
+    """Return why a model in service forecasts something else than a definition asks; empty where it is the same."""
+    if _what_is_forecast(definition) == _what_is_forecast(champion):
+        return ""
+    return "it forecasts by another frequency, another number of periods ahead, or with other features or categories"
+
+
+def _what_is_forecast(definition: Mapping[str, Any]) -> list[Any]:
+    series = definition.get("series")
+    if not series:
+        return []
+    decisive = [series[name] for name in ("frequency", "prediction_length")]
+    return [*decisive, list(category_columns(definition).items()), dynamic_columns(definition)]
 
 
 def _what_is_predicted(definition: Mapping[str, Any]) -> list[Any]:

@@ -7,7 +7,8 @@ comparison   Is it as good as asked on the test rows that the model in service h
 known rows   Of those, on the rows that the model in service was tested on itself: is it no worse there than allowed?
              The new rows of a drop cannot outvote them. Worse means by more than the bound, and by more than chance.
 
-Named slices of the test rows may ask further ones (evaluation.slices).
+Named slices of the test rows may ask further ones (evaluation.slices). A forecast has to be better than the
+seasonal-naive one.
 
 Known is a row only with the target that it was tested with. Where the others are too many, the model in service is
 measured by targets which it was not accepted for: if it is worse by them than it was, nothing compares fairly.
@@ -26,7 +27,7 @@ from perennial.words import apart, between, number
 TWINS = "have the features and the target of rows that one of the two has trained on, under other keys"
 PERFECT = 1.0  # the best value of every bounded metric that is maximized
 Interval = tuple[float, float]
-Obstacle = Literal["unmeasured", "threshold", "unfair", "changed", "champion", "chance", "known", "slice"]
+Obstacle = Literal["unmeasured", "threshold", "unfair", "changed", "champion", "chance", "known", "slice", "naive"]
 CONFIDENCE = 0.95  # of the intervals of differences
 
 
@@ -176,12 +177,13 @@ def judge(
     candidate: float | None,
     comparison: Comparison | None,
     when_accepted: float | None = None,
-    of_slices: Sequence[Reply] = (),
+    others: Sequence[Reply] = (),
 ) -> Verdict:
     """Decide about a candidate whose metric on all test rows this is; no comparison: there is no model in service.
 
     when_accepted  the metric of the model in service when it was the candidate; None where nobody knows
-    of_slices      what the candidate fails at in named slices of the test rows (evaluation.slices)
+    others         the answers to further questions: what it fails at in named slices of the test rows
+                   (evaluation.slices), and whether a forecast is better than the seasonal-naive one
 
     None or NaN is no measurement: a candidate without one is rejected. Where the model in service has none for any row
     the threshold alone decides: it answers, but not with numbers.
@@ -192,7 +194,7 @@ def judge(
         return Verdict(False, reason, False, beats_champion=None, obstacle="unmeasured", brief=brief)
     meets = gate.reaches(candidate, gate.threshold)
     beats, keeps, unfair, against = _against(gate, comparison, when_accepted)
-    answers = [_threshold(gate, candidate, comparison, meets), *against, *of_slices]
+    answers = [_threshold(gate, candidate, comparison, meets), *against, *others]
     answers.sort(key=lambda answer: answer.obstacle is None)  # what failed stands first
     first = answers[0]
     return Verdict(
@@ -209,6 +211,18 @@ def judge(
             comparison and not _unfair(gate, comparison) and _other_targets(gate, comparison, when_accepted)
         ),
     )
+
+
+def than_naive(gate: Gate, candidate: float | None, naive: float | None) -> list[Reply]:
+    """Return whether a forecast is better than the seasonal-naive one of the same points; nothing without a value."""
+    if candidate is None or naive is None or not (math.isfinite(candidate) and math.isfinite(naive)):
+        return []
+    ours, theirs = apart(candidate, naive)
+    against = f"the seasonal-naive forecast's {theirs}"
+    if candidate < naive if gate.direction == "minimize" else candidate > naive:
+        return [Reply(f"{gate.metric} {ours} is better than {against}")]
+    brief = f"{gate.metric} {ours} is not better than {against}"
+    return [Reply(f"{brief}, which says that last season comes again", "naive", brief)]
 
 
 def _threshold(gate: Gate, candidate: float, comparison: Comparison | None, meets: bool) -> Reply:

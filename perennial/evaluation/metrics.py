@@ -103,7 +103,7 @@ class SumMetric(Metric):
         return value
 
     def without_each(self, labels: Floats, scores: Floats) -> Floats:
-        terms = self.terms(labels, scores)
+        terms = self._of_groups(labels, scores)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             without = self.finish(terms.sum(axis=0) - terms)
         if not np.isfinite(without).all():
@@ -111,8 +111,17 @@ class SumMetric(Metric):
             raise UndefinedMetricError(text)
         return without
 
+    def _of_groups(self, labels: Floats, scores: Floats) -> Floats:
+        """Return the terms of the rows, or the sums of those that err alike."""
+        terms, groups = self.terms(labels, scores), measures_of(self.problem).groups
+        if groups is None:
+            return terms
+        _, places = np.unique(groups(scores), return_inverse=True)
+        return np.column_stack([np.bincount(places, weights=column) for column in terms.T])
+
     def resampled(self, labels: Floats, scores: Floats) -> Floats:
-        terms, starts = self.terms(labels, scores), resampling.starts(labels.size)
+        terms = self._of_groups(labels, scores)
+        starts = resampling.starts(len(terms))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             drawn = self.finish(resampling.draws(starts.size) @ np.add.reduceat(terms, starts, axis=0))
         return np.asarray(drawn[np.isfinite(drawn)])

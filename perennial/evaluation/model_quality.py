@@ -19,9 +19,15 @@ from perennial.data.column_statistics import FORMAT_VERSION
 from perennial.evaluation.metrics import measures_of, metrics_of
 from perennial.evaluation.problem_types.measures import Floats, MetricError
 from perennial.evaluation.problem_types.quality import CONSTANT, with_deviation
-from perennial.model.problem_types import QUANTILE_LOSSES, Direction
+from perennial.model.problem_types import FORECAST_LOSSES, QUANTILE_LOSSES, Direction
 
-FORMAT_LACKS = ("mape", "logloss", *QUANTILE_LOSSES)  # metrics of problem types that it has not
+FORMAT_LACKS = (
+    "mape",
+    "logloss",
+    *QUANTILE_LOSSES,
+    "mean_wql",
+    *FORECAST_LOSSES,
+)  # metrics of problem types that it has not
 _SMALLER_IS_BETTER = {"mae", "mse", "rmse", "false_positive_rate", "false_negative_rate", *FORMAT_LACKS}
 GREATER, LESS = "GreaterThanThreshold", "LessThanThreshold"
 _CURVES_AND_COUNTS = {"confusion_matrix", "receiver_operating_characteristic_curve", "precision_recall_curve"}

@@ -330,6 +330,11 @@ TRAIN_MODEL = (
         obstacle="slice",
     ),
     Row(
+        "Let DeepAR learn longer or on more (hyperparameters, series.context_length, more series or years), or look "
+        "whether series.season is right: saying last season again is as good as the candidate, and costs nothing.",
+        obstacle="naive",
+    ),
+    Row(
         "The model passed the gate, but the stack's model package group is gone. Make it again (aws sagemaker "
         "create-model-package-group --model-package-group-name, the name of the stack), and start a run.",
         states=("Register model",),

@@ -24,7 +24,7 @@ _ORDER = (SAME_ROWS, "metrics", "importances", "hyperparameters", "tuning", "ran
 MAX_SHOWN = 60
 # In the unit of the gate's metric, and not by its name.
 _OF_GATE = re.compile(
-    r"metrics\.(\w+_interval|constant|champion_when_accepted|slices\..+\.(candidate|threshold|maximum_regression))"
+    r"metrics\.(\w+_interval|constant|naive|champion_when_accepted|slices\..+\.(candidate|threshold|maximum_regression))"
     r"|(configuration\.(definition\.)?)?gate\.(threshold|minimum_improvement|maximum_regression)"
 )
 

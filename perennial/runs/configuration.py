@@ -491,7 +491,7 @@ def _complete(definition: Definition) -> dict[str, str]:
     """
     algorithm = ALGORITHMS[definition.algorithm]
     chosen = definition.problem, definition.gate.metric, definition.split.seed, len(definition.classes)
-    derived = algorithm.derived(*chosen)
+    derived = {**algorithm.derived(*chosen), **algorithm.of_definition(definition.as_json())}
     own = definition.hyperparameters.get(definition.algorithm, {})
     values = {**algorithm.defaults, **derived, **own}
     return {name: as_text(value) for name, value in values.items() if not is_range(value)}

@@ -198,6 +198,8 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "Threshold", f"{side} {number(gate['threshold'])}{unit}"
     if metrics.get("constant") is not None:
         yield "Best constant", f"{number(metrics['constant'])}{unit}, of always the same answer"
+    if metrics.get("naive") is not None:
+        yield "Last season", f"{number(metrics['naive'])}{unit}, of its values again (seasonal-naive forecast)"
     if own := _own_metrics(record):
         yield "Own metrics", own
     for name, why in (metrics.get("failed") or {}).items():

@@ -268,6 +268,7 @@ class Metrics(TypedDict, total=False):
 
     failed    why metrics of the model itself could not be measured
     constant  the gate's metric of the best constant answer, for classes that have names
+    naive     that of the seasonal-naive forecast, for series
     """
 
     test_rows: int
@@ -275,6 +276,7 @@ class Metrics(TypedDict, total=False):
     champion: dict[str, float] | None
     failed: dict[str, str]
     constant: float | None
+    naive: float
     candidate_interval: Interval | None
     champion_interval: Interval | None
     difference_interval: Interval | None

@@ -37,6 +37,8 @@ class Measures:
                 reads
     quality     which of perennial.evaluation.problem_types.quality the model-quality baseline is
     dimensions  2 where scores are one for each class, `(n_rows, n_classes)`
+    groups      scores -> what tells the rows that err alike (n_rows,): chance is what other groups would have made of
+                it; None where each row is for itself
     constant    (labels, scores) -> scores of these rows by whoever gives all the same answer, as good as one can be
     """
 
@@ -46,6 +48,7 @@ class Measures:
     columns: Callable[[Floats, Floats, Sequence[str]], Mapping[str, Columns]]
     quality: Quality
     dimensions: int = 1
+    groups: Callable[[Floats], Floats] | None = None
     constant: Callable[[Floats, Floats], Floats] | None = None
 
 

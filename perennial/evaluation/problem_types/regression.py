@@ -30,7 +30,7 @@ def _relative_error(labels: Floats, scores: Floats) -> Floats:
     return np.column_stack([np.ones_like(labels), np.abs(scores - labels) / np.abs(labels)])
 
 
-def _quantile_loss(quantile: float, labels: Floats, scores: Floats) -> Floats:
+def quantile_loss(quantile: float, labels: Floats, scores: Floats) -> Floats:
     """Columns: the size of the label, twice the loss of the score as that quantile of the target.
 
     Source: Amazon Forecast Developer Guide, "Evaluating Predictor Accuracy", weighted quantile loss (wQL); what DeepAR
@@ -80,7 +80,7 @@ MEASURES = Measures(
         "r2": (_explained, _r2, "it needs labels that differ"),
         "mape": (_relative_error, mean, "it needs labels other than zero"),
         **{
-            name: (partial(_quantile_loss, quantile), mean, "it needs a label other than zero")
+            name: (partial(quantile_loss, quantile), mean, "it needs a label other than zero")
             for name, quantile in QUANTILE_LOSSES.items()
         },
     },

@@ -824,3 +824,89 @@ def test_nothing_is_asked_for_twice(aws, query, answers):
     assert len(read) == len(set(read)) > 8
     assert len(listed) == len(set(listed))
     assert not [url for url in listed if "json" in url]  # S3 says itself that there is none
+
+
+# ---- Forecasts
+
+MONTHLY = {
+    "problem": "forecasting",
+    "target": "y",
+    "columns": {"shop": {"type": "string", "feature": False}, "y": {"type": "float"}},
+    "split": {**SPLIT, "method": "time", "column": "month", "key": ["shop", "month"]},
+    "series": {"key": "shop", "time": "month", "frequency": "M", "prediction_length": 3},
+}
+MONTHLY["columns"]["month"] = {"type": "timestamp", "feature": False}
+
+
+def forecast(*values):
+    quantiles = {f"0.{tenth}": [value + tenth - 5 for value in values] for tenth in range(1, 10)}
+    return json.dumps({"mean": list(values), "quantiles": quantiles}) + "\n"
+
+
+@pytest.fixture
+def judge_series(aws, app, reported, query):
+    """Judge forecasts of two series, three months each; the seasonal-naive one is wrong by 10 everywhere."""
+
+    def judge(error, champion=None, seen=(), of_champion=MONTHLY, **more):
+        definitions = {RUN: MONTHLY, CHAMPION: of_champion}
+        for run, document in definitions.items():
+            names = ["test:RMSE"]
+            aws.put(f"runs/{run}/config.json", json.dumps({"training_metrics": names, "definition": document}))
+        reported(test_RMSE=5.0)
+        points = [(0, 1, 100), (0, 2, 110), (0, 3, 120), (1, 1, 200), (1, 2, 210)]  # of the last nobody knows a value
+        rows = "".join(f"{line},{step},{label},{label - 10}\n" for line, step, label in points)
+        aws.put(f"runs/{RUN}/labels/part-00000.csv", rows)
+        told(aws, "test", *range(1, 6))
+        told(aws, "seen", *seen, run=CHAMPION)
+        reported_rows(aws, CHAMPION, train=len(seen))
+        for model, wrong in (("candidate", error), ("champion", champion)):
+            if wrong is not None:
+                body = forecast(*(value + wrong for value in (100, 110, 120))) + forecast(
+                    *(value + wrong for value in (200, 210, 220))
+                )
+                aws.put(f"runs/{RUN}/predictions/{model}/part-00000.jsonl.out", body)
+        given = {"threshold": 0.2, "metric": "mean_wql", "problem": "forecasting", "champion": champion is not None}
+        return query(**given, **more)
+
+    return judge
+
+
+def test_a_forecast_is_judged_by_its_loss_against_threshold_and_last_season(aws, judge_series):
+    from perennial_aws import objects
+
+    result = judge_series(error=0)
+    # of each point the quantiles are 4 below to 4 above what came true: twice the losses, of 0.1 to 0.9 their mean
+    losses = [
+        2 * tenth / 10 * (5 - tenth) if tenth < 5 else 2 * (1 - tenth / 10) * (tenth - 5) for tenth in range(1, 10)
+    ]
+    assert result["Candidate"] == pytest.approx(5 * np.mean(losses) / 740)
+    assert result["Accepted"] is True
+    assert "is better than the seasonal-naive forecast's 0.0675676" in result["Reason"]
+    evaluation = objects.read_json(f"{PREFIX}/evaluation/evaluation.json")["metrics"]
+    assert evaluation["naive"] == pytest.approx(50 / 740)
+    assert (evaluation["test_rows"], evaluation["candidate"]["rmse"]) == (5, 0)
+
+
+def test_a_forecast_that_last_season_again_is_as_good_as_does_not_serve(judge_series):
+    result = judge_series(error=12)
+    assert (result["MeetsThreshold"], result["Accepted"]) == (True, False)
+    assert result["Reason"].startswith("mean_wql 0.0720721 is not better than the seasonal-naive forecast's 0.0675676")
+
+
+@pytest.mark.parametrize(("error", "accepted"), [(1, True), (4, False)], ids=["better", "worse"])
+def test_the_model_in_service_is_judged_again_on_the_same_months(judge_series, error, accepted):
+    result = judge_series(error=error, champion=2)
+    assert (result["BeatsChampion"], result["Accepted"]) == (accepted, accepted)
+    assert result["Champion"] is not None
+
+
+def test_months_that_the_model_in_service_has_learned_compare_nothing(judge_series):
+    result = judge_series(error=1, champion=2, seen=[1, 2, 3, 4])
+    assert (result["BeatsChampion"], result["Accepted"]) == (None, False)
+    assert "no fair comparison with the model in service is possible" in result["Reason"]
+
+
+def test_a_model_that_forecasts_fewer_months_is_not_compared(judge_series):
+    before = {**MONTHLY, "series": {**MONTHLY["series"], "prediction_length": 2}}
+    result = judge_series(error=1, champion=2, of_champion=before)
+    assert "it forecasts by another frequency, another number of periods ahead" in result["Reason"]

@@ -254,7 +254,7 @@ def test_classification_constraints_leave_out_matrix_curves_and_constant_classif
         ("binary_classification", ([0, 1], [0, 1], [0.2]), "2 labels but 1 scores"),
         ("multiclass_classification", (["a"], ["a", "b"]), "expected one prediction for each label"),
         ("multiclass_classification", ([], []), "at least one row"),
-        ("forecasting", ([1], [1]), "problem is 'forecasting'; expected 'regression' or"),
+        ("ranking", ([1], [1]), "problem is 'ranking'; expected 'regression' or"),
     ],
 )
 def test_rows_that_cannot_be_measured_are_refused(problem: str, columns: Any, message: str) -> None:

@@ -45,6 +45,7 @@ ENDS = [
     Outcome("Failed", "SageMaker.AmazonSageMakerException", "Train", DENIED),
     Outcome("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="features.py, line 3: no")),
     Outcome("Failed", "States.TaskFailed", "Baseline data drift", job(FailureReason="InternalServerError: no")),
+    Outcome("Rejected", "ModelAccuracyTooLow", obstacle="naive"),
     Outcome("Rejected", "ModelAccuracyTooLow", obstacle="known", is_doubtful=True, has_new_files=False),
 ]
 
