@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
-from perennial.evaluation import predictions
+from perennial.evaluation import forecasts, predictions
 from perennial.evaluation.predictions import Score
+from perennial.evaluation.problem_types.measures import Floats
 from perennial_aws.clients import client, code_of
 
-JSON_LINES = "application/jsonlines"
+JSON, JSON_LINES = "application/json", "application/jsonlines"
 
 
 class UnansweredError(Exception):
@@ -26,15 +28,29 @@ def ask(endpoint: str, records: Sequence[str], inference_id: str) -> list[Score]
 
     An error that says nothing of endpoint and records, such as a missing permission, is botocore's own.
     """
+    answer = _answer(endpoint, JSON_LINES, "\n".join(records), inference_id)
+    return _scores(answer, len(records), f"the answer of endpoint {endpoint}")
+
+
+def ask_series(endpoint: str, record: str, inference_id: str) -> Floats:
+    """Return the forecast of a series, a JSON line, as `ask` does (evaluation.forecasts)."""
+    request = {"instances": [json.loads(record)], "configuration": forecasts.CONFIGURATION}
+    answer, where = _answer(endpoint, JSON, json.dumps(request), inference_id), f"the answer of endpoint {endpoint}"
+    try:
+        (forecast,) = json.loads(answer)["predictions"]
+        return forecasts.forecast(forecast, where)
+    except (ValueError, KeyError, TypeError) as error:
+        text = str(error) if isinstance(error, predictions.PredictionsError) else f"{where} holds no forecast"
+        raise UnansweredError(text) from error
+
+
+def _answer(endpoint: str, media_type: str, body: str, inference_id: str) -> str:
     try:
         reply = client("sagemaker-runtime").invoke_endpoint(
-            EndpointName=endpoint,
-            ContentType=JSON_LINES,
-            Accept=JSON_LINES,
-            InferenceId=inference_id,
-            Body="\n".join(records).encode(),
-        )
-        answer = reply["Body"].read().decode("utf-8", "replace")
+            EndpointName=endpoint, ContentType=media_type, Accept=media_type, InferenceId=inference_id,
+            Body=body.encode(),
+        )  # fmt: skip
+        return str(reply["Body"].read().decode("utf-8", "replace"))
     except ClientError as error:
         if code_of(error) not in ("ModelError", "ValidationError"):
             raise
@@ -42,7 +58,6 @@ def ask(endpoint: str, records: Sequence[str], inference_id: str) -> list[Score]
         raise kind(f"endpoint {endpoint} refuses a test record: {_refusal(error)}") from error
     except (ConnectionError, HTTPClientError) as error:
         raise UnansweredError(f"endpoint {endpoint} does not answer: {error}") from error
-    return _scores(answer, len(records), f"the answer of endpoint {endpoint}")
 
 
 def _scores(answer: str, records: int, where: str) -> list[Score]:

@@ -18,6 +18,7 @@ from typing import Any
 from perennial.data.payload import widest_row
 from perennial.data.rows import reads_alike
 from perennial.data.since import ChampionFiles, rows_by_key
+from perennial.evaluation.comparison import other_series
 from perennial.runs import run_record
 from perennial.runs.work import OLDER, Listing, recorded_contents, recorded_times
 from perennial_aws import champion, objects
@@ -53,7 +54,8 @@ def leave(prefix: str, serving: run_record.Champion | None, data: Listing, defin
         if statistics:
             objects.write_json(f"{prefix}/champion/statistics.json", statistics)
     objects.write_json(f"{prefix}/champion/champion.json", about)
-    return bool(about.get("definition")) and not reads_alike(definition, about["definition"])
+    before: Mapping[str, Any] = about.get("definition") or {}
+    return bool(before) and (not reads_alike(definition, before) or bool(other_series(definition, before)))
 
 
 def trained_on(run_id: str) -> set[tuple[str, str]]:

@@ -32,6 +32,9 @@ class AlgorithmPayload(TypedDict):
     Program       what of AlgorithmSpecification is the script's: its start and its metrics; nothing of an algorithm
     Channels      of the training job, besides train and validation
     Serving       members of the container that serves its models, besides image and model
+    Sets          the channels of the training job, with the folder and the content type of each
+    Batch         members of the requests of transform jobs
+    IsAlone       it serves what callers send: no preprocessor is in front of it
     """
 
     Name: str
@@ -41,6 +44,9 @@ class AlgorithmPayload(TypedDict):
     Program: dict[str, Any]
     Channels: list[dict[str, Any]]
     Serving: dict[str, Any]
+    Sets: list[dict[str, str]]
+    Batch: dict[str, Any]
+    IsAlone: bool
 
 
 class TuningPayload(TypedDict):

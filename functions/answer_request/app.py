@@ -48,6 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         model = memory.model()
         if model is None:
             raise problems.not_there("no model is in service yet", is_expected=True)
+        _require_rows(model)
         described = event["httpMethod"] == "GET"
         return _json(_document(event, model) if described else _predictions(event, model))
     except ClientError:
@@ -70,6 +71,13 @@ def _count_failure() -> None:
 def _json(document: Mapping[str, Any]) -> dict[str, Any]:
     headers = {"Content-Type": requests.MEDIA_TYPE}
     return {"statusCode": HTTPStatus.OK.value, "headers": headers, "body": json.dumps(document)}
+
+
+def _require_rows(model: ServedModel) -> None:
+    """Raise ProblemError where the model reads no rows."""
+    if model.definition.get("series"):
+        text = f"this API takes rows, and the model forecasts series; ask endpoint {settings.endpoint_name} itself"
+        raise ProblemError(HTTPStatus.NOT_IMPLEMENTED, text, is_expected=True)
 
 
 def _document(event: Mapping[str, Any], model: ServedModel) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Writes     batch/runs/<batch id>/config.json, batch/work/<batch id>/input/data: 
 Starts     where no file is named, an execution for each that waits below batch/incoming/ and may come to another end
 Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct.
            NoApprovedVersionError: no version may score; ModelMissingError, ArtifactChangedError: of the one that may,
-           something is gone; permanent, until somebody acts on the text.
+           something is gone; permanent, until somebody acts on the text. SeriesNotScoredError: permanent.
            BatchContestedError: others took the same file over and over; transient.
 """
 
@@ -38,6 +38,10 @@ REFUSED = ("Drift", "BadData")  # statuses of a batch that the same model gives 
 
 class NoApprovedVersionError(Exception):
     """No version of the model may score: none is approved."""
+
+
+class SeriesNotScoredError(Exception):
+    """The model forecasts series, and files of rows are scored."""
 
 
 class ModelMissingError(Exception):
@@ -178,6 +182,10 @@ def _batch(batch_id: str, key: str, version_id: str, started_at: str) -> Batch:
     artifacts.require_sealed(model.run)
     prefix, work_folder = batches.folder("runs", batch_id), batches.folder("work", batch_id)
     resolved = shipped.configured({})
+    if resolved.definition.series:
+        raise SeriesNotScoredError(
+            f"files of rows are scored, and the model forecasts series; ask the endpoint: perennial predict {key}"
+        )
     _write_config(f"{prefix}/config.json", batch_id, key, model, resolved.definition.as_json()["monitoring"])
     batches.copy(f"s3://{settings.bucket}/{key}", f"{work_folder}/input/data", version_id)
     machines = resolved.instances(settings.kms_key_arn)

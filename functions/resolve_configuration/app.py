@@ -35,6 +35,7 @@ from perennial.runs.configuration import Configuration
 from perennial.runs.run_input import ExecutionInput
 from perennial.runs.run_record import RunRecord
 from perennial_aws import (
+    algorithm_requests,
     champion,
     champion_files,
     deployments,
@@ -479,6 +480,8 @@ def _gone_back_from(serving: run_record.Champion | None, data: work.Listing) -> 
 def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Work:
     run_id, images, files = opened["run_id"], opened["images"], opened["data"]["file_count"]
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
+    of_code = own_code.of_run(resolved, settings.code_uri, prefix)
+    of_algorithm = algorithm_requests.of_algorithm(ALGORITHMS[resolved.definition.algorithm])
     return Work(
         Decision="Train",
         Reason=f"data under {resolved.data_prefix!r}: {files} file(s)",
@@ -494,7 +497,11 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
             "Image": images["algorithm"],
             "ExplainImage": explain_image(resolved.definition.algorithm, images),
             "HyperParameters": dict(resolved.hyperparameters),
-            **own_code.of_run(resolved, settings.code_uri, prefix),
+            **of_code,
+            "Serving": {**of_algorithm["Serving"], **of_code["Serving"]},
+            "Sets": of_algorithm["Sets"],
+            "Batch": of_algorithm["Batch"],
+            "IsAlone": of_algorithm["IsAlone"],
         },
         Tuning=_tuning(run_id, resolved, opened.get("warm_start")),
         Instances=cast(payloads.InstancesPayload, resolved.instances(settings.kms_key_arn)),

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from botocore.validate import ParamValidator
 
+from perennial.model.algorithms import ALGORITHMS
 from perennial.registry import description, metadata
 from perennial.runs import cause, endpoint, naming
 from perennial.runs.work import NOT_APPROVED, run_status
+from perennial_aws import algorithm_requests
 from tests.unit.state_machine_walk import Call, Fake, StateError, Walk
 from tools import asl, aws_api
 
@@ -71,6 +73,7 @@ WORK: dict[str, Any] = {
         "Image": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
         "ExplainImage": "1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.2-0",
         "HyperParameters": {"num_round": "200"},
+        **algorithm_requests.of_algorithm(ALGORITHMS["xgboost"]),
     },
     "Instances": {
         **dict.fromkeys(("Preprocess", "Train", "Baseline"), JOB),
@@ -382,6 +385,31 @@ def test_of_several_machines_each_reads_a_share_of_what_trains(count: int, share
     read = {one["ChannelName"]: one["DataSource"]["S3DataSource"] for one in job["InputDataConfig"]}
     assert read["train"]["S3DataDistributionType"] == shared
     assert read["validation"]["S3DataDistributionType"] == "FullyReplicated"
+
+
+def test_deepar_gets_series_in_its_channels_one_a_payload_and_serves_alone() -> None:
+    """Developer Guide, "DeepAR Forecasting Algorithm" and "DeepAR Inference Formats"."""
+    done = walk(
+        work={
+            "Algorithm": {**WORK["Algorithm"], **algorithm_requests.of_algorithm(ALGORITHMS["deepar"]), "Channels": []}
+        }
+    )
+    assert done.error is None
+    (job,) = done.called("Train")
+    channels = {
+        one["ChannelName"]: (one["ContentType"], one["DataSource"]["S3DataSource"]["S3Uri"])
+        for one in job["InputDataConfig"]
+    }
+    assert channels == {
+        "train": ("json", f"s3://cars/runs/{RUN}/train/"), "test": ("json", f"s3://cars/runs/{RUN}/validation/"),
+    }  # fmt: skip
+    (model,) = done.called("Save model")
+    (container,) = model["Containers"]
+    assert json.loads(container["Environment"]["DEEPAR_INFERENCE_CONFIG"])["output_types"] == ["mean", "quantiles"]
+    for state in ("Predict with candidate", "Predict with champion"):
+        (transform,) = done.called(state)
+        assert (transform["BatchStrategy"], transform["TransformInput"]["SplitType"]) == ("SingleRecord", "Line")
+        assert transform["TransformOutput"]["AssembleWith"] == "Line"
 
 
 def test_trials_of_a_script_have_what_starts_it_in_a_definition_that_knows_no_entry_point() -> None:

@@ -294,3 +294,11 @@ def test_no_log_holds_what_was_asked_or_answered(call, endpoint, caplog):
     logged = [str(vars(record)) for record in caplog.records]
     assert [record.getMessage() for record in caplog.records] == ["answered", "refused"]
     assert not any(text in line for line in logged for text in ("Delorean", "Edsel", "1200.0"))
+
+
+def test_series_are_asked_about_at_the_endpoint_itself(call, endpoint, serve):
+    requests = endpoint()
+    serve(LATER, series={"key": "shop"})
+    status, document, _ = call()
+    assert (status, requests) == (501, [])
+    assert document["detail"] == f"this API takes rows, and the model forecasts series; ask endpoint {STACK} itself"

@@ -528,3 +528,11 @@ def test_names_of_files_do_no_harm_in_a_mail(aws, tell):
     assert "https://evil" not in mail["Message"]
     assert "\u202e" not in mail["Message"]
     assert not any(line.startswith("Bcc") for line in mail["Message"].splitlines())
+
+
+def test_a_file_is_not_scored_by_a_model_of_series(aws, registry, resolve, monkeypatch):
+    registry({1: ("Approved", RUN)})
+    monkeypatch.setenv("MODEL_NAME", "employment")
+    aws.put(KEY, "1")
+    with pytest.raises(Exception, match="files of rows are scored, and the model forecasts series; ask the endpoint"):
+        resolve(File={"Key": KEY})

@@ -306,7 +306,7 @@ def test_another_models_broken_folder_does_not_stop_this_stacks_deployment(publi
 def test_a_model_without_a_folder_fails_naming_those_there_are(publish, monkeypatch):
     monkeypatch.setenv("MODEL_NAME", "boats")
     assert (
-        "models/boats/model.yaml; there are: ames-houses, car-sales, mammography, penguins, used-cars"
+        "models/boats/model.yaml; there are: ames-houses, car-sales, employment, mammography, penguins, used-cars"
         in publish()["Reason"]
     )
 

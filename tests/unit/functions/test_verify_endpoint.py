@@ -249,3 +249,49 @@ def test_another_probability_or_another_number_of_them_is_no_verification(aws, v
     serves((200, {"score": answer}))
     with pytest.raises(Exception, match=r"answers .* for test record 0; the batch prediction is \[0.7, 0.2, 0.1\]"):
         verify()
+
+
+# ---- Forecasts
+
+
+def forecast(*medians, band=40.0):
+    quantiles = {f"0.{tenth}": [value + band * (tenth - 5) / 8 for value in medians] for tenth in range(1, 10)}
+    return {"mean": list(medians), "quantiles": quantiles}
+
+
+def series_known(aws, *medians):
+    kept = {
+        "record": json.dumps({"start": "2020-01-01 00:00:00", "target": [1, 2]}),
+        "answer": json.dumps(forecast(*medians)),
+    }
+    aws.put(f"runs/{RUN}/verification/records.jsonl", json.dumps(kept) + "\n")
+
+
+@pytest.mark.parametrize("medians", [(100, 110), (119, 91)], ids=["the same", "half of the band"])
+def test_a_forecast_by_other_samples_verifies_the_endpoint(aws, verify, serves, medians):
+    series_known(aws, 100, 110)
+    requests = serves((200, {"predictions": [forecast(*medians)]}))
+    assert verify() == {"Verified": 1}
+    asked = json.loads(requests[0].body)
+    assert asked["instances"] == [{"start": "2020-01-01 00:00:00", "target": [1, 2]}]
+    assert asked["configuration"]["num_samples"] == 100
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            {"predictions": [forecast(100, 131)]},
+            "forecasts .100.0, 131.0. for test series 0; the median in the batch is",
+        ),
+        ({"predictions": [forecast(100)]}, "forecasts .100.0. for test series 0"),
+        ({"predictions": []}, "the answer of endpoint .* holds no forecast"),
+        ({"score": 100}, "the answer of endpoint .* holds no forecast"),
+    ],
+    ids=["another model", "fewer periods", "nothing", "a score"],
+)
+def test_another_forecast_fails_the_verification(app, aws, verify, serves, answer, told):
+    series_known(aws, 100, 110)
+    serves((200, answer))
+    with pytest.raises(app.EndpointVerificationError, match=told):
+        verify()
