@@ -40,10 +40,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from perennial.data.column_statistics import StatisticsError
+from perennial.data.series_rows import monitored
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.grammar import utc_time
 from perennial.hooks import HookError
+from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.monitoring import attribution, bias, data_quality, labelled, model_quality, probing, texts
 from perennial.monitoring.capture import Tally, events
 from perennial.monitoring.facets import section_of
@@ -59,6 +63,7 @@ from perennial.monitoring.findings import (
 )  # fmt: skip
 from perennial.monitoring.ground_truth import Joined, Labels
 from perennial.monitoring.probing import QualityRows
+from perennial.monitoring.series_window import Forecast, SeriesWindow
 from perennial.monitoring.verdict import Analysis, document
 from perennial.monitoring.window import Window
 from processing import contributions, job_script, own_code
@@ -75,6 +80,8 @@ FOLDERS = {name: name.replace("_", "-") for name in INPUTS} | {
     "attribution_baseline": "baselines/attribution",
 }
 REPORT = "report.html"
+NEW_POINTS = "what came true trains as new points of its series: drop them under the data prefix"
+MOST_DRAWN = 12  # forecasts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,9 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = _config(arguments.config)
     except MonitorError as error:
         return job_script.refuse(str(error), arguments.message)
-    definition = config["definition"]
-    collected, joining = Tally(), Tally()
-    window = Window(definition, collected)
+    definition, collected, joining = config["definition"], Tally(), Tally()
+    window: Window = SeriesWindow(definition, collected) if definition.get("series") else Window(definition, collected)
+    if isinstance(window, SeriesWindow):
+        definition = monitored(definition)
+        config = {**config, "definition": definition}
     broken = _collect(window, config, arguments, (start, end), collected)
     joined = _joined(window, arguments.ground_truth, end, joining)
     described = {
@@ -107,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for reason in verdict["reasons"]:
         print(reason, flush=True)
     # Only now that the verdict is written: it is worth more than its pictures.
-    reported = {**verdict, "report": _report(verdict, config, judged, arguments)}
+    drawn = window.drawn(joined, MOST_DRAWN) if isinstance(window, SeriesWindow) else ()
+    reported = {**verdict, "report": _report(verdict, config, judged, drawn, arguments)}
     job_script.write_documents({"verdict": reported}, arguments.output, indent=2)
     return 0
 
@@ -129,7 +139,8 @@ def _labelled_rows(
 ) -> dict[str, Any]:
     """Write what retraining can learn from, with where it comes from; return what the verdict says of it."""
     counted, definition = Tally(), config["definition"]
-    if why := labelled.why_none(definition, joined):
+    why = NEW_POINTS if isinstance(window, SeriesWindow) else labelled.why_none(definition, joined)
+    if why:
         return {"labelled_rows": 0, "no_labelled_rows": why}
     folder = arguments.labelled or arguments.output / "labelled"
     path = folder / labelled.FILE
@@ -205,6 +216,8 @@ def _analyses(
 
 
 def _is_wanted(name: str, definition: Mapping[str, Any]) -> bool:
+    if name == "attribution" and PROBLEM_TYPES[definition["problem"]].is_series:
+        return False  # nobody can say what a forecast of DeepAR rests on
     return bool(section_of(definition)["facets"] if name == "bias" else definition["monitoring"][name]["enabled"])
 
 
@@ -235,7 +248,9 @@ def _data_quality(config: Mapping[str, Any], window: Window, joined: Joined, arg
     reading = data_quality.LabelReading(
         window.target.name, unread.requests, unread.requests + joined.size, unread.first, bool(window.classes)
     )
-    description = replace(window.described(joined.labels), labels=reading)
+    # The values of a series are unlike those of others, and of other times: they are no distribution.
+    labels = np.empty(0) if isinstance(window, SeriesWindow) else joined.labels
+    description = replace(window.described(labels), labels=reading)
     output = arguments.output / "data-quality"
     before = _json_if_there(arguments.data_baseline / "statistics.json") or {}
     written = texts.without_rare(description.statistics, window.constraints, before, window.categories)
@@ -275,11 +290,12 @@ def _model_quality(
 
 def _missing_labels(section: Mapping[str, Any], window: Window, joined: Joined) -> str:
     """Return why the labels are too few to know how good the model is; nothing when they are enough."""
-    labels = joined.size
-    if labels >= section["min_labels"] and labels >= section["min_labelled_share"] * window.records:
+    labels, most = joined.size, window.to_be_labelled
+    if labels >= section["min_labels"] and labels >= section["min_labelled_share"] * most:
         return ""
-    least = f"{section['min_labels']:,} and {section['min_labelled_share']:.0%} of the records"
-    few = f"not enough labels: {labels:,} of {window.records:,} records; expected {least}"
+    what = "forecast periods" if isinstance(window, SeriesWindow) else "records"
+    least = f"{section['min_labels']:,} and {section['min_labelled_share']:.0%} of the {what}"
+    few = f"not enough labels: {labels:,} of {most:,} {what}; expected {least}"
     unread = joined.unread
     return f"{few}; {unread.labels:,} could not be read, the first: {unread.first}" if unread.labels else few
 
@@ -344,7 +360,13 @@ def _document(path: Path, name: str, config: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], rows: QualityRows, arguments: Any) -> dict[str, Any]:
+def _report(
+    verdict: Mapping[str, Any],
+    config: Mapping[str, Any],
+    rows: QualityRows,
+    drawn: Sequence[Forecast],
+    arguments: Any,
+) -> dict[str, Any]:
     """Draw report.html; return its name and the seconds it took, or why there is none."""
     began = perf_counter()
     try:
@@ -355,7 +377,7 @@ def _report(verdict: Mapping[str, Any], config: Mapping[str, Any], rows: Quality
             then, _ = texts.without_rare(then, {"features": []}, {}, {})
         now = _json_if_there(arguments.output / "data-quality/statistics.json")
         history = _json_if_there(arguments.history / "history.json") or []
-        judged = drawing.JudgedWindow(verdict, config, then, now, rows.labels, rows.scores, history)
+        judged = drawing.JudgedWindow(verdict, config, then, now, rows.labels, rows.scores, history, drawn)
         (arguments.output / REPORT).write_bytes(drawing.report(judged))
     except Exception as error:
         traceback.print_exception(error)

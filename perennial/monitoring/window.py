@@ -89,10 +89,18 @@ class Window:
         self._waiting[kind] += rows.values
         self._answered[kind] += self._take_scores(event, len(rows.values))
         self._size += len(event.request.text)
-        if len(self._waiting[kind]) >= BATCH or self._size > MOST_WAITING:
+        if self._is_full():
             for each in self._waiting:
                 self._flush(each)
             self._size = 0
+
+    def _is_full(self) -> bool:
+        return max(map(len, self._waiting.values())) >= BATCH or self._size > MOST_WAITING
+
+    @property
+    def to_be_labelled(self) -> int:
+        """How many labels there can be."""
+        return self.records
 
     def _count_unknown(self, names: Sequence[str], records: int) -> None:
         """Count names of no column: of many that differ each time, the first that came."""

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from perennial.data.column_statistics import Floats
 from perennial.evaluation import metrics
 from perennial.evaluation.problem_types.binary_classification import predicted_labels
+from perennial.evaluation.problem_types.forecasting import MEDIAN, SERIES
 from perennial.evaluation.problem_types.multiclass_classification import predicted_classes
-from perennial.model.problem_types import classes_of
+from perennial.model.problem_types import FORECAST_QUANTILES, PROBLEM_TYPES, classes_of
 from perennial.reports import charts
 from perennial.reports.charts import Layer, Point
 from perennial.reports.page import LIMIT, NOW, THEN, figure, table, text
@@ -36,6 +37,8 @@ def pictures(definition: Mapping[str, Any], labels: Floats, scores: Floats, unit
     labels, scores = labels[sound], scores[sound]
     if not labels.size:
         return []
+    if PROBLEM_TYPES[problem].is_series:
+        return [_predicted(labels, scores[:, MEDIAN], unit), _coverage(labels, scores)]
     if classes:
         return _of_classes(labels.astype(np.int64), scores, classes)
     if problem == "binary_classification":
@@ -91,6 +94,19 @@ def _errors(labels: Floats, scores: Floats, unit: str) -> Element:
     about = f"Where the model errs: {len(parts)} parts of the rows, from the lowest prediction to the highest."
     picture = charts.chart(layers, f"predicted{unit}", f"actual - predicted{unit}")
     return figure("Residuals by prediction", picture, about)
+
+
+# ---- Forecasts
+
+
+def _coverage(labels: Floats, scores: Floats) -> Element:
+    below = (labels[:, None] <= scores[:, 1:SERIES]).mean(axis=0).tolist()
+    layers = [
+        Layer("values", list(zip(FORECAST_QUANTILES, below, strict=True))),
+        Layer("as forecast", [(0.0, 0.0), (1.0, 1.0)], LIMIT, "4 3"),
+    ]
+    about = f"Of {labels.size:,} values. Above the line the forecasts were too high, below it too low."
+    return figure("Coverage", charts.chart(layers, "quantile", "share of values below it"), about)
 
 
 # ---- Classification

@@ -109,6 +109,8 @@ def _gate(run: ReportedRun) -> Element | None:
     about = f"{measured.get('test_rows', 0):,} test rows; {judged.get('metric')} decides, with its 95 % interval."
     if measured.get("constant") is not None:
         about += f" The best constant answer reaches {number(measured['constant'])}."
+    if measured.get("naive") is not None:
+        about += f" The seasonal-naive forecast reaches {number(measured['naive'])}."
     reason = element("p", text(judged.get("reason", "")))
     compared: Mapping[str, Any] = measured.get("comparison") or {}
     sets = [{"test rows": name, **compared[name]} for name in SETS if compared.get(name, {}).get("rows")]

@@ -9,7 +9,8 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from perennial.data.column_statistics import Floats
-from perennial.reports import columns, details, history, scored
+from perennial.reports import banded, columns, details, history, scored
+from perennial.reports.banded import Drawn
 from perennial.reports.page import Content, element, figure, figures, listed, page, pairs, section, table, text
 from perennial.words import between, number, printable
 
@@ -34,6 +35,7 @@ class JudgedWindow:
     then, now   statistics.json of the baseline and of the window, if they are there
     labels, scores   `(n_rows,)` of the records with a label
     history     earlier windows: {end, run, verdict, metric, value, limit} each
+    forecasts   some of those that the window has
     what        the records came in
     """
 
@@ -44,6 +46,7 @@ class JudgedWindow:
     labels: Floats
     scores: Floats
     history: Sequence[Any] = ()
+    forecasts: Sequence[Drawn] = ()
     what: str = "this window"
 
     @property
@@ -78,6 +81,7 @@ def report(window: JudgedWindow) -> bytes:
         changed(window),
         by_column(window),
         _quality(window),
+        _forecasts(window),
         *(_other(name, window.analyses[name]) for name in others),
         element("p", "All numbers are in verdict.json beside this file.", class_="muted"),
     )
@@ -231,6 +235,17 @@ def _metrics(measured: Sequence[Mapping[str, Any]], gate: str) -> Element:
 def _unit(window: JudgedWindow) -> str:
     unit = window.definition["columns"][window.definition["target"]].get("unit")
     return f", {text(unit, 20)}" if unit else ""
+
+
+# ---- Forecasts
+
+
+def _forecasts(window: JudgedWindow) -> Element | None:
+    if not window.forecasts:
+        return None
+    about = "The band is from the quantile 0.1 to 0.9: four of five values should lie in it. Periods ahead are above 0."
+    made = [banded.picture(one, _unit(window)) for one in window.forecasts]
+    return section("Forecasts", element("p", about, class_="muted"), figures(made))
 
 
 # ---- Other analyses
