@@ -556,6 +556,11 @@ def staying(stack: Stack, trained: Sequence[str]) -> Iterator[str]:
 
 def erase(stack: Stack, column: str, value: str, *, yes: bool, as_json: bool = False) -> int:
     """Show and, if so asked, do it; return 1 when some of it is for others to do."""
+    if stack.definition.series:
+        raise CommandError(
+            "a series is erased as a whole: drop its file again without it, delete the versions before "
+            "(docs/add-a-model.md, forecasting), and start a run; rows of tables are what this command erases"
+        )
     if yes:
         require_rest(stack)
     eraser, in_use = Eraser(stack, stack.wanted(column, value)), runs_with_model(stack.name)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from perennial.data.copies import copy_name
+from perennial.evaluation import forecasts
 from perennial.evaluation.metrics import UndefinedMetricError, metric_named
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.values import DataError
@@ -81,7 +82,9 @@ def tried(definition: Definition, model: str, files: Sequence[Path], models: Pat
         problems = prepare(definition, model, files, models, output)
         report = json.loads((output / "report/report.json").read_text())
         fit, unfitted = None, ""
-        if with_fit and not problems and ALGORITHMS[definition.algorithm].is_script:
+        if with_fit and not problems and definition.series:
+            unfitted = f"DeepAR is not trained here; {_last_season_again(definition, output)}"
+        elif with_fit and not problems and ALGORITHMS[definition.algorithm].is_script:
             try:
                 fit = _script_fit(definition, model, output, models)
             except own_script.ScriptFailedError as error:
@@ -209,6 +212,19 @@ def _script_fit(definition: Definition, model: str, prepared: Path, models: Path
     constant = _constant(back(made.learned), len(definition.classes))
     fit = _measured(definition, back(made.labels), back(made.scores), constant)
     return dataclasses.replace(fit, by="train.py")
+
+
+def _last_season_again(definition: Definition, prepared: Path) -> str:
+    """Return what the seasonal-naive forecast reaches, which a candidate has to beat."""
+    files = sorted((prepared / "labels").glob("*.csv"))
+    parts = [forecasts.points(path.read_text().splitlines(), path.name) for path in files]
+    labels = np.concatenate([part.labels for part in parts])
+    metric = metric_named(definition.problem, definition.gate.metric)
+    try:
+        value = metric.compute(labels, np.concatenate([forecasts.naive_scores(part) for part in parts]))
+    except UndefinedMetricError as error:
+        return str(error)
+    return f"last season again reaches {metric.name} {_rounded(value)} ({labels.size:,} values that test)"
 
 
 def _sample(target: Floats, features: npt.NDArray[np.float32]) -> tuple[Floats, npt.NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from perennial.runs import comparison
 from perennial.words import number
 from perennial_cli import project, quick_analysis
 from perennial_cli.commands.options import AsJson, ModelName, output_option
-from perennial_cli.console import FAILED, as_text, notice, show, show_json, table, warn, working
+from perennial_cli.console import FAILED, CommandError, as_text, notice, show, show_json, table, warn, working
 from perennial_cli.quick_fit import import_lean
 
 STAGES = {
@@ -39,6 +39,8 @@ def analyze(
     """
     folder = project.model_folder(model)
     defined = definition.load(folder / "model.yaml")
+    if defined.series:
+        raise CommandError(f"{model}: a forecasting has no outcomes of groups, and nobody can say what it rests on")
     with working(f"analyzing {folder.name}"):
         if not (folder / FEATURES).exists():
             import_lean()

@@ -81,6 +81,11 @@ def init(
 def _require_table(texts: Texts) -> None:
     """Raise CommandError if there is nothing to learn from, whatever stands in the columns."""
     where = ", ".join(path.name for path in texts.files)
+    if {"start", "target"} <= texts.columns.keys():
+        raise CommandError(
+            f"{where}: these are series as DeepAR reads them, for which no definition is proposed; write one as "
+            "models/employment/model.yaml is (docs/add-a-model.md, forecasting), and try it: perennial try --file"
+        )
     if len(texts.columns) < LEAST_COLUMNS:
         names = " and ".join(map(quoted, texts.columns)) or "none with a name"
         raise CommandError(

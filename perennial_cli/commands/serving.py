@@ -11,18 +11,21 @@ from typing import Annotated, Any
 
 import typer
 
+from perennial.data.series_files import ITEM_ID
 from perennial.features.json_text import decode
 from perennial.model.definition import Definition
-from perennial.words import printable
-from perennial_cli import explanations, predictions, serving_api, stacks
+from perennial.words import number, printable
+from perennial_cli import explanations, forecasts, predictions, serving_api, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, StackName, output_option
 from perennial_cli.console import FAILED, CommandError, as_text, each, notice, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
+from perennial_cli.forecasts import Forecast
 from perennial_cli.predictions import Answer, Record
 from perennial_cli.stacks import Stack
 
 LONGEST_NAME, STANDARD_INPUT = 100, "standard input"
+MIDNIGHT = " 00:00:00"
 EXPECTED = "expected a file, a record as one JSON object such as '{\"year\": 2014}', or - for standard input"
 
 
@@ -49,6 +52,9 @@ def predict(
     asked about. Answers of several records are CSV: the row in the file, and the score. Exit code 1: a record broke the
     definition, or the endpoint refused one.
 
+    Of a forecasting model a record is a series, as DeepAR reads it, and each answer a forecast: its mean, its median
+    (p50), and the band that four of five values should lie in, from p10 to p90.
+
     With --explain each answer is held against that to a typical record (medians, and the most frequent texts, of the
     rows that the model in service was tested with), and the difference is shared out among the features that differ.
     That takes some hundred questions for each record, which the monitor does not count as traffic.
@@ -58,6 +64,11 @@ def predict(
     say_whom()
     chosen = stacks.chosen(stack)
     definition = definition_of(chosen)
+    if definition.series:
+        if explain:
+            raise typer.BadParameter("a forecast is not explained; leave it out", param_hint="--explain")
+        _forecast(chosen, definition, source, output, as_json=as_json)
+        return
     notes: list[str] = []
     records = _records(source, definition, notes)
     if not records:
@@ -75,6 +86,55 @@ def predict(
         warn(_complaint(record))
     if broken:
         raise typer.Exit(FAILED)
+
+
+def _forecast(chosen: Stack, definition: Definition, source: str, output: Path | None, *, as_json: bool) -> None:
+    if source == "-":
+        text = sys.stdin.buffer.read()
+    elif _is_object(source):
+        text = _on_one_line(source).encode()
+    elif os.path.isfile(source):  # noqa: PTH113 - as above
+        text = forecasts.text_of(Path(source))
+    else:
+        raise typer.BadParameter(f"{_what_is(source)}; {EXPECTED}", param_hint="FILE|RECORD|-")
+    series = list(forecasts.series_of(text, definition))
+    if not series:
+        raise CommandError(f"{STANDARD_INPUT if source == '-' else source} holds no series; expected one at least")
+    sound = [one for one in series if not one.problem]
+    answers = list(each(forecasts.ask(chosen, definition, sound), len(sound), "asking the endpoint"))
+    if as_json:
+        _print_json([one.as_json() for one in answers], output)
+    elif _is_object(source) and output is None:
+        for one in answers:
+            _show_forecast(one, definition)
+    elif output is None:
+        _write_forecasts(answers, sys.stdout)
+    else:
+        with output.open("w", newline="", encoding="utf-8") as file:
+            _write_forecasts(answers, file)
+    for broken in (question for question in series if question.problem):
+        warn(f"row {broken.number} is not asked about: {broken.problem}")
+    if len(sound) < len(series):
+        raise typer.Exit(FAILED)
+
+
+def _show_forecast(one: Forecast, definition: Definition) -> None:
+    unit = definition.columns[definition.target].unit
+    show(f"{one.question.name}: {definition.target}{f', {unit}' if unit else ''}, with the band of four in five values")
+    at = [forecasts.COLUMNS.index(name) for name in ("p10", "p50", "p90")]
+    days = all(time.endswith(MIDNIGHT) for time in one.times)
+    times = [time.removesuffix(MIDNIGHT) if days else time for time in one.times]
+    rows = [(time, *(number(values[place]) for place in at)) for time, values in zip(times, one.values, strict=True)]
+    names = ("period", "p10", "median", "p90")
+    table(*names, rows=rows, right=names[1:])
+
+
+def _write_forecasts(answers: list[Forecast], file: Any) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["row", ITEM_ID, "period", *forecasts.COLUMNS])
+    for one in answers:
+        for time, values in zip(one.times, one.values.tolist(), strict=True):
+            writer.writerow([one.question.number, one.question.name, time, *values])
 
 
 def _is_object(source: str) -> bool:

@@ -711,3 +711,12 @@ def test_where_rows_are_is_json_for_machines(stack):
     assert {**done, "erased": []} == looked
     assert set(done["erased"]) == {one["key"] for one in looked["objects"]}
     assert everything(stack)["raw/cars.csv"] == [HEADER + OTHER]
+
+
+def test_series_are_erased_as_a_whole_and_not_by_this_command(
+    stack: FakeAws, answers: Callable[..., list[Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers("cloudformation", "DescribeStacks", described())
+    stack.put(f"{CODE}/code.zip", zipped((Path(__file__).parents[3] / "models/employment/model.yaml").read_text()))
+    assert erased() == 1
+    assert "a series is erased as a whole: drop its file again without it" in capsys.readouterr().err

@@ -460,9 +460,10 @@ def test_what_cannot_be_predicted_is_refused_in_words(name: str, problem: str) -
         ("a,b\n", "expected at least 10 rows below the names of columns; it has 0"),
         ("a,b\n1,2\n", "expected at least 10 rows below the names of columns; it has 1"),
         ("a\n" + "1\n2\n" * 20, "expected a column to predict and at least one to predict it from; it has 'a'"),
+        ('{"start": "2020-01-01", "target": [1, 2]}\n' * 20, "these are series as DeepAR reads them"),
         (",a\n" + "1,2\n" * 20, "expected a column to predict and at least one to predict it from; it has 'a'"),
     ],
-    ids=["nothing", "no row", "one row", "one column", "a column and numbers"],
+    ids=["nothing", "no row", "one row", "one column", "series", "a column and numbers"],
 )
 def test_a_file_that_nothing_can_be_learned_from_is_refused_by_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str

@@ -1,0 +1,112 @@
+"""Asking an endpoint about series: each is checked by the definition, and answered with a forecast and its band."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+from botocore.exceptions import ClientError
+
+from perennial.data.contract import Contract
+from perennial.data.periods import periods_of
+from perennial.data.series_files import ITEM_ID, SeriesError, SeriesReader
+from perennial.evaluation import forecasts
+from perennial.evaluation.predictions import PredictionsError
+from perennial.evaluation.problem_types.forecasting import quantile_columns
+from perennial.evaluation.problem_types.measures import Floats
+from perennial.features.json_text import decode
+from perennial.model.definition import Definition
+from perennial.serving import failures
+from perennial_cli.console import CommandError
+from perennial_cli.predictions import require_served
+from perennial_cli.stacks import Stack
+
+JSON, GZIP = "application/json", b"\x1f\x8b"
+COLUMNS = ("mean", *quantile_columns())
+
+
+@dataclass(frozen=True)
+class Question:
+    """A series to ask about: its line, its name, what DeepAR is sent, and the first period ahead; or why it is none."""
+
+    number: int
+    name: str
+    instance: dict[str, Any]
+    first: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is said about a series: when each period ahead begins, and mean and quantiles `(n_periods, 10)`."""
+
+    question: Question
+    times: list[str]
+    values: Floats
+
+    def as_json(self) -> dict[str, Any]:
+        columns = dict(zip(COLUMNS, self.values.T.tolist(), strict=True))
+        return {"row": self.question.number, ITEM_ID: self.question.name, "period": self.times, **columns}
+
+
+def text_of(path: Path) -> bytes:
+    """Return what a file holds, unpacked where it is gzip."""
+    content = path.read_bytes()
+    return gzip.decompress(content) if content.startswith(GZIP) else content
+
+
+def series_of(text: bytes, definition: Definition) -> Iterator[Question]:
+    """Yield the series of JSON lines."""
+    document = definition.as_json()
+    contract, periods = Contract.from_definition(document), periods_of(document)
+    form = contract.form.series
+    if form is None or definition.series is None:
+        raise ValueError("the definition has no series")
+    reader = SeriesReader(contract.columns, form, ahead=definition.series.prediction_length)
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            columns = reader.series(number, line)
+            numbers = [list(names).index(columns[name]) for name, names in form.categories]
+        except (SeriesError, ValueError) as error:
+            why = str(error) if isinstance(error, SeriesError) else "cat names no category of model.yaml"
+            yield Question(number, "", {}, problem=why)
+            continue
+        record = decode(line.decode())
+        instance = {name: record[name] for name in ("start", "target", "dynamic_feat") if name in record}
+        instance |= {"cat": numbers} if numbers else {}
+        start = int(periods.units(np.array([columns[form.time][0]], "datetime64[us]"))[0])
+        yield Question(number, str(columns[form.key]), instance, start + periods.step * len(record["target"]))
+
+
+def ask(stack: Stack, definition: Definition, series: list[Question]) -> Iterator[Forecast]:
+    """Yield the forecast of each series. Raises CommandError: the endpoint refuses, sleeps, or is not there yet."""
+    client, endpoint = boto3.client("sagemaker-runtime"), stack.outputs["EndpointName"]
+    periods = periods_of(definition.as_json())
+    for one in series:
+        body = json.dumps({"instances": [one.instance], "configuration": forecasts.CONFIGURATION}).encode()
+        try:
+            reply = client.invoke_endpoint(EndpointName=endpoint, ContentType=JSON, Accept=JSON, Body=body)
+            (answer,) = json.loads(reply["Body"].read())["predictions"]
+            values = forecasts.forecast(answer, f"the answer of {endpoint}")
+        except client.exceptions.ModelError as error:
+            text = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
+            raise CommandError(f"the endpoint {endpoint} refuses series {one.number}: {text}") from error
+        except ClientError as error:
+            problem = failures.of_response(error.response, stack.hours, datetime.now(UTC))
+            if problem is None:
+                raise
+            require_served(stack)
+            raise CommandError(f"{endpoint}: {problem}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            why = str(error) if isinstance(error, PredictionsError) else "holds no forecast"
+            raise CommandError(f"the answer of {endpoint} to series {one.number}: {why}") from error
+        yield Forecast(one, [periods.text(one.first + periods.step * step) for step in range(len(values))], values)

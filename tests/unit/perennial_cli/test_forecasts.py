@@ -1,0 +1,133 @@
+"""`perennial predict` of a forecasting: series are checked and asked about, and forecasts shown with their bands."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial_cli.stacks import Stack
+from tests.command import perennial
+from tests.unit.conftest import BUCKET, FakeAws
+
+CODE = "0123456789abcdef"
+MODEL = """
+problem: forecasting
+target: sold
+columns:
+  shop: {type: string, feature: false}
+  month: {type: timestamp, feature: false}
+  sold: {type: float, unit: t}
+  town: {type: string, categories: [Oslo, Rome]}
+  days: {type: integer}
+series: {key: shop, time: month, frequency: M, context_length: 12, prediction_length: 2}
+algorithm: deepar
+gate: {metric: mean_wql, threshold: 0.2}
+"""
+SHOP = {"item_id": "oslo-1", "start": "2020-01-01 00:00:00", "target": [1, None, 3], "cat": [0]}
+SHOP |= {"dynamic_feat": [[20, 21, 22, 23, 24]]}
+
+
+@pytest.fixture
+def endpoint(aws: FakeAws, monkeypatch: pytest.MonkeyPatch, answers: Callable[..., list[Any]]) -> list[Any]:
+    """An endpoint that forecasts 1,000 and 2,000 with quantiles around."""
+    outputs = {"BucketName": BUCKET, "CodeUri": f"s3://{BUCKET}/code/{CODE}", "EndpointName": "shops"}
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack("shops", outputs, {"ModelName": "shops"}))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("models/shops/model.yaml", MODEL)
+    aws.put(f"code/{CODE}/code.zip", packed.getvalue())
+    quantiles = {f"0.{tenth}": [1000 + 100 * (tenth - 5), 2000 + 100 * (tenth - 5)] for tenth in range(1, 10)}
+    answer = {"predictions": [{"mean": [1000, 2000], "quantiles": quantiles}]}
+    return answers("sagemaker-runtime", "InvokeEndpoint", (200, answer))
+
+
+def test_a_series_is_shown_with_its_band(endpoint: list[Any]) -> None:
+    ended = perennial("predict", json.dumps(SHOP))
+    assert ended.exit_code == 0, ended.stderr
+    first, names, *rows = ended.stdout.splitlines()
+    assert first == "oslo-1: sold, t, with the band of four in five values"
+    assert names.split() == ["period", "p10", "median", "p90"]
+    assert [row.split() for row in rows] == [
+        ["2020-04-01", "600", "1,000", "1,400"],
+        ["2020-05-01", "1,600", "2,000", "2,400"],
+    ]
+    asked = json.loads(endpoint[0].body)
+    assert asked["instances"] == [{name: value for name, value in SHOP.items() if name != "item_id"}]
+
+
+def test_series_of_a_file_are_answered_as_a_table_of_periods(endpoint: list[Any], tmp_path: Path) -> None:
+    lines = f"{json.dumps(SHOP)}\n{json.dumps({**SHOP, 'item_id': 'rome-1', 'cat': ['Rome']})}\n"
+    (tmp_path / "shops.json.gz").write_bytes(gzip.compress(lines.encode()))
+    ended = perennial("predict", tmp_path / "shops.json.gz")
+    assert ended.exit_code == 0, ended.stderr
+    header, *rows = ended.stdout.splitlines()
+    assert header == "row,item_id,period,mean,p10,p20,p30,p40,p50,p60,p70,p80,p90"
+    assert [row.split(",")[:4] for row in rows] == [
+        ["1", "oslo-1", "2020-04-01 00:00:00", "1000.0"],
+        ["1", "oslo-1", "2020-05-01 00:00:00", "2000.0"],
+        ["2", "rome-1", "2020-04-01 00:00:00", "1000.0"],
+        ["2", "rome-1", "2020-05-01 00:00:00", "2000.0"],
+    ]
+    assert json.loads(endpoint[1].body)["instances"][0]["cat"] == [1]
+
+
+def test_a_forecast_for_machines_names_its_quantiles(endpoint: list[Any]) -> None:
+    (said,) = json.loads(perennial("predict", json.dumps(SHOP), "--json").stdout)
+    assert (said["item_id"], said["period"][0], said["p90"]) == ("oslo-1", "2020-04-01 00:00:00", [1400, 2400])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"start": "2020-01-15 00:00:00"}, "start '2020-01-15 00:00:00' is not the begin of a month"),
+        ({"cat": [2]}, "cat 2 is no category of town, which has 2 from 0"),
+        ({"cat": ["Bonn"]}, "cat names no category of model.yaml"),
+        ({"dynamic_feat": [[20, 21, 22]]}, "has 3 values, and target and the periods ahead have together 5"),
+    ],
+)
+def test_a_series_that_breaks_the_definition_is_named_and_not_asked_about(
+    endpoint: list[Any], wrong: dict[str, Any], told: str
+) -> None:
+    ended = perennial("predict", "-", typed=f"{json.dumps({**SHOP, **wrong})}\n")
+    assert ended.exit_code == 1
+    assert "row 1 is not asked about: " in ended.stderr
+    assert told in " ".join(ended.stderr.split())
+    assert endpoint == []
+
+
+def test_a_forecast_is_not_explained(endpoint: list[Any]) -> None:
+    ended = perennial("predict", json.dumps(SHOP), "--explain")
+    assert ended.exit_code == 2
+    assert "a forecast is not explained" in ended.stderr
+
+
+def test_try_says_what_last_season_again_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/shops").mkdir(parents=True)
+    (tmp_path / "models/shops/model.yaml").write_text(MODEL)
+    shops = [{**SHOP, "item_id": f"oslo-{number}", "target": [*range(1, 121)]} for number in range(3)]
+    shops = [{**one, "dynamic_feat": [[20] * 120]} for one in shops]
+    (tmp_path / "shops.json").write_text("".join(f"{json.dumps(one)}\n" for one in shops))
+    ended = perennial("try", "shops", "--file", tmp_path / "shops.json")
+    assert ended.exit_code == 0, ended.stderr
+    assert "sets      train 348, validation 6, test 6" in ended.stdout
+    words = " ".join(ended.stderr.split())
+    assert "DeepAR is not trained here; last season again reaches mean_wql 0.1004 (6 values that test)" in words
+    assert "orders of magnitude" not in words
+
+
+def test_what_forecasts_rest_on_is_not_analyzed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/shops").mkdir(parents=True)
+    (tmp_path / "models/shops/model.yaml").write_text(MODEL)
+    (tmp_path / "shops.json").write_text(json.dumps(SHOP))
+    ended = perennial("analyze", "shops", "--file", tmp_path / "shops.json")
+    assert ended.exit_code == 1
+    assert "a forecasting has no outcomes of groups" in ended.stderr
