@@ -4,8 +4,10 @@ import gzip
 import io
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -320,6 +322,68 @@ def test_a_script_is_tuned_by_what_it_prints_and_serves_in_the_xgboost_image(hou
     assert {one["MetricName"] for one in trials.values()} == {"validation:rmse"}
     assert record["tuning"]["best"] == min(trials, key=lambda name: trials[name]["Value"])
     assert 150_000 < json.loads(houses.invoke(HOUSE))["score"] < 400_000
+
+
+@pytest.fixture(scope="module")
+def jobs(deploy: Callable[..., App]) -> App:
+    quick = {"QuietPeriodSeconds": "0", "PollSeconds": "0", "CaptureDelaySeconds": "0"}
+    return deploy("perennial-employment", ModelName="employment", **quick)
+
+
+def series_until(months_ago: int) -> list[dict[str, Any]]:
+    """The series of employment as they were some months before the last one."""
+    lines = [json.loads(line) for line in demo_data.employment(sectors=True).splitlines()]
+    return [one | {"target": one["target"][: len(one["target"]) - months_ago]} for one in lines]
+
+
+def as_lines(series: list[dict[str, Any]]) -> bytes:
+    return "".join(f"{json.dumps(one)}\n" for one in series).encode()
+
+
+def test_series_are_forecast_with_a_band_and_judged_when_the_truth_has_come(
+    jobs: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, now = series_until(12), series_until(0)
+    run = jobs.drop("raw/employment.json.gz", gzip.compress(as_lines(known)))
+    assert (run.status, run.error, run.cause) == ("SUCCEEDED", None, None)
+    record = jobs.record(run)
+    measured = record["metrics"]["candidate"]["mean_wql"]
+    assert measured < record["metrics"]["naive"] < record["gate"]["threshold"]
+    assert {"test:RMSE", "test:mean_wQuantileLoss"} <= set(record["metrics"]["training"])
+    (mail,) = jobs.mails(run)
+    assert "seasonal-naive" in mail.body
+
+    total = next(one for one in known if one["item_id"] == "PAYNSA")
+    assert exit_code("predict", json.dumps(total), "--stack", jobs.stack) == 0
+    assert re.search(r"2018-10-01 +1[45]\d,\d{3} +1[45]\d,", capsys.readouterr().out)
+
+    labels = ["inference_id,label"]
+    for first in range(0, len(known), 37):
+        some, later = known[first : first + 37], now[first : first + 37]
+        asked = {"instances": [{key: one[key] for key in ("start", "target", "cat")} for one in some]}
+        jobs.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=jobs.endpoint, ContentType="application/json", InferenceId=f"q{first}", Body=json.dumps(asked)
+        )
+        for place, (one, whole) in enumerate(zip(some, later, strict=True)):
+            truth = enumerate(whole["target"][len(one["target"]) :], start=1)
+            labels += [f"q{first}/{place}/{step},{value}" for step, value in truth]
+    put = jobs.client("s3").put_object
+    put(Bucket=jobs.bucket, Key="ground-truth/2019.csv", Body="\n".join(labels).encode())
+    time.sleep(1.1)  # a window ends with a whole second
+    started = jobs.client("stepfunctions").start_execution(
+        stateMachineArn=jobs.outputs["MonitorStateMachineArn"], input="{}"
+    )
+    judged = wait_for(lambda: Run.ended(started["executionArn"]), "the verdict", pause=0.1)
+    (verdict,) = (json.loads(body) for body in bodies(jobs, f"monitoring/{judged.output['WindowId']}/verdict.json"))
+    quality = verdict["analyses"]["model_quality"]
+    assert (verdict["verdict"], verdict["reasons"], verdict["ground_truth"]["matched"]) == (
+        "Healthy",
+        [],
+        len(labels) - 1,
+    )
+    assert next(one["value"] for one in quality["metrics"] if one["name"] == "mean_wql") < 0.01
+    (page,) = bodies(jobs, f"monitoring/{judged.output['WindowId']}/report.html")
+    assert page.decode().count("values that are known lie in the band") == 12
 
 
 def bodies(app: App, prefix: str) -> list[bytes]:

@@ -83,7 +83,7 @@ def test_command_writes_all_files(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "used-cars.csv").read_bytes() == demo_data.used_cars()
     assert (tmp_path / "demo" / "mammography.csv").read_bytes() == demo_data.mammography()
     assert (tmp_path / "demo" / "penguins.csv").read_bytes() == demo_data.penguins()
-    assert (tmp_path / "demo" / "employment.json").read_bytes() == demo_data.employment()
+    assert (tmp_path / "demo" / "employment.json").read_bytes() == demo_data.employment(sectors=True)
     assert demo_data.main([]) == 2
 
 
