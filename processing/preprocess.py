@@ -216,7 +216,8 @@ def _write_series(
     report: Report,
 ) -> None:
     """Write the sets of a forecasting. Raises DataError."""
-    assert isinstance(machines, OneMachine)  # the definition allows no others
+    if not isinstance(machines, OneMachine):
+        raise DataError("series are read by one machine; expected instances.preprocess.count: 1")
     before = champion.definition
     other = before if before and before.get("series") and other_series(definition, before) else None
     report.feature_names = [column.name for column in contract.features]

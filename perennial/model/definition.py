@@ -1102,12 +1102,14 @@ def _check_hosts(algorithm: str, hyperparameters: dict[str, dict[str, Any]], ins
         yield f"hyperparameters.{algorithm}.tree_method", text
 
 
-def _check_cluster(feature_store: FeatureStore | None, instances: Instances) -> Complaints:
+def _check_cluster(algorithm: str, feature_store: FeatureStore | None, instances: Instances) -> Complaints:
     """Yield what several machines that preprocess do not do: of each file one of them has the rows."""
     count = instances.preprocess.count
     if count > 1 and feature_store is not None:
         text = f"got {count}; allowed: 1 with feature_store, whose rows are made of the records of many files"
         yield "instances.preprocess.count", text
+    if count > 1 and ALGORITHMS[algorithm].reads_series:
+        yield "instances.preprocess.count", f"got {count}; allowed: 1, the points of a series stand in many files"
     if count > 1 and instances.train.count > 1:
         text = f"got {instances.train.count}; allowed: 1 where instances.preprocess.count is {count}"
         yield "instances.train.count", f"{text}: one machine shares out the rows to those that train"

@@ -83,6 +83,7 @@ def test_a_season_is_a_year_a_week_or_a_day(frequency, season):
         ({"columns": with_column("missing_share", type="float")}, "is the name of what monitoring computes"),
         ({"target": {"column": "sold", "transform": "log"}}, "only the target of a regression is transformed"),
         ({"training": {"window": {"newest_files": 3}}}, "training.window: has no meaning for a forecasting"),
+        ({"instances": {"preprocess": {"count": 2}}}, "instances.preprocess.count: got 2; allowed: 1, the points of a"),
         ({"instances": {"train": {"count": 2}}}, "instances.train.count: got 2; allowed: 1, deepar trains on one"),
         ({"feature_store": STORE}, "feature_store: has no meaning for a forecasting: its records are rows of one time"),
         ({"serving": {"missing": "refuse"}}, "serving: has no meaning for a forecasting: DeepAR itself answers"),
