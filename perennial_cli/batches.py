@@ -51,12 +51,14 @@ def newest(stack: Stack, most: int) -> list[dict[str, Any]]:
 
 
 def fetch(uri: str, target: Path) -> None:
-    """Write a result into a file. Raises CommandError: it is not there."""
+    """Write a result into a file. Raises CommandError: it is not there, or cannot be written."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
         boto3.client("s3").download_file(bucket, key, str(target))
     except ClientError as error:
         raise CommandError(f"{uri} cannot be read: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{target} cannot be written: {error.strerror}") from error
 
 
 def beside(file: Path) -> Path:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perennial.words import printable
@@ -65,6 +66,14 @@ def as_text(document: Any) -> str:
     from perennial.runs.record import json_safe
 
     return json.dumps(json_safe(document), indent=2, default=str, ensure_ascii=False) + "\n"
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a result into a file. Raises CommandError, which names it."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def notice(text: str, style: str = "dim") -> None:

@@ -63,11 +63,11 @@ def records(path: Path, definition: Definition, notes: list[str], name: str | No
         yield from (Record(row.row, {}, (row.problem,)) for row in batch.unreadable)
 
 
-def from_text(text: str, definition: Definition, notes: list[str], name: str) -> list[Record]:
-    """Return the records of CSV or JSON lines, as `records` does."""
+def from_bytes(content: bytes, definition: Definition, notes: list[str], name: str) -> list[Record]:
+    """Return the records of what a file might hold, whose texts are UTF-8, as `records` does."""
     with tempfile.TemporaryDirectory(prefix="perennial-predict-") as folder:
         path = Path(folder) / "input"
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
         usual = definition.model_copy(update={"files": definition.files.model_copy(update={"encoding": "utf-8"})})
         return list(records(path, usual, notes, name))
 

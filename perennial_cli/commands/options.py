@@ -8,9 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from perennial_cli import project
+from perennial_cli.console import CommandError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a result that is there.")]
+FORMS = {
+    ".csv": "CSV", ".json": "JSON", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".parquet": "Parquet",
+    ".pq": "Parquet", ".gz": "gzip", ".zip": "a zip archive", ".xlsx": "an Excel workbook",
+}  # fmt: skip
 
 
 def model_names() -> list[str]:
@@ -25,9 +31,14 @@ def not_empty(word: str | None) -> str | None:
     return word
 
 
-def new_file(path: Path | None) -> Path | None:
-    """Return where a file will be written. Raises BadParameter: its folder is not there, before anything is done."""
-    if path is not None and not path.parent.is_dir():
+def new_file(name: str) -> Path:
+    """Return where a file will be written. Raises BadParameter: it cannot be there, before anything is done."""
+    path = Path(name)
+    if not name.strip():
+        raise typer.BadParameter("got an empty text; expected the name of a file")
+    if path.is_dir() or name.endswith("/"):
+        raise typer.BadParameter(f"{name} is the name of a folder; name a file in it")
+    if not path.parent.is_dir():
         what = "is no folder" if path.parent.exists() else "is not there"
         raise typer.BadParameter(f"the folder {path.parent} of {path} {what}; make it first, or name another file")
     return path
@@ -35,7 +46,26 @@ def new_file(path: Path | None) -> Path | None:
 
 def output_option(text: str) -> Any:
     """Return the option that names a new file for what a command fetches or answers."""
-    return typer.Option("--output", "-o", dir_okay=False, callback=new_file, help=text)
+    return typer.Option("--output", "-o", metavar="FILE", parser=new_file, help=text)
+
+
+def form_of(path: Path) -> str | None:
+    """Return the form of a file that its name says; None: it says none that is known."""
+    return FORMS.get(path.suffix.lower())
+
+
+def require_output(path: Path, form: str | None, source: Path | None, *, force: bool) -> None:
+    """Raise BadParameter or CommandError where a result may not go, before anything is done.
+
+    form    what is written, if that is known
+    source  what the command reads: its user's own, which nothing replaces
+    """
+    if form and form_of(path) not in (None, form):
+        raise typer.BadParameter(f"{path} is named as {form_of(path)} is, and {form} is written", param_hint="--output")
+    if source and path.exists() and path.samefile(source):
+        raise CommandError(f"{path} is what is read; choose another --output")
+    if path.is_file() and not force:
+        raise CommandError(f"{path} is there already; choose another --output, or replace it with --force")
 
 
 StackName = Annotated[

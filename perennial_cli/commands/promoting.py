@@ -13,10 +13,11 @@ from perennial.registry import approval
 from perennial.runs.run_record import ModelVersion
 from perennial_cli import account, deployment, promotion, runs, stacks, versions
 from perennial_cli.commands.options import AsJson, new_file, not_empty
-from perennial_cli.console import FAILED, CommandError, notice, pairs, show_json
+from perennial_cli.console import FAILED, CommandError, notice, pairs, show_json, write_file
 from perennial_cli.stacks import Stack
 
 SERVES = "Serves"
+RUN_LINE = "run="  # before the id, in the file of --write-run
 OtherStack = Annotated[
     str | None, typer.Option(callback=not_empty, help="Name of the stack, in place of the section's.")
 ]
@@ -29,6 +30,14 @@ class Place:
     stack: Stack
     account: account.Account
     session: boto3.Session
+
+
+def new_run_file(name: str) -> Path:
+    """Return where the run's id goes. Raises BadParameter: it cannot be there, or another file is."""
+    path = new_file(name)
+    if path.is_file() and not path.read_bytes().startswith(RUN_LINE.encode()) and path.stat().st_size:
+        raise typer.BadParameter(f"{path} is there already, and holds no {RUN_LINE}ID; name another file")
+    return path
 
 
 def promote(
@@ -68,8 +77,7 @@ def promote(
         Path | None,
         typer.Option(
             metavar="FILE",
-            dir_okay=False,
-            callback=new_file,
+            parser=new_run_file,
             help="Write run=ID there, its run: what the next step of a pipeline takes on.",
         ),
     ] = None,
@@ -105,7 +113,7 @@ def promote(
     if status not in (SERVES, approval.PENDING):
         raise typer.Exit(FAILED)
     if write_run:
-        write_run.write_text(f"run={one.run_id}\n")
+        write_file(write_run, f"{RUN_LINE}{one.run_id}\n")
     if status == approval.PENDING:
         notice(f"Next: `perennial approve {registered['number']} --stack {there.stack.name}` there")
 

@@ -13,8 +13,8 @@ from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
 from perennial_cli import following, stacks
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, StackName, not_empty, output_option
-from perennial_cli.console import FAILED, CommandError, notice, pairs, show, show_json, table
+from perennial_cli.commands.options import AsJson, Force, StackName, form_of, not_empty, output_option, require_output
+from perennial_cli.console import FAILED, notice, pairs, show, show_json, table
 from perennial_cli.stacks import Stack
 
 NOTHING = ("Started", "NoFile")  # ends of a scan that are no failure
@@ -34,7 +34,7 @@ def score(
     ] = None,
     output: Annotated[Path | None, output_option("Where the result goes. Default: beside the file.")] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait, and fetch the result.")] = True,
-    force: Annotated[bool, typer.Option("--force", help="Replace a result that is there.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a file by the newest approved model: drop it, follow, fetch the result.
@@ -59,8 +59,8 @@ def score(
             raise typer.Exit(FAILED)
         return
     target = output or scored.beside(file)
-    if follow and target.exists() and not force:
-        raise CommandError(f"{target} is there already; choose another --output, or replace it with --force")
+    if follow:
+        require_output(target, form_of(file), file, force=force)
     name = f"{INCOMING}{key or file.name}"
     with file.open("rb") as body:
         put = boto3.client("s3").put_object(Bucket=chosen.bucket, Key=name, Body=body)

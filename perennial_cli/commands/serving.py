@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from perennial.data.broken import counted
+from perennial.data.files import GZIP
 from perennial.data.series_files import ITEM_ID
+from perennial.data.text_files import PARQUET
 from perennial.features.json_text import decode
 from perennial.model.definition import Definition
 from perennial.words import number, printable
 from perennial_cli import explanations, forecasts, predictions, serving_api, stacks
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, StackName, output_option
-from perennial_cli.console import FAILED, CommandError, as_text, each, notice, show, show_json, table, warn
+from perennial_cli.commands.options import AsJson, Force, StackName, output_option, require_output
+from perennial_cli.console import (
+    FAILED,
+    CommandError,
+    as_text,
+    each,
+    notice,
+    show,
+    show_json,
+    table,
+    warn,
+    working,
+    write_file,
+)
 from perennial_cli.deployed import definition_of
 from perennial_cli.forecasts import Forecast
 from perennial_cli.predictions import Answer, Record
 from perennial_cli.stacks import Stack
 
 LONGEST_NAME, STANDARD_INPUT = 100, "standard input"
+MOST_COMPLAINTS = 10  # rows whose problems are said
 MIDNIGHT = " 00:00:00"
 EXPECTED = "expected a file, a record as one JSON object such as '{\"year\": 2014}', or - for standard input"
 
@@ -34,7 +52,7 @@ def predict(
         str,
         typer.Argument(
             metavar="FILE|RECORD|-",
-            help="A CSV, JSON lines or Parquet file; a record as JSON; or - for standard input.",
+            help="A CSV, JSON lines or Parquet file; a record as JSON; or - for standard input, in any of these forms.",
         ),
     ],
     stack: StackName = None,
@@ -44,13 +62,14 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what each feature contributes to the answer, in its unit.")
     ] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the endpoint about a record, a file or standard input.
 
     Records are checked first by the definition that the stack was deployed with; those that break it are named and not
-    asked about. Answers of several records are CSV: the row in the file, and the score. Exit code 1: a record broke the
-    definition, or the endpoint refused one.
+    asked about. Answers of several records are CSV: the row in the file, and the score; with --json a record that is
+    not asked about has its error instead. Exit code 1: a record broke the definition, or the endpoint refused one.
 
     Of a forecasting model a record is a series, as DeepAR reads it, and each answer a forecast: its mean, its median
     (p50), and the band that four of five values should lie in, from p10 to p90.
@@ -61,6 +80,8 @@ def predict(
     """
     if explain and output and not as_json:
         raise typer.BadParameter("an explanation is no CSV; write it as JSON: --json", param_hint="--output")
+    if output:
+        require_output(output, "JSON" if as_json else "CSV", Path(source) if _is_file(source) else None, force=force)
     say_whom()
     chosen = stacks.chosen(stack)
     definition = definition_of(chosen)
@@ -70,20 +91,25 @@ def predict(
         _forecast(chosen, definition, source, output, as_json=as_json)
         return
     notes: list[str] = []
-    records = _records(source, definition, notes)
+    with working("reading the records"):
+        records = sorted(_records(source, definition, notes), key=lambda record: record.number)
     if not records:
         name = STANDARD_INPUT if source == "-" else source
         raise CommandError(f"{name} holds no record; expected one at least")
     for note in notes:
         notice(note)
-    sound = [record for record in records if not record.problems]
+    sound, broken = ([one for one in records if bool(one.problems) is is_broken] for is_broken in (False, True))
     if explain:
-        _explain(chosen, definition, sound, output, as_json=as_json)
+        text = _explained(chosen, definition, sound, broken, as_json=as_json)
     else:
-        _answer(chosen, sound, output, as_json=as_json, is_one=_is_object(source))
-    broken = [record for record in records if record.problems]
-    for record in broken:
-        warn(_complaint(record))
+        text = _answered(chosen, sound, broken, as_json=as_json, is_one=_is_object(source) and output is None)
+    if output is None:
+        sys.stdout.write(text)
+    elif sound or as_json:
+        write_file(output, text)
+    _complain(broken)
+    if output and not (sound or as_json):
+        warn(f"no record was asked about, so {output} is not written")
     if broken:
         raise typer.Exit(FAILED)
 
@@ -141,13 +167,17 @@ def _is_object(source: str) -> bool:
     return source.lstrip().startswith("{")
 
 
+def _is_file(source: str) -> bool:
+    return os.path.isfile(source)  # noqa: PTH113 - Path.is_file raises OSError where a text is too long for a name
+
+
 def _records(source: str, definition: Definition, notes: list[str]) -> list[Record]:
     """Return the records that an argument stands for. Raises BadParameter: it stands for none."""
     if source == "-":
-        return predictions.from_text(_standard_input(), definition, notes, STANDARD_INPUT)
+        return predictions.from_bytes(_standard_input(), definition, notes, STANDARD_INPUT)
     if _is_object(source):
-        return predictions.from_text(_on_one_line(source), definition, notes, "the record")
-    if os.path.isfile(source):  # noqa: PTH113 - Path.is_file raises OSError where a text is too long for a name
+        return predictions.from_bytes(_on_one_line(source).encode(), definition, notes, "the record")
+    if _is_file(source):
         return list(predictions.records(Path(source), definition, notes))
     raise typer.BadParameter(f"{_what_is(source)}; {EXPECTED}", param_hint="FILE|RECORD|-")
 
@@ -178,40 +208,49 @@ def _what_is(source: str) -> str:
     return f"there is no file {printable(source, LONGEST_NAME)}, and as JSON it is {kind}"
 
 
-def _answer(chosen: Stack, sound: list[Record], output: Path | None, *, as_json: bool, is_one: bool) -> None:
+def _answered(chosen: Stack, sound: Sequence[Record], broken: Sequence[Record], *, as_json: bool, is_one: bool) -> str:
+    """Return what the endpoint says to the sound records, as it is printed."""
     coming = predictions.answers(chosen, sound)
-    answers = list(each(coming, len(sound), "asking the endpoint"))
-    _print(answers, output, as_json=as_json, is_one=is_one)
+    answers = {one.record.number: one.answer for one in each(coming, len(sound), "asking the endpoint")}
+    if as_json:
+        return _as_json(answers, broken)
+    if is_one:
+        return "".join(f"{_value(answer)}\n" for answer in answers.values())
+    return _as_csv(answers)
 
 
-def _explain(chosen: Stack, definition: Definition, sound: list[Record], output: Path | None, *, as_json: bool) -> None:
+def _explained(
+    chosen: Stack, definition: Definition, sound: Sequence[Record], broken: Sequence[Record], *, as_json: bool
+) -> str:
+    """Return what the endpoint says to the sound records and why, as JSON; or show it."""
     if len(sound) > explanations.MOST_RECORDS:
         raise CommandError(f"{len(sound)} records; expected {explanations.MOST_RECORDS} at most to explain")
     if not sound:
-        if as_json:
-            _print_json([], output)
-        return
+        return _as_json({}, broken) if as_json else ""
     explainer = explanations.Explainer.of(chosen, definition)
     explained = [
         (record, explainer.explain(record), explainer.unknown(record))
         for record in each(sound, len(sound), "asking about records between")
     ]
     if as_json:
-        rows = [
-            {"row": record.number, **explanations.as_json(explainer, record, one, unknown)}
-            for record, one, unknown in explained
-        ]
-        _print_json(rows, output)
-        return
+        shown = {
+            record.number: explanations.as_json(explainer, record, one, unknown) for record, one, unknown in explained
+        }
+        return _as_json(shown, broken)
     for record, one, unknown in explained:
         show(f"row {record.number}: {explanations.headline(explainer, definition, one)}")
         names = ("feature", "this record", "typical", "contribution")
         table(*names, rows=explanations.lines(explainer, record, one, unknown), right=names[1:])
+    return ""
 
 
-def _standard_input() -> str:
+def _standard_input() -> bytes:
+    """Return what is on standard input. Raises CommandError: it is a text that is no UTF-8."""
+    content = sys.stdin.buffer.read()
+    if content.startswith((PARQUET, GZIP)):
+        return content
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        return _on_one_line(content.decode("utf-8-sig")).encode()
     except UnicodeDecodeError as error:
         raise CommandError(
             "standard input is no UTF-8; name the file instead, which is read as model.yaml says of files"
@@ -227,41 +266,38 @@ def openapi(stack: StackName = None) -> None:
     show_json(serving_api.document(stacks.chosen(stack), whom.endpoint_url))
 
 
-def _complaint(record: Record) -> str:
-    return f"row {record.number} is not asked about: {'; '.join(record.problems)}"
+def _problem(record: Record) -> str:
+    return "; ".join(record.problems)
 
 
-def _print(answers: list[Answer], output: Path | None, *, as_json: bool, is_one: bool) -> None:
-    if as_json:
-        _print_json([{"row": one.record.number, **one.answer} for one in answers], output)
-    elif is_one and output is None:
-        for one in answers:
-            show(_value(one.answer))
-    elif output is None:
-        _write(answers, sys.stdout)
-    else:
-        with output.open("w", newline="", encoding="utf-8") as file:
-            _write(answers, file)
+def _complain(broken: Sequence[Record]) -> None:
+    """Say of the first records that are not asked about why, and how many more there are."""
+    for record in broken[:MOST_COMPLAINTS]:
+        warn(f"row {record.number} is not asked about: {_problem(record)}")
+    if len(broken) > MOST_COMPLAINTS:
+        warn(f"and {counted(len(broken) - MOST_COMPLAINTS, 'more row')}; --json has the reason of each")
 
 
-def _print_json(document: Any, output: Path | None) -> None:
-    if output is None:
-        show_json(document)
-    else:
-        output.write_text(as_text(document), encoding="utf-8")
+def _as_json(answers: Mapping[int, Mapping[str, Any]], broken: Sequence[Record]) -> str:
+    """Return answers by row, and why the others are none, in the order of the rows."""
+    rows = {number: {"row": number, **answer} for number, answer in answers.items()}
+    rows |= {record.number: {"row": record.number, "error": _problem(record)} for record in broken}
+    return as_text([rows[number] for number in sorted(rows)])
 
 
-def _write(answers: list[Answer], file: Any) -> None:
-    names = list(answers[0].answer) if answers else ["score"]
+def _as_csv(answers: Mapping[int, Mapping[str, Any]]) -> str:
+    names = list(next(iter(answers.values()), {"score": None}))
+    file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["row", *names])
-    for one in answers:
-        writer.writerow([one.record.number, *(_cell(one.answer.get(name)) for name in names)])
+    for number, answer in answers.items():
+        writer.writerow([number, *(_cell(answer.get(name)) for name in names)])
+    return file.getvalue()
 
 
 def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def _value(answer: dict[str, Any]) -> str:
+def _value(answer: Mapping[str, Any]) -> str:
     return str(answer["score"]) if list(answer) == ["score"] else json.dumps(answer)

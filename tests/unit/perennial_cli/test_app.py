@@ -141,3 +141,20 @@ def test_a_file_that_cannot_be_written_is_wrong_use_before_anything_is_asked(wor
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert says(ended, f"the folder {tmp_path}/no of {tmp_path}/no/x is not there; make it first")
     assert perennial(*words, tmp_path).exit_code == 2, "a folder is no file"
+    assert says(perennial(*words, f"{tmp_path}/new/"), "new/ is the name of a folder; name a file in it")
+    assert says(perennial(*words, ""), "got an empty text; expected the name of a file")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("predict", "{}", "-o", "x.parquet"), "x.parquet is named as Parquet is, and CSV is written"),
+        (("predict", "{}", "-o", "x.json"), "x.json is named as JSON is, and CSV is written"),
+        (("predict", "{}", "--json", "-o", "x.csv"), "x.csv is named as CSV is, and JSON is written"),
+        (("promote", "--write-run", __file__), "is there already, and holds no run=ID; name another file"),
+    ],
+)
+def test_a_file_that_would_not_be_what_its_name_says_is_wrong_use(words, problem):
+    ended = perennial(*words)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert says(ended, problem)

@@ -1,5 +1,6 @@
 """Commands about runs, on a stack of which only the bucket and the executions are there."""
 
+import gzip
 import io
 import json
 import re
@@ -10,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import NoCredentialsError
 from rich.console import Console
@@ -938,8 +941,56 @@ def test_rows_of_a_file_are_read_as_runs_read_them_and_the_target_is_passed_over
     assert (tmp_path / "out.csv").read_text() == "row,score\n2,12000.0\n3,500.0\n"
 
 
-def test_standard_input_is_read_as_well(endpoint) -> None:
-    assert perennial("predict", "-", typed=f"{HEADER}\n{CAR}\n").stdout == "row,score\n2,12000.0\n"
+def test_no_file_is_replaced_unasked_and_never_the_one_that_is_read(endpoint, tmp_path: Path) -> None:
+    cars, there = tmp_path / "cars.csv", tmp_path / "out.csv"
+    for path in (cars, there):
+        path.write_text(f"{HEADER}\n{CAR}\n")
+    (tmp_path / "link.csv").symlink_to(cars)
+    for words, problem in (
+        (("-o", there), "out.csv is there already; choose another --output, or replace it with --force"),
+        (("-o", cars, "--force"), "cars.csv is what is read; choose another --output"),
+        (("-o", tmp_path / "link.csv", "--force"), "link.csv is what is read"),
+    ):
+        ended = perennial("predict", cars, *words)
+        assert (ended.exit_code, list(endpoint)) == (1, [])
+        assert problem in ended.stderr
+        assert there.read_text() == cars.read_text() == f"{HEADER}\n{CAR}\n"
+    assert perennial("predict", cars, "-o", there, "--force").exit_code == 0
+    assert there.read_text() == "row,score\n2,12000.0\n"
+
+
+def test_where_nothing_was_asked_no_file_is_written(stack, tmp_path: Path) -> None:
+    ended = perennial("predict", '{"mileage": -1}', "-o", tmp_path / "out.csv")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "no record was asked about, so" in ended.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(endpoint) -> None:
+    ended = perennial("predict", json.dumps(AS_JSON), "-o", "/dev/full")
+    assert (ended.exit_code, "/dev/full cannot be written: No space left on device" in ended.stderr) == (1, True)
+
+
+def test_standard_input_is_read_as_well_in_all_forms_of_files(endpoint, tmp_path: Path) -> None:
+    table = pa.table({name: [value] for name, value in AS_JSON.items()})
+    pq.write_table(table, tmp_path / "cars.parquet")
+    text = f"{HEADER}\n{CAR}\n".encode()
+    assert perennial("predict", "-", typed=text).stdout == "row,score\n2,12000.0\n"
+    assert perennial("predict", "-", typed=gzip.compress(text)).stdout == "row,score\n2,12000.0\n"
+    assert perennial("predict", "-", typed=(tmp_path / "cars.parquet").read_bytes()).stdout == "row,score\n1,12000.0\n"
+    assert perennial("predict", "-", typed=json.dumps(AS_JSON, indent=2)).stdout == "row,score\n1,12000.0\n"
+
+
+def test_as_json_each_row_has_an_answer_or_its_error_and_a_terminal_gets_some_of_them(endpoint) -> None:
+    cars = "\n".join([HEADER, CAR, f"{CAR},1", *[CAR.replace("12000", "-5")] * 19, CAR, ""])
+    ended = perennial("predict", "-", "--json", typed=cars)
+    entries = json.loads(ended.stdout)
+    assert [entry["row"] for entry in entries] == list(range(2, 24))
+    assert entries[:2] == [{"row": 2, "score": 12000.0}, {"row": 3, "error": "10 fields, expected 9"}]
+    assert entries[2] == {"row": 4, "error": "mileage: '-5' is below the minimum 0"}
+    assert (entries[-1], ended.exit_code) == ({"row": 23, "score": 12000.0}, 1)
+    assert ended.stderr.count("is not asked about") == 10
+    assert "and 10 more rows; --json has the reason of each" in ended.stderr
 
 
 def test_a_record_that_breaks_the_definition_is_named_and_not_asked_about(endpoint) -> None:
@@ -1057,7 +1108,7 @@ def test_answers_as_json_go_into_a_file_as_well(endpoint, baseline, tmp_path: Pa
     assert (tmp_path / "out.json").read_text() == shown
     broken = json.dumps(AS_JSON | {"mileage": -1})
     assert perennial("predict", broken, *explain, "--json", "-o", tmp_path / "none.json").exit_code == 1
-    assert json.loads((tmp_path / "none.json").read_text()) == []
+    assert [entry.keys() for entry in json.loads((tmp_path / "none.json").read_text())] == [{"row", "error"}]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,9 @@ def test_a_result_that_is_there_is_replaced_only_where_that_is_wanted(stack, exe
     assert (there.read_text(), stack.keys("batch/incoming/")) == ("mine", [])
     assert perennial("score", file, "--force").exit_code == 0
     assert there.read_text() == "new"
+    itself = perennial("score", file, "-o", file, "--force")
+    assert (itself.exit_code, "cars.csv is what is read; choose another --output" in itself.stderr) == (1, True)
+    assert says(perennial("score", file, "-o", "x.parquet"), "x.parquet is named as Parquet is, and CSV is written")
 
 
 def test_a_file_that_is_not_scored_ends_with_the_reason(stack, executions, file: Path) -> None:
