@@ -201,7 +201,21 @@ def read_csv(
         return  # a header and nothing else, which Arrow takes for no CSV
     with open_file() as file:
         end = f"\n{END}{table.delimiter * table.width}".encode()  # one field more than a row has
-        yield from _batches(TextFile(name, file, form, is_table=True, end=end), table)
+        yield from _but_a_cut_one(_batches(TextFile(name, file, form, is_table=True, end=end), table))
+
+
+def _but_a_cut_one(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield batches, but not the last one of a file that breaks off: its last row is a part of one, and may be sound.
+
+    Raises FileError.
+    """
+    before = next(batches, None)
+    for batch in batches:
+        if before is not None:
+            yield before
+        before = batch
+    if before is not None:
+        yield before
 
 
 def _table(name: str, head: str, separator: str, columns: Sequence[Column], form: FileForm, notes: list[str]) -> _Table:

@@ -24,7 +24,7 @@ from perennial.data.header import FileError
 from perennial.data.json_lines_files import read_json_lines
 from perennial.data.parquet_files import read_parquet
 from perennial.data.series_files import holds_series, read_series
-from perennial.data.text_files import DAMAGED_GZIP, EXPECTED, PARQUET, Opener, TextFile, damaged
+from perennial.data.text_files import EXPECTED, PARQUET, Opener, TextFile, undamaged
 from perennial.features.column import Column
 
 GZIP = b"\x1f\x8b"
@@ -97,7 +97,7 @@ def _start(file: TextFile) -> bytes:
 def _read_text(
     name: str, open_file: Opener, columns: Sequence[Column], form: FileForm, notes: list[str]
 ) -> Iterator[Batch]:
-    try:
+    with undamaged(name):
         with open_file() as file:
             start = _start(TextFile(name, file, form))
         if _EMPTY_LIST.fullmatch(start):
@@ -108,5 +108,3 @@ def _read_text(
             reader = read_json_lines if start.lstrip().startswith(b"{") else read_csv
             reader = read_series if holds_series(start, form) else reader
             yield from reader(name, open_file, columns, form, notes)
-    except DAMAGED_GZIP as error:
-        raise damaged(name, error) from error

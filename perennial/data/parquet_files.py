@@ -6,6 +6,7 @@ Texts are read as dictionaries: a page of some bytes may stand for a long text i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -33,7 +34,7 @@ MAX_EXPANSION, EXPANDED_BYTES = 1000, 256 << 20  # beyond both a file is no tabl
 
 def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileForm, notes: list[str]) -> Iterator[Batch]:
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
-    try:
+    with undamaged(name):
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow  # it is made anew each time, of all that the file says about itself
             name_of = _names_in_file(name, schema, columns, form, notes)
@@ -59,6 +60,13 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
                     numbering, whole = partial(np.add, first), batch if form.whole else None
                     yield Batch(_under_names(batch, columns, name_of), numbering, absent=absent, whole=whole)
                     first += batch.num_rows
+
+
+@contextmanager
+def undamaged(name: str) -> Iterator[None]:
+    """Raise FileError where Parquet data turn out to be damaged, or too large for memory."""
+    try:
+        yield
     except MemoryError as error:
         raise FileError(
             f"{name}: a part of the Parquet data does not fit into memory. Write it with smaller row groups, or take "

@@ -13,7 +13,8 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO
 
 import numpy as np
@@ -47,6 +48,7 @@ _ADVICE_OF_JSON = (
 BinaryFile = IO[bytes] | gzip.GzipFile
 Opener = Callable[[], BinaryFile]
 DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
+LINE_END = b"\n"
 _BLANK_LINES = re.compile(rb"\A(?: *[\r\n])+")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^"\r\n])"?(?:\r\n|\n|\r)', re.IGNORECASE)  # of spreadsheets, before the header
 
@@ -98,8 +100,7 @@ class TextFile:
             expanded = f"the gzip data expand to more than {MAX_EXPANSION} times their size"
             raise FileError(f"{self.name}: {expanded}; upload the file plain")
         if b"\0" in text:
-            utf_16 = "" if self._encoding.startswith("utf-16") else ". UTF-16 without a mark needs files.encoding"
-            raise FileError(f"{self.name}: this is no text (it holds zero bytes); {EXPECTED}{utf_16}")
+            raise self._no_text(block, text)
         self._look_for_controls(block)
         self._lines += int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))
         if self._before_header:
@@ -111,6 +112,17 @@ class TextFile:
         if not raw and self.has_quotes:
             self._waiting += self._end
         return not raw
+
+    def _no_text(self, block: bytes, text: bytes) -> FileError:
+        """Return what is wrong with a block that holds zero bytes: in UTF-16 every other one is, or nearly."""
+        if text.count(b"\0") * 4 > len(text) and not self._encoding.startswith("utf-16"):
+            problem = f"this is no text (it holds zero bytes); {EXPECTED}. UTF-16 without a mark needs files.encoding"
+            return FileError(f"{self.name}: {problem}")
+        before = text[: text.index(b"\0")]
+        width = 2 if self._encoding.startswith("utf-16") else 1
+        at = len(before.decode().encode(self._encoding, "replace")) if width > 1 else block.index(b"\0")
+        where = f"position {self._position - len(block) + at} (line {self._lines + before.count(LINE_END) + 1})"
+        return FileError(f"{self.name}: this is no text: a zero byte at {where}; {EXPECTED}")
 
     def _without_mark(self, block: bytes) -> bytes:
         for magic, what in OTHER_FORMATS.items():
@@ -200,6 +212,11 @@ class TextFile:
         return FileError(f"{self.name}: not {spoken}: byte {byte!r} at {where}. {self._advice}")
 
 
-def damaged(name: str, error: Exception) -> FileError:
-    problem = f"the gzip data are damaged or cut off ({reason(error)}); upload the file again"
-    return FileError(f"{name}: {problem}")
+@contextmanager
+def undamaged(name: str) -> Iterator[None]:
+    """Raise FileError where gzip data turn out to be damaged: what reads them says so in errors of its own."""
+    try:
+        yield
+    except DAMAGED_GZIP as error:
+        problem = f"the gzip data are damaged or cut off ({reason(error)}); upload the file again"
+        raise FileError(f"{name}: {problem}") from error

@@ -11,6 +11,7 @@ import gzip
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -20,11 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from perennial.data import parquet_files
 from perennial.data.csv_files import DELIMITERS
 from perennial.data.file_form import FileForm
 from perennial.data.files import GZIP, JSON_LIST, read, told_by_name
 from perennial.data.header import FileError
-from perennial.data.text_files import BLOCK_BYTES, PARQUET, BinaryFile, TextFile
+from perennial.data.text_files import BLOCK_BYTES, PARQUET, BinaryFile, TextFile, undamaged
 from perennial.features.column import Column
 from perennial.features.column_names import is_index
 from perennial.features.json_text import RefusedJsonError, decode
@@ -201,10 +203,13 @@ def _head(path: Path, form: FileForm) -> _Head:
     return _Head("".join(head.splitlines(keepends=True)[:LINES_LOOKED_AT]), text.separator)
 
 
-def _open(path: Path) -> BinaryFile | IO[bytes]:
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryFile | IO[bytes]]:
+    """Yield what reads a file. Raises FileError: what is read of it is damaged."""
     with path.open("rb") as file:
         magic = file.read(2)
-    return gzip.open(path, "rb") if magic == GZIP else path.open("rb")
+    with undamaged(path.name), gzip.open(path, "rb") if magic == GZIP else path.open("rb") as file:
+        yield file
 
 
 def _is_parquet(path: Path) -> bool:
@@ -240,7 +245,8 @@ def _rows(head: str, delimiter: str) -> Iterator[list[str]]:
 def header_of(path: Path, form: FileForm) -> list[str]:
     """Return the names of a file's columns. Raises FileError: there are none."""
     if _is_parquet(path):
-        return list(pq.ParquetFile(path).schema_arrow.names)
+        with parquet_files.undamaged(path.name), pq.ParquetFile(path) as file:
+            return list(file.schema_arrow.names)
     head = _head(path, form)
     if not head.text.strip():
         raise FileError(f"{path.name}: the file is empty; expected a line of names and rows below it")

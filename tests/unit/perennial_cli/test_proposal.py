@@ -20,6 +20,8 @@ from perennial_cli.proposal.texts import Texts, read_texts
 from tests.command import perennial
 from tools import demo_data
 
+TABLE = b"".join([b"a,b\n", *(b"%d,%d\n" % (row, row % 7) for row in range(100))])
+
 
 def column(*texts: str | None, name: str = "column") -> ColumnGuess:
     return guessed(name, name, pa.array(texts, pa.string()))
@@ -348,6 +350,14 @@ def test_what_no_definition_can_read_is_refused_in_words(tmp_path: Path, files: 
         ("a.parquet", b"\xf5\x00\x91" * 100, r"a\.parquet: its name says Parquet, and it does not begin as that does"),
         ("a.jsonl", b'{"a": 1}\n{"a": \n', r"begins as JSON lines, and line 2 is no JSON object \(Expecting value"),
         ("a.json", b'[{"a": 1}]', "this begins as a JSON list; expected one JSON object a line"),
+        ("a.gz", gzip.compress(TABLE)[:-9], r"a\.gz: the gzip data are damaged or cut off"),
+        ("a.gz", gzip.compress(TABLE)[:-8] + b"12345678", r"a\.gz: the gzip data are damaged or cut off \(CRC check"),
+        ("a.gz", b"\x1f\x8b", r"a\.gz: the gzip data are damaged or cut off"),
+        (
+            "a.parquet",
+            b"PAR1\xf5\x00\x91PAR1",
+            r"a\.parquet: the Parquet data are damaged or cut off \(.*upload it again",
+        ),
         ("a.json", b'{"instances": [{"a": 1}]}\n', "'instances' holds a list; expected one object a record"),
     ],
 )

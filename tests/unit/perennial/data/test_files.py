@@ -280,9 +280,9 @@ def test_a_delimiter_at_the_end_of_each_line_is_noted_for_what_it_is(
 
 
 def test_lines_of_blanks_count_as_rows_of_a_spreadsheet_and_are_no_rows(file: Path) -> None:
-    (batch,) = batches(file, b"\n\nprice,make,doors\n1,a,2\n  \n3,b,4\n5\n")
-    assert batch.row_numbers(np.array([0, 1])).tolist() == [2, 4]
-    assert [(row.row, row.text) for row in batch.unreadable] == [(5, "5")]
+    found = batches(file, b"\n\nprice,make,doors\n1,a,2\n  \n3,b,4\n5\n")
+    assert found[0].row_numbers(np.array([0, 1])).tolist() == [2, 4]
+    assert [(row.row, row.text) for batch in found for row in batch.unreadable] == [(5, "5")]
 
 
 def test_a_column_that_may_be_null_may_be_absent_from_a_file(file: Path) -> None:
@@ -475,12 +475,12 @@ def test_large_file_passes_in_batches_and_rows_keep_their_numbers(file: Path, mo
 
 
 def test_ragged_rows_are_handed_on_with_their_number_and_text(file: Path) -> None:
-    (batch,) = batches(file, b"price,make,doors\n1,a,2\n1,2\n3,b,4\n1,2,3,4\n")
-    assert [(row.row, row.problem, row.text) for row in batch.unreadable] == [
+    found = batches(file, b"price,make,doors\n1,a,2\n1,2\n3,b,4\n1,2,3,4\n")
+    assert [(row.row, row.problem, row.text) for batch in found for row in batch.unreadable] == [
         (3, "2 fields, expected 3", "1,2"),
         (5, "4 fields, expected 3", "1,2,3,4"),
     ]
-    assert batch.row_numbers(np.array([0, 1])).tolist() == [2, 4]
+    assert found[0].row_numbers(np.array([0, 1])).tolist() == [2, 4]
 
 
 def test_ragged_rows_after_the_last_sound_one_are_handed_on(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -520,13 +520,27 @@ def test_header_that_is_not_the_definitions_is_explained(file: Path, header: byt
             "zero bytes); expected CSV or JSON lines (also gzip), or Parquet. UTF-16",
         ),
         (b'[{"price": 1}]', "begins as a JSON list; expected one JSON object a line"),
-        (b"price,make,doors\n1\0,a,2\n", "no text"),
+        (b"price,make,doors\n1\0,a,2\n", "this is no text: a zero byte at position 18 (line 2); expected CSV"),
+        (
+            "price,make,doors\n1,Å\0,2\n".encode("utf-16"),
+            "this is no text: a zero byte at position 42 (line 2); expected CSV",
+        ),
         (gzip.compress(b"PAR1" + b"\0" * 50), "Parquet inside gzip"),
         (gzip.compress(SOUND)[:-9], "gzip data are damaged or cut off"),
         (gzip.compress(SOUND)[:-4] + b"\0\0\0\0", "gzip data are damaged or cut off"),
         (gzip.compress(SOUND)[:15] + b"\xff" * 30, "gzip data are damaged or cut off"),
     ],
-    ids=["zip", "utf-16 without mark", "json list", "zero byte", "gzip of parquet", "torn", "checksum", "bad block"],
+    ids=[
+        "zip",
+        "utf-16 without mark",
+        "json list",
+        "zero byte",
+        "zero in utf-16",
+        "gzip of parquet",
+        "torn",
+        "checksum",
+        "bad block",
+    ],
 )
 def test_file_of_another_kind_is_named(file: Path, content: bytes, problem: str) -> None:
     assert problem in refusal(file, content)
@@ -552,6 +566,27 @@ def test_gzip_that_is_torn_far_inside_is_named(file: Path) -> None:
     lines = b"".join(b"%d,Saab,4\n" % number for number in range(400_000))
     data = gzip.compress(b"price,make,doors\n" + lines, 1)
     assert "gzip data are damaged or cut off" in refusal(file, data[: len(data) - 100])
+
+
+@pytest.mark.parametrize("make", ["Saab", "Škoda", '"Saab, 9000"'])
+@pytest.mark.parametrize(
+    ("bad", "pack"),
+    [(b"\xff", bytes), (b"\0", bytes), (b"\n", lambda text: (packed := gzip.compress(text))[: len(packed) - 9])],
+    ids=["no utf-8", "zero byte", "gzip"],
+)
+def test_a_sound_row_is_not_accused_where_a_file_breaks_behind_it(
+    file: Path, make: str, bad: bytes, pack: Callable[[bytes], bytes]
+) -> None:
+    """Blocks end inside of rows, and what is read of a file ends with a block."""
+    rows = [f"{number},{make},4" for number in range(400_000)]
+    file.write_bytes(pack("\n".join(["price,make,doors", "1,2", *rows, ""]).encode() + bad))
+    found: list[Batch] = []
+    with pytest.raises(FileError):
+        found.extend(read(file, COLUMNS))
+    read_rows = [row for batch in found for row in batch.unreadable]
+    assert [row.row for row in read_rows] == [2]
+    assert all(batch.table.column("doors").to_pylist() == ["4"] * batch.table.num_rows for batch in found)
+    assert sum(batch.table.num_rows for batch in found) > 100_000
 
 
 @pytest.mark.parametrize("before", [0, 1, 300_000])
@@ -692,7 +727,10 @@ def test_too_many_ragged_rows_are_no_table(file: Path, monkeypatch: pytest.Monke
 )
 def test_a_zero_byte_is_no_text_wherever_it_stands(file: Path, row: bytes, pack: Callable[[bytes], bytes]) -> None:
     before = b"price,make,doors\n" + b"1,Saab,2\n" * (csv_files.BLOCK_BYTES // 4)
-    assert "this is no text (it holds zero bytes); expected CSV" in refusal(file, pack(before + row))
+    at = len(before) + row.index(b"\0")
+    line = (before + row)[:at].count(b"\n") + 1
+    where = f"position {at} (line {line})"
+    assert f"this is no text: a zero byte at {where}; expected CSV" in refusal(file, pack(before + row))
     assert sum(batch.table.num_rows for batch in batches(file, pack(before))) == csv_files.BLOCK_BYTES // 4
 
 
