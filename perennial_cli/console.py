@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ LONGEST_CELL = 100  # of a column of sentences
 LONGEST_LINE = 2_000
 Item = TypeVar("Item")
 UNBROKEN = 1_000_000  # columns
+SECONDS_OF_A_STEP, SECONDS_OF_A_LINE = 0.1, 10.0  # that are shown at least, at a terminal and elsewhere
 
 
 class CommandError(Exception):
@@ -149,13 +151,29 @@ def pairs(document: Mapping[str, str]) -> None:
 
 @contextmanager
 def working(text: str) -> Iterator[Callable[[str], None]]:
-    """Show that something takes time, where a person looks; yields what tells the step that is done now."""
+    """Show that something takes time; yields what tells the step that is done now.
+
+    Where nobody looks at a terminal, a line now and then says that it goes on.
+    """
     console = _notices()
     if not console.is_terminal:
-        yield lambda step: None
+        yield _now_and_then(lambda step: notice(f"{text}: {step}"), SECONDS_OF_A_LINE)
         return
     with console.status(text) as status:
-        yield lambda step: status.update(f"{text}: {step}")
+        yield _now_and_then(lambda step: status.update(f"{text}: {step}"), SECONDS_OF_A_STEP)
+
+
+def _now_and_then(tell: Callable[[str], None], seconds: float) -> Callable[[str], None]:
+    """Return what tells a step, if none was told for so long."""
+    last = time.monotonic()
+
+    def step(name: str) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= seconds:
+            last = now
+            tell(name)
+
+    return step
 
 
 def each(items: Iterable[Item], total: int, text: str) -> Iterator[Item]:

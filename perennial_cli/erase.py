@@ -41,6 +41,7 @@ from typing import Any, TextIO
 import boto3
 from botocore.exceptions import ClientError
 
+from perennial.data.broken import counted
 from perennial.data.contract import Contract
 from perennial.data.copies import FOLDER
 from perennial.model import definition
@@ -49,12 +50,13 @@ from perennial.runs import naming
 from perennial.runs.keeping import SETS, VERIFICATION
 from perennial.runs.work import DROPPED_AT
 from perennial.words import printable, quoted
-from perennial_cli import judged_windows, stacks
+from perennial_cli import deployments, judged_windows, stacks
 from perennial_cli import versions as registry
 from perennial_cli.console import CommandError, show_json, working
 from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
 DERIVED = (*SETS, VERIFICATION, "report/problems.txt", "approval.html", "approval.json", "report.html")
+OWN = ("code/", deployments.PREFIX)  # what a deployment leaves: no rows of anybody
 LEARNED = ("model/", "preprocessor/", "serving/", "baselines/", "champion/", "rows/")
 ROWS = ("evaluation/predictions.csv", "labels/", "quarantine/", "test/", VERIFICATION)
 PROBLEMS = "report/problems.txt"
@@ -188,7 +190,7 @@ class Eraser:
                     with_copies.add(run_id)
                 elif inside.startswith((*ROWS, PROBLEMS)):
                     folders.setdefault(run_id, []).append(list(versions))
-            elif not (key.startswith("code/") or is_no_table):
+            elif not (key.startswith(OWN) or is_no_table):
                 self._look_into(own, key, list(versions), looked, looked.hits)
         for run_id in folders.keys() - with_copies:
             self._look_into_promoted(run_id, folders[run_id], looked)
@@ -496,21 +498,25 @@ def run_in_service(stack: str) -> str | None:
     return stacks.exported(stack, "run")
 
 
-def changes(looked: Findings, in_use: set[str], eraser: Eraser) -> Iterator[str]:
-    """Yield what would be changed."""
+def changes(looked: Findings, in_use: set[str], eraser: Eraser, *, yes: bool) -> Iterator[str]:
+    """Yield what is to be changed; without `yes` what would be."""
+    be = "is to be" if yes else "would be"
     for run_id in sorted(looked.runs):
         versions = eraser.left_of(run_id, with_learned=run_id not in in_use)
         if versions:
-            learned = "" if run_id in in_use else ", and all that was learned, as its model is gone"
-            yield f"  runs/{run_id}/: its sets and predictions{learned} ({len(versions)} object versions) deleted"
+            learned = "" if run_id in in_use else ", and what was learned, as no model of it is there"
+            what = f"its sets and predictions{learned} ({counted(len(versions), 'object version')})"
+            yield f"  runs/{run_id}/: {be} deleted: {what}"
     for window_id in sorted(looked.windows):
         versions = eraser.made_of_window(window_id)
         if versions:
-            what = f"report, statistics and examples ({len(versions)} object versions)"
-            yield f"  monitoring/{window_id}/: {what} deleted"
+            what = f"report, statistics and examples ({counted(len(versions), 'object version')})"
+            yield f"  monitoring/{window_id}/: {be} deleted: {what}"
     for hit in looked.hits:
-        unit = "requests" if hit.key.startswith("capture/") else "rows"
-        yield f"  {hit.key}: {hit.counts.erased:,} of {hit.counts.rows:,} {unit} erased{_versions_told(hit)}"
+        unit = "request" if hit.key.startswith("capture/") else "row"
+        older = len(hit.versions) - bool(hit.current)
+        more = f"; and deleted for good: {counted(older, 'older version')} with such rows" if older else ""
+        yield f"  {hit.key}: {be} erased: {hit.counts.erased:,} of {counted(hit.counts.rows, unit)}{more}"
 
 
 def doubts(looked: Findings) -> Iterator[str]:
@@ -519,16 +525,12 @@ def doubts(looked: Findings) -> Iterator[str]:
         yield "In a bucket that the stack only reads; take the rows out there first, or a run takes them in again:"
         yield from _some([f"{hit.key}: {hit.counts.erased:,} of {hit.counts.rows:,} rows" for hit in looked.elsewhere])
     if looked.nameless:
-        yield f"Without the column: {len(looked.nameless)} objects; nobody can tell whose rows they hold"
+        yield f"Without the column: {counted(len(looked.nameless), 'object')}; nobody can tell whose rows they hold"
         yield from _some(looked.nameless)
     if looked.unread:
-        yield f"Not looked into: {len(looked.unread)} object versions; correct or delete them, and start again"
+        unread = counted(len(looked.unread), "object version")
+        yield f"Not looked into: {unread}; correct or delete them, and start again"
         yield from _some([f"{name}: {why}" for name, why in looked.unread.items()])
-
-
-def _versions_told(hit: Hit) -> str:
-    older = len(hit.versions) - bool(hit.current)
-    return f"; {older} older version(s) that hold such rows deleted for good" if older else ""
 
 
 def _some(lines: Sequence[str]) -> Iterator[str]:
@@ -576,8 +578,10 @@ def erase(stack: Stack, column: str, value: str, *, yes: bool, as_json: bool = F
         show_json({"stack": stack.name, "column": column, "value": value, "erased": erased, **document})
         _show(*unknown, file=sys.stderr)
         return code
-    _show(f"Rows with {column} = {value} in s3://{stack.bucket}, looked for in {looked.objects:,} objects:")
-    changed = list(changes(looked, in_use, eraser))
+    _show(f"Rows with {column} = {value} in s3://{stack.bucket}, looked for in {counted(looked.objects, 'object')}:")
+    changed = list(changes(looked, in_use, eraser, yes=yes))
+    if changed and not yes:
+        _show("This is a look, which changes nothing: with --yes (make: YES=1)")
     _show(*(changed or ["  none"]), *doubts(looked))
     if yes:
         for key in _do(eraser, looked, in_use):

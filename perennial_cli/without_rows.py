@@ -38,6 +38,12 @@ from perennial.words import spelling
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?")
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)  # of spreadsheets, before the header
+_DAMAGES: dict[type[Exception], str] = {
+    **dict.fromkeys(DAMAGED_GZIP, "the gzip data are damaged or cut off"),
+    pa.ArrowException: "the Parquet data are damaged or cut off",
+    UnicodeError: "this is no text in the encoding of the files, and does not begin as Parquet or gzip does",
+    csv.Error: "this is not readable as CSV",
+}
 csv.field_size_limit(BLOCK_BYTES)
 
 Write = Callable[[bytes], object]
@@ -176,8 +182,9 @@ def _copied(source: Path, target: Path, copy: Callable[[BinaryFile, Write], Coun
                 return copy(packed, out.write)
         with source.open("rb") as plain, target.open("wb") as out:
             return copy(plain, out.write)
-    except (*DAMAGED_GZIP, pa.ArrowException, UnicodeError, csv.Error) as error:
-        raise UnreadableError(reason(error)) from error
+    except tuple(_DAMAGES) as error:
+        what = next(what for kind, what in _DAMAGES.items() if isinstance(error, kind))
+        raise UnreadableError(f"{what} ({reason(error)})") from error
 
 
 def _lines(file: BinaryFile, encoding: str, *, only_lf: bool = False) -> Lines:

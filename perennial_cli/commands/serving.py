@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,8 +91,7 @@ def predict(
         _forecast(chosen, definition, source, output, as_json=as_json)
         return
     notes: list[str] = []
-    with working("reading the records"):
-        records = sorted(_records(source, definition, notes), key=lambda record: record.number)
+    records = sorted(_read(source, definition, notes), key=lambda record: record.number)
     if not records:
         name = STANDARD_INPUT if source == "-" else source
         raise CommandError(f"{name} holds no record; expected one at least")
@@ -171,14 +170,22 @@ def _is_file(source: str) -> bool:
     return os.path.isfile(source)  # noqa: PTH113 - Path.is_file raises OSError where a text is too long for a name
 
 
-def _records(source: str, definition: Definition, notes: list[str]) -> list[Record]:
+def _read(source: str, definition: Definition, notes: list[str]) -> Iterator[Record]:
+    """Yield the records that an argument stands for, and show how many there are until now."""
+    with working("reading the records") as step:
+        for number, record in enumerate(_records(source, definition, notes), 1):
+            yield record
+            step(f"{number:,}")
+
+
+def _records(source: str, definition: Definition, notes: list[str]) -> Iterable[Record]:
     """Return the records that an argument stands for. Raises BadParameter: it stands for none."""
     if source == "-":
         return predictions.from_bytes(_standard_input(), definition, notes, STANDARD_INPUT)
     if _is_object(source):
         return predictions.from_bytes(_on_one_line(source).encode(), definition, notes, "the record")
     if _is_file(source):
-        return list(predictions.records(Path(source), definition, notes))
+        return predictions.records(Path(source), definition, notes)
     raise typer.BadParameter(f"{_what_is(source)}; {EXPECTED}", param_hint="FILE|RECORD|-")
 
 

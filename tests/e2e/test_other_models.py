@@ -218,7 +218,7 @@ def test_somebodys_rows_are_erased_from_data_captures_and_runs_and_the_model_ser
     wait_for(lambda: any(asked.encode() in body for body in bodies(lesions, "capture/")), "the captured request", 20)
     command = [lesions.stack, f"age={age}"]
     assert exit_code("erase", *command) == 0
-    assert f"-1.csv.gz: {ages[:400].count(age)} of 400 rows erased" in capsys.readouterr().out
+    assert f"-1.csv.gz: would be erased: {ages[:400].count(age)} of 400 rows" in capsys.readouterr().out
     assert exit_code("erase", *command, "--yes") == 0
     assert f"the model of run {lesions_run.run_id}" in capsys.readouterr().out
     assert not any(asked.encode() in body for body in bodies(lesions, "capture/"))

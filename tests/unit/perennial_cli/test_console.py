@@ -8,6 +8,17 @@ import pytest
 from perennial_cli import console
 
 
+def test_where_nobody_looks_at_a_terminal_a_line_now_and_then_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 9.9, 10.0, 19.9, 20.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    with console.working("looking") as step:
+        for name in "abcd":
+            step(name)
+    assert capsys.readouterr() == ("", "looking: b\nlooking: d\n")
+
+
 def test_how_far_it_is_is_said_after_each_item(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
 

@@ -104,10 +104,13 @@ def test_without_yes_it_shows_what_it_would_change_and_changes_nothing(stack, ca
     assert exit_code("erase", STACK, "customer_id=17") == 0
     assert everything(stack) == before
     told = capsys.readouterr().out
-    assert "raw/cars.csv: 1 of 2 rows erased; 1 older version(s) that hold such rows deleted for good\n" in told
-    assert f"{COPY}: 1 of 2 rows erased\n" in told
-    assert f"runs/{SERVING}/: its sets and predictions (15 object versions) deleted\n" in told
-    assert f"runs/{OLD}/: its sets and predictions, and all that was learned, as its model is gone (21" in told
+    assert "\nThis is a look, which changes nothing: with --yes (make: YES=1)\n  runs/" in told
+    older = "and deleted for good: 1 older version with such rows"
+    assert f"raw/cars.csv: would be erased: 1 of 2 rows; {older}\n" in told
+    assert f"{COPY}: would be erased: 1 of 2 rows\n" in told
+    assert f"runs/{SERVING}/: would be deleted: its sets and predictions (15 object versions)\n" in told
+    learned = "and what was learned, as no model of it is there"
+    assert f"runs/{OLD}/: would be deleted: its sets and predictions, {learned} (21" in told
     assert told.endswith("Nothing was changed. To change it: --yes (make: YES=1)\n")
 
 
@@ -220,7 +223,9 @@ def test_what_was_learned_goes_once_the_model_is_gone(stack, capsys):
     assert erased() == 0
     stack.client("sagemaker").delete_model(ModelName=f"{STACK}-{SERVING}")
     assert exit_code("erase", STACK, "customer_id=17") == 0
-    assert f"runs/{SERVING}/: its sets and predictions, and all that was learned" in capsys.readouterr().out
+    assert (
+        f"runs/{SERVING}/: would be deleted: its sets and predictions, and what was learned" in capsys.readouterr().out
+    )
     assert erased() == 0
     assert of_run(everything(stack), SERVING) == {"config.json", "input.manifest"}
     capsys.readouterr()
@@ -292,8 +297,7 @@ def test_a_run_that_came_from_another_environment_and_does_not_name_the_column_i
     erased()
     told = capsys.readouterr().out
     assert (
-        f"Without the column: 1 objects; nobody can tell whose rows they hold\n  s3://{BUCKET}/runs/{PROMOTED}/,"
-        in told
+        f"Without the column: 1 object; nobody can tell whose rows they hold\n  s3://{BUCKET}/runs/{PROMOTED}/," in told
     )
 
 
@@ -412,7 +416,7 @@ def test_what_windows_made_of_an_erased_key_goes_and_their_verdicts_stay_without
     other = {**verdict, "reasons": [], "collected": {"examples": ["'s-2': no JSON"]}}
     judged(stack, OTHER_WINDOW, other, capture=CAPTURED.replace("a.jsonl", "b.jsonl"))
     assert exit_code("erase", STACK, "sale=s-1") == 0
-    told = f"\n  {WINDOW}/: report, statistics and examples (6 object versions) deleted\n"
+    told = f"\n  {WINDOW}/: would be deleted: report, statistics and examples (6 object versions)\n"
     assert told in capsys.readouterr().out
     assert exit_code("erase", STACK, "sale=s-1", "--yes") == 0
     left = everything(stack)
@@ -542,7 +546,7 @@ def test_captured_requests_of_callers_who_sent_no_id_are_counted_and_named(stack
     stack.put(named := mixed.replace("a.jsonl", "b.jsonl"), lines[1])
     assert exit_code("erase", STACK, "sale=s-1") == 0
     said = capsys.readouterr().out
-    assert f"  {mixed}: 1 of 3 requests erased\n" in said
+    assert f"  {mixed}: would be erased: 1 of 3 requests\n" in said
     assert f"nobody can tell whose rows they hold\n  s3://{BUCKET}/{mixed}: 1 requests\n" in said
     assert f"s3://{BUCKET}/{named}" not in said
 
@@ -566,11 +570,12 @@ def test_what_was_interrupted_is_finished_by_doing_it_again(stack, answers):
 def test_what_cannot_be_looked_into_is_named_and_is_no_success(stack, answers, capsys):
     version = stack.put("raw/torn.parquet", b"PAR1 and nothing")
     stack.put("raw/readme.txt", "hello")
+    stack.put("deployments/20261120000000.json", "{}")
     assert erased() == 1
     told = capsys.readouterr().out
     assert f"s3://{BUCKET}/raw/torn.parquet (version {version}): " in told
     assert (
-        f"Without the column: 1 objects; nobody can tell whose rows they hold\n  s3://{BUCKET}/raw/readme.txt\n" in told
+        f"Without the column: 1 object; nobody can tell whose rows they hold\n  s3://{BUCKET}/raw/readme.txt\n" in told
     )
     assert everything(stack)[COPY] == [HEADER + OTHER]  # the rest is done
 

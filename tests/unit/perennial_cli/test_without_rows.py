@@ -143,11 +143,15 @@ def test_a_file_that_does_not_name_the_column_is_told(tmp_path):
     [
         (b"PK\x03\x04...", "this is a zip archive or an Excel workbook"),
         (gzip.compress(b"customer_id\n17\n")[:-6], "end-of-stream"),
-        (b"PAR1 no parquet", "Parquet"),
+        (b"PAR1 no parquet", "the Parquet data are damaged or cut off"),
+        (
+            b"\xde\xad\xbe\xef",
+            "this is no text in the encoding of the files, and does not begin as Parquet or gzip does",
+        ),
         (b"customer_id\n\xff17\n", "can't decode byte 0xff"),
         (b"customer_id\n" + b"x" * (9 << 20), "a line is longer than 2 MiB"),
     ],
-    ids=["excel", "torn gzip", "torn parquet", "not utf-8", "long line"],
+    ids=["excel", "torn gzip", "torn parquet", "no text", "not utf-8", "long line"],
 )
 def test_what_cannot_be_read_says_why(tmp_path, content, said):
     (source := tmp_path / "source").write_bytes(content)
