@@ -103,6 +103,7 @@ def show(one: Checked, file: TextIO | None = None) -> None:
 def checked(folder: Path) -> Checked:
     """Look at a model, and try its own code."""
     try:
+        code.check_name(folder.resolve().name)
         defined = definition.load(folder / "model.yaml")
     except (ConfigurationError, OSError) as error:
         return Checked(folder.name, problem=str(error))

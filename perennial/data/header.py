@@ -54,7 +54,7 @@ def positions(
     if nameless:
         columns_without = f"{nameless} column{'s' if nameless > 1 else ''} without a name passed over"
         notes.append(f"{columns_without} (a delimiter at the end of each line makes one)")
-    notes += [f"columns ignored: {_some(others)}"] if others else []
+    notes += [f"columns ignored: {some_of(others)}"] if others else []
     return matched.positions
 
 
@@ -108,11 +108,12 @@ def _column_problems(matched: Matched, missing: Sequence[Column], others: Sequen
     unexpected = [name for name in others if name not in closes and quoted(name) not in collided]
     if unexpected and form.other_columns == "refuse":
         plural = "s" if len(unexpected) > 1 else ""
-        problems.append(f"unexpected column{plural} {_some(unexpected)} (other_columns: ignore passes over such)")
+        problems.append(f"unexpected column{plural} {some_of(unexpected)} (other_columns: ignore passes over such)")
     return problems
 
 
-def _some(names: Sequence[str]) -> str:
+def some_of(names: Sequence[str]) -> str:
+    """Return the first few of some names, quoted."""
     return ", ".join(quoted(name) for name in names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
 
 

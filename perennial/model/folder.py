@@ -10,6 +10,7 @@ capture.py     records(request, request_type, answer, answer_type): monitoring.a
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,13 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.complaints import ConfigurationError
 from perennial.model.definition import Definition
 from perennial.model.problem_types import is_taken
+from perennial.words import quoted
 
 TRAIN, SERVE, REQUIREMENTS = "train.py", "serve.py", "requirements.txt"
 SERVING_FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 FEATURES, METRICS, CAPTURE = "features.py", "metrics.py", "capture.py"
 LIBRARIES = frozenset(("numpy", *sys.stdlib_module_names))
+NAME, LONGEST_NAME = r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", 32  # as template.yaml has it of ModelName
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -51,6 +54,16 @@ def _check_series(folder: Path, defined: Definition) -> None:
             f"{folder / there[0]}: has no meaning for a forecasting, which DeepAR trains, serves and is measured as; "
             "take it away"
         )
+
+
+def check_name(name: str) -> str:
+    """Return the name of a model's folder. Raises ConfigurationError: no stack can be deployed with it."""
+    if not re.fullmatch(NAME, name):
+        raise ConfigurationError(
+            f"got {quoted(name)} as the name of a model's folder; expected lower-case letters, digits and hyphens, "
+            f"{LONGEST_NAME} at most"
+        )
+    return name
 
 
 def check_train(folder: Path, algorithm: str) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from perennial.model import folder
+from perennial.model.complaints import ConfigurationError
 from perennial_cli import project
 from perennial_cli.console import CommandError
 
@@ -29,6 +31,14 @@ def not_empty(word: str | None) -> str | None:
     if word is not None and not word.strip():
         raise typer.BadParameter("got an empty text; expected a name (for the default leave the option out)")
     return word
+
+
+def new_model(name: str | None) -> str | None:
+    """Return the name of a new model as it is. Raises BadParameter: no folder of a model is named so."""
+    try:
+        return name and folder.check_name(name)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def new_file(name: str) -> Path:

@@ -10,7 +10,7 @@ import typer
 from perennial.model.folder import FEATURES
 from perennial.words import number, quoted
 from perennial_cli import project
-from perennial_cli.commands.options import AsJson, Yes
+from perennial_cli.commands.options import AsJson, Yes, new_model
 from perennial_cli.console import CommandError, is_terminal, notice, pairs, show, show_json, warn, working
 from perennial_cli.proposal import document, names, target
 from perennial_cli.proposal.document import LEAST_ROWS
@@ -40,7 +40,8 @@ def init(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", "-n", help="Name of the model. Default: that of the first file.")
+        str | None,
+        typer.Option("--name", "-n", callback=new_model, help="Name of the model. Default: that of the first file."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a model.yaml that is there.")] = False,
     yes: Yes = False,

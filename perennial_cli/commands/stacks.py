@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from perennial.runs import naming
 from perennial_cli import (
     check_models,
     delete_stack,
@@ -86,6 +87,7 @@ def deploy(
     model_name = folder.resolve().name
     of_section = environment.stack if (section or not model) and environment.model in (None, model_name) else None
     name = stack or of_section or deployment.stack_name(model_name)
+    naming.check_stack_name(name)
     asks = not whom.is_local and not yes
     confirms = asks and environment.confirms
     if asks and not confirms:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from perennial.model.folder import LONGEST_NAME
 from perennial.words import spelling
 
 LONGEST = 64
@@ -33,7 +34,7 @@ def needs_source(name: str, header: str, headers: Sequence[str]) -> bool:
 
 def model_name(stem: str) -> str:
     """Return a name for the folder of a model, from a file's."""
-    return _snake(stem.split(".")[0]).replace("_", "-") or "model"
+    return _snake(stem.split(".")[0]).replace("_", "-")[:LONGEST_NAME].rstrip("-") or "model"
 
 
 def _snake(text: str) -> str:

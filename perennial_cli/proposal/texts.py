@@ -25,12 +25,12 @@ from perennial.data import parquet_files
 from perennial.data.csv_files import DELIMITERS
 from perennial.data.file_form import FileForm
 from perennial.data.files import GZIP, JSON_LIST, read, told_by_name
-from perennial.data.header import FileError
+from perennial.data.header import FileError, some_of
 from perennial.data.text_files import BLOCK_BYTES, PARQUET, BinaryFile, TextFile, undamaged
 from perennial.features.column import Column
 from perennial.features.column_names import is_index
 from perennial.features.json_text import RefusedJsonError, decode
-from perennial.words import quoted
+from perennial.words import quoted, spelling
 from perennial_cli.proposal import encodings
 
 LINES_LOOKED_AT = 200
@@ -66,6 +66,7 @@ def read_texts(paths: Sequence[Path]) -> Texts:
     names = list(dict.fromkeys(name for header in headers.values() for name in header))
     for path, header in headers.items():
         _require_names(path, header)
+        _require_alike(path, header, paths[0], headers[paths[0]])
     named = [name for name in names if not is_index(name)]
     pieces: dict[str, list[pa.Array]] = {name: [] for name in named}
     broken: list[str] = []
@@ -122,6 +123,17 @@ def _require_names(path: Path, header: Sequence[str]) -> None:
         raise FileError(
             f"{path.name}: the first line holds numbers only ({quoted(','.join(header))}); expected a line with the "
             "names of the columns. Add one"
+        )
+
+
+def _require_alike(path: Path, header: Sequence[str], first: Path, names: Sequence[str]) -> None:
+    """Raise FileError when a file is no part of the table that the first one is a part of, by its columns."""
+    ours, theirs = ({spelling(name) for name in some if not is_index(name)} for some in (header, names))
+    common = len(ours & theirs)
+    if 2 * common < min(len(ours), len(theirs)):
+        raise FileError(
+            f"{path.name}: has {common or 'none'} of the columns of {first.name} ({some_of(names)}), but "
+            f"{some_of(header)}; expected files of one table. Make a model of each, or join them first"
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import botocore.session
 import pytest
 
+from perennial.model import folder
 from perennial.model.algorithms import ALGORITHMS
 from perennial.runs import configuration, keeping, monitor_input, naming, rollout, run_input
 from tools import asl, aws_api, cfn
@@ -1467,3 +1468,7 @@ def test_production_is_deployed_after_a_look_at_the_changes() -> None:
 
 def test_a_plain_build_finds_the_repository_and_expands_the_loops() -> None:
     assert SAMCONFIG["default"]["build"]["parameters"] == {"language_extensions": True, "build_in_source": True}
+
+
+def test_a_model_has_a_name_that_the_command_takes() -> None:
+    assert PARAMETERS["ModelName"]["AllowedPattern"] == folder.NAME

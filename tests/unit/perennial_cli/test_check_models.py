@@ -44,6 +44,14 @@ def test_a_wrong_definition_is_told_by_file_and_field_and_the_others_are_looked_
     assert "empty/model.yaml: there is no such file" in ended.stderr
 
 
+def test_a_folder_whose_name_no_stack_can_have_is_no_sound_model(tmp_path: Path) -> None:
+    (tmp_path / "Bad Name!").mkdir()
+    (tmp_path / "Bad Name!/model.yaml").write_text((MODELS / "used-cars/model.yaml").read_text())
+    ended = perennial("check", tmp_path / "Bad Name!")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "got 'Bad Name!' as the name of a model's folder; expected lower-case letters" in ended.stderr
+
+
 def test_what_a_check_comes_to_is_json_for_machines(tmp_path: Path) -> None:
     text = (MODELS / "used-cars/model.yaml").read_text()
     for name, one in {"sound": text, "wrong": text.replace("metric: rmse", "metric: speed")}.items():

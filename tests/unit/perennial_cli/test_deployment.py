@@ -62,6 +62,12 @@ def test_a_sound_model_is_deployed_to_the_local_cloud_with_its_own_parameters(pr
     assert ended.stdout.splitlines()[-2:] == ["changed  nothing", "data     s3://b-2/raw/"]
 
 
+def test_a_name_that_is_none_of_a_stack_is_refused_before_anything_is_built(project: Path) -> None:
+    ended = perennial("deploy", "rents", "--stack", "Bad Name")
+    assert (ended.exit_code, (project / "asked").exists()) == (1, False)
+    assert "the stack name 'Bad Name' has 8 characters; expected at most 26, lower-case" in ended.stderr
+
+
 def test_what_was_deployed_is_json_for_machines_and_nothing_else(project: Path) -> None:
     ended = perennial("deploy", "rents", "--json")
     assert json.loads(ended.stdout)["outputs"]["DataPrefix"] == "raw/"

@@ -17,7 +17,7 @@ from perennial_cli.proposal.columns import ColumnGuess, guessed
 from perennial_cli.proposal.names import column_names, model_name, needs_source
 from perennial_cli.proposal.target import TargetError
 from perennial_cli.proposal.texts import Texts, read_texts
-from tests.command import perennial
+from tests.command import perennial, says
 from tools import demo_data
 
 TABLE = b"".join([b"a,b\n", *(b"%d,%d\n" % (row, row % 7) for row in range(100))])
@@ -235,7 +235,13 @@ def test_a_source_is_written_where_the_name_alone_does_not_find_the_column() -> 
 
 
 @pytest.mark.parametrize(
-    ("stem", "name"), [("car_details_v3.csv", "car-details-v3"), ("Häuser.csv.gz", "hauser"), ("€", "model")]
+    ("stem", "name"),
+    [
+        ("car_details_v3.csv", "car-details-v3"),
+        ("Häuser.csv.gz", "hauser"),
+        ("€", "model"),
+        (f"{'a' * 31} b.csv", "a" * 31),
+    ],
 )
 def test_a_model_is_called_after_its_file(stem: str, name: str) -> None:
     assert model_name(stem) == name
@@ -335,6 +341,11 @@ def test_json_lines_and_parquet_are_read_by_their_names(tmp_path: Path) -> None:
         ({"a.csv": "a,a\n3,4\n"}, "'a' stands more than once in the first line"),
         ({"a.csv": ""}, "the file is empty"),
         ({"a.csv": "a,b\n1,2\n", "b.csv": "a^b\n1^2\n"}, "b.csv: is read as utf-8 with the delimiter"),
+        (
+            {"a.csv": "a,b\n1,2\n", "b.csv": "c,d\n1,2\n"},
+            "b.csv: has none of the columns of a.csv \\('a', 'b'\\), but 'c', 'd'; expected files of one table",
+        ),
+        ({"a.csv": "id,a,b\n1,2,3\n", "b.csv": "ID,c,d\n1,2,3\n"}, "b.csv: has 1 of the columns of a.csv"),
     ],
 )
 def test_what_no_definition_can_read_is_refused_in_words(tmp_path: Path, files: dict[str, str], problem: str) -> None:
@@ -483,6 +494,14 @@ def test_a_file_that_nothing_can_be_learned_from_is_refused_by_what_it_lacks(
     ended = perennial("init", "some.csv")
     assert (ended.exit_code, ended.stderr.startswith(f"error: some.csv: {problem}")) == (1, True), ended.stderr
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("name", ["../../x", "Bad Name!", "a_b", "a" * 33, "-a", "a-"])
+def test_a_name_that_no_stack_can_be_deployed_with_is_wrong_use(cars: Path, name: str) -> None:
+    ended = perennial("init", cars, "--name", name, "--force")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert says(ended, "name of a model's folder; expected lower-case letters, digits and hyphens, 32 at most")
+    assert not (cars.parent / "models").exists()
 
 
 @pytest.fixture
