@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO, cast
 import boto3
 from botocore.exceptions import ClientError
 
-from perennial.runs import comparison, message, news, run_input, trials
+from perennial.runs import comparison, message, news, no_data, run_input, trials
 from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
 from perennial.runs.run_record import RunRecord
@@ -244,7 +245,14 @@ def start(stack: Stack, execution_input: Mapping[str, Any]) -> str:
 
 
 def drop(stack: Stack, key: str, body: BinaryIO) -> dict[str, Any]:
-    """Put a data file where a stack takes its data, and return where that is: bucket, key and version of the object."""
+    """Put a data file where a stack takes its data, and return where that is: bucket, key and version of the object.
+
+    Raises CommandError: a run would take it for no data.
+    """
+    size = body.seek(0, os.SEEK_END)
+    body.seek(0)
+    if why := no_data.reason(key) or (None if size else no_data.EMPTY):
+        raise CommandError(f"{key} would be taken for no data: {why}; choose another file, or another name for it")
     bucket, whole = stack.outputs["DataBucketName"], f"{stack.outputs['DataPrefix']}{key}"
     put = boto3.client("s3").put_object(Bucket=bucket, Key=whole, Body=body)
     return {"bucket": bucket, "key": whole, "version": put.get("VersionId")}

@@ -21,7 +21,7 @@ from perennial_cli import following, mlflow_export, serving_api, stacks
 from perennial_cli import runs as history
 from perennial_cli import versions as registry
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, File, StackName, not_empty
+from perennial_cli.commands.options import AsJson, File, StackName, object_name
 from perennial_cli.console import FAILED, each, notice, pairs, short, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.stacks import Stack
@@ -49,7 +49,7 @@ def drop(
     stack: StackName = None,
     key: Annotated[
         str | None,
-        typer.Option(callback=not_empty, help="Name of the object below the data prefix. Default: the file's."),
+        typer.Option(callback=object_name, help="Name of the object below the data prefix. Default: the file's."),
     ] = None,
     follow: Follow = True,
     as_json: AsJson = False,

@@ -13,7 +13,7 @@ from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
 from perennial_cli import following, stacks
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, Force, StackName, form_of, not_empty, output_option, require_output
+from perennial_cli.commands.options import AsJson, Force, StackName, form_of, object_name, output_option, require_output
 from perennial_cli.console import FAILED, notice, pairs, show, show_json, table
 from perennial_cli.stacks import Stack
 
@@ -30,7 +30,7 @@ def score(
     ] = False,
     key: Annotated[
         str | None,
-        typer.Option(callback=not_empty, help="Name of the object below batch/incoming/. Default: the file's."),
+        typer.Option(callback=object_name, help="Name of the object below batch/incoming/. Default: the file's."),
     ] = None,
     output: Annotated[Path | None, output_option("Where the result goes. Default: beside the file.")] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait, and fetch the result.")] = True,
@@ -61,13 +61,13 @@ def score(
     target = output or scored.beside(file)
     if follow:
         require_output(target, form_of(file), file, force=force)
-    name = f"{INCOMING}{key or file.name}"
+    dropped = f"{INCOMING}{key or file.name}"
     with file.open("rb") as body:
-        put = boto3.client("s3").put_object(Bucket=chosen.bucket, Key=name, Body=body)
-    notice(f"dropped {file} -> s3://{chosen.bucket}/{name}")
+        put = boto3.client("s3").put_object(Bucket=chosen.bucket, Key=dropped, Body=body)
+    notice(f"dropped {file} -> s3://{chosen.bucket}/{dropped}")
     if not follow:
         if as_json:
-            show_json({"bucket": chosen.bucket, "key": name, "version": put.get("VersionId")})
+            show_json({"bucket": chosen.bucket, "key": dropped, "version": put.get("VersionId")})
         return
     arn = following.wait_for_drop(chosen, str(put.get("VersionId", "null")), machine=machine)
     _end(chosen, following.follow(arn), target, as_json=as_json)

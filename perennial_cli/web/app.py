@@ -367,7 +367,7 @@ def _predict(asked: Asked) -> dict[str, Any]:
     if not isinstance(features, dict):
         raise CommandError("record is missing; expected an object")
     definition, notes = definition_of(stack), list[str]()
-    (record,) = predictions.from_text(json.dumps(features), definition, notes, "the record")
+    (record,) = predictions.from_bytes(json.dumps(features).encode(), definition, notes, "the record")
     if record.problems:
         return {"problems": record.problems, "notes": notes}
     (answer,) = predictions.answers(stack, [record])

@@ -152,6 +152,30 @@ def test_of_a_dropped_file_its_own_run_is_looked_at_until_its_end(executions, fi
     assert "on these data" in ended.stdout
 
 
+@pytest.mark.parametrize("command", ["drop", "score"])
+@pytest.mark.parametrize("key", ["../x.csv", "a//x.csv", "/x.csv", "a/./x.csv", "a/", " "])
+def test_a_name_that_is_none_of_a_file_in_folders_is_wrong_use(stack, file: Path, command: str, key: str) -> None:
+    ended = perennial(command, file, "--key", key)
+    assert (ended.exit_code, stack.keys("raw"), stack.keys("batch")) == (2, [], [])
+    assert says(ended, f"got {key!r}; expected a name such as cars.csv or 2026/cars.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words", "why"),
+    [
+        ("_cars.csv", "a,b", (), "hidden: '_cars.csv' begins with '_'"),
+        ("cars.csv", "a,b", ("--key", ".x/cars.csv"), "hidden: '.x' begins with '.'"),
+        ("cars.csv.tmp", "a,b", (), "an unfinished copy or a temporary file"),
+        ("cars.csv", "", (), "an empty object"),
+    ],
+)
+def test_what_a_run_would_take_for_no_data_is_not_dropped(stack, tmp_path: Path, name, text, words, why) -> None:
+    (tmp_path / name).write_text(text)
+    ended = perennial("drop", tmp_path / name, *words)
+    assert (ended.exit_code, stack.keys("raw")) == (1, [])
+    assert says(ended, f"would be taken for no data: {why}")
+
+
 def test_the_run_of_a_drop_is_the_one_whose_event_names_the_version(executions, monkeypatch) -> None:
     wanted = {"Trigger": {"Object": {"version-id": "v"}}}
     executions(("one", 1, "RUNNING"), given=wanted)
