@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import boto3
 import typer
 
+from perennial.data.broken import counted
 from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
 from perennial_cli import following, stacks
@@ -89,13 +90,22 @@ def _end(stack: Stack, described: Mapping[str, Any], target: Path, *, as_json: b
             "batch": f"{ended['id']}: {ended['status']}",
             "model": f"run {ended['run']}{version}" if ended.get("run") else "",
             "rows": rows,
-            "because": "; ".join(ended.get("reasons") or []),
+            "refused": _refused(ended) if is_scored else "",
+            "to know" if is_scored else "because": "; ".join(ended.get("reasons") or []),
             "report": ended.get("page"),
             **written,
         }
         pairs({name: value for name, value in known.items() if value})
     if not is_scored:
         raise typer.Exit(FAILED)
+
+
+def _refused(batch: Mapping[str, Any]) -> str:
+    """Return how many rows have no prediction, by the rule that they break, and where each has its reason."""
+    if not batch.get("refused"):
+        return ""
+    rules = ", ".join(f"{rule} {rows:,}" for rule, rows in (batch.get("refusals") or {}).items())
+    return f"{counted(batch['refused'])} ({rules}); the column `problem` of the result says why, row by row"
 
 
 def batches(

@@ -22,7 +22,8 @@ BATCH = run_id(ARN, datetime.fromtimestamp(1, UTC))
 RESULT = f"s3://{BUCKET}/batch/scored/{BATCH}/cars.csv"
 RECORD = {
     "id": BATCH, "status": "Scored", "file": "batch/incoming/cars.csv", "run": "20261120093440-1a2b", "version": 3,
-    "rows": 2, "scored": 1, "reasons": [], "result": RESULT, "page": f"{RESULT}.report.html",
+    "rows": 2, "scored": 1, "refused": 1, "refusals": {"mileage: minimum": 1}, "reasons": ["2 rows"],
+    "result": RESULT, "page": f"{RESULT}.report.html",
 }  # fmt: skip
 
 
@@ -67,6 +68,10 @@ def test_a_file_is_dropped_followed_and_its_result_fetched(stack, executions, fi
     assert stack.get("batch/incoming/eu/cars.csv") == file.read_text()
     assert file.with_name("cars.scored.csv").read_text() == "mileage,prediction\n1,2\n"
     assert "1 of 2 have a prediction" in ended.stdout
+    assert (
+        "refused  1 row (mileage: minimum 1); the column `problem` of the result says why, row by row" in ended.stdout
+    )
+    assert "to know  2 rows" in ended.stdout
     assert "version 3" in ended.stdout
     assert f"{RESULT}.report.html" in "".join(ended.stdout.split())
     elsewhere = file.with_name("other.csv")
