@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from perennial.data.file_form import FileForm
 from perennial.features.column import Column
@@ -32,11 +32,12 @@ def reason(error: Exception) -> str:
 
 
 def positions(
-    name: str, header: Sequence[str], columns: Sequence[Column], form: FileForm, notes: list[str]
+    name: str, header: Sequence[str], columns: Sequence[Column], form: FileForm, notes: list[str] | None
 ) -> Mapping[str, int]:
     """Return where each column stands in a header; one that may be null may be absent.
 
-    Adds what a person should know of it to the notes. Raises FileError when the header does not fit the definition.
+    Adds what a person should know of it to the notes, if they are wanted. Raises FileError when the header does not fit
+    the definition.
     """
     matched = match(header, columns)
     others = _others(header, matched, columns)
@@ -46,16 +47,26 @@ def positions(
         problems = [*_column_problems(matched, missing, others, form), *matched.collisions[:MOST_NAMES]]
     if problems:
         raise FileError(f"{name}: {'; '.join(problems)}. Expected the columns {expected(columns)}")
-    notes += absence([column.name for column in matched.absent])
+    if notes is not None:
+        notes += _notes(header, matched, others)
+    return matched.positions
+
+
+def _notes(header: Sequence[str], matched: Matched, others: Sequence[str]) -> Iterator[str]:
+    """Yield what a person should know of a header that fits the definition."""
+    yield from absence([column.name for column in matched.absent])
     free = [position for position in range(len(header)) if position not in _taken(matched)]
     nameless = sum(not header[position].strip() for position in free if position)  # R puts its row numbers first
     numbering = sum(is_index(header[position]) for position in free) - nameless
-    notes += [f"{numbering} column{'s' if numbering > 1 else ''} of row numbers passed over"] if numbering else []
+    if numbering:
+        yield f"{numbering} column{'s' if numbering > 1 else ''} of row numbers passed over"
     if nameless:
         columns_without = f"{nameless} column{'s' if nameless > 1 else ''} without a name passed over"
-        notes.append(f"{columns_without} (a delimiter at the end of each line makes one)")
-    notes += [f"columns ignored: {some_of(others)}"] if others else []
-    return matched.positions
+        yield f"{columns_without} (a delimiter at the end of each line makes one)"
+    if others:
+        meant = {column.name: close for column in matched.absent if (close := _alike(column, others[:MOST_NAMES]))}
+        hints = " ".join(f"is {quoted(close)} the column '{name}'?" for name, close in meant.items())
+        yield f"columns ignored: {some_of(others)}" + (f" ({hints})" if hints else "")
 
 
 def absence(names: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ from perennial.data.header import FileError, absence, positions
 from perennial.data.text_files import BLOCK_BYTES, Opener, TextFile
 from perennial.features.column import Column
 from perennial.features.from_json import from_json
-from perennial.features.json_text import RefusedJsonError, decode
+from perennial.features.json_text import BeyondFloat, RefusedJsonError, decode
 from perennial.words import quoted
 
 # What is remembered of sets of names and of notes: a line may have 150,000 names, others in each line.
@@ -32,6 +32,7 @@ MAX_SHAPES, MAX_NAME_BYTES = 1000, 4 << 20
 NAME_BYTES = 80  # of a name beside its text, about
 MAX_NOTES = 20
 EXPECTED = "expected one object a record, a value under the name of each column, and one object a line (JSON lines)"
+MAX_TEXT = 200  # characters of a list or an object that stands where a value is expected
 NO_OBJECT = "the line is no JSON object"
 Names = tuple[str, ...]
 
@@ -82,7 +83,7 @@ class _Shapes:
     def notes(self) -> list[str]:
         """Return what a person should know of the file, once it has been read."""
         absent = [column.name for column in self._columns if column.name not in self._names and not column.optional]
-        return [*self._notes, *absence(absent)]
+        return [*self._notes, *(absence(absent) if self._has_begun else [])]
 
     def batch(self, first: int, lines: Sequence[bytes]) -> Batch:
         records: list[dict[str, Any]] = []
@@ -136,10 +137,9 @@ class _Shapes:
             self._known_bytes += size
 
     def _columns_of(self, number: int, names: Names) -> Mapping[str, str]:
-        notes: list[str] = []
+        notes: list[str] | None = [] if len(self._notes) < MAX_NOTES else None
         position_of = positions(f"{self._name}: line {number}", names, self._lenient, self._form, notes)
-        if len(self._notes) < MAX_NOTES:
-            self._notes |= dict.fromkeys(note for note in notes if "are absent" not in note)
+        self._notes |= dict.fromkeys(note for note in notes or () if "are absent" not in note)
         self._names |= position_of.keys()
         return {column: names[position] for column, position in position_of.items()}
 
@@ -170,7 +170,11 @@ def _as_text(value: Any) -> str | None:
     """Return a value as a text for people."""
     if value is None or isinstance(value, str):
         return value and value.encode("utf-8", "backslashreplace").decode()
-    return json.dumps(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+    try:
+        text = str(value) if isinstance(value, BeyondFloat) else json.dumps(value)
+    except RecursionError:
+        return "lists or objects in one another, too deep for a text"
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
 
 
 def _at(numbers: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ from perennial.data.broken import Broken, counted
 from perennial.data.contract import Checked, Contract, Violation
 from perennial.data.csv_files import Batch, UnreadableRow
 from perennial.data.parts import PartWriter
-from perennial.features.rules import expected_by
+from perennial.features.rules import expected_by, hint
 from perennial.words import quoted
 
 MAX_WRITTEN = 100_000
@@ -90,7 +90,8 @@ class Quarantine:
     def _count(self, file: str, batch: Batch, violation: Violation) -> None:
         rule = (violation.column.name, violation.rule)
         (first,) = _values(batch.table, violation.column.name, violation.rows[:1])
-        wanted = self.file.count(rule, len(violation.rows), expected_by(violation.column, violation.rule, first))
+        expected = expected_by(violation.column, violation.rule, first) + hint(violation.column, violation.rule, first)
+        wanted = self.file.count(rule, len(violation.rows), expected)
         some = violation.rows[:wanted]
         values = _values(batch.table, violation.column.name, some)
         for number, value in zip(batch.row_numbers(some).tolist(), values, strict=True):

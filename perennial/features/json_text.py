@@ -19,10 +19,26 @@ def _constant(name: str) -> None:
         raise RefusedJsonError(f"{name} is no JSON number")
 
 
+class BeyondFloat(float):
+    """A number that is infinite as a float: its text is what was written, such as 1e400."""
+
+    def __new__(cls, literal: str) -> BeyondFloat:
+        number = super().__new__(cls, literal)
+        number.literal = literal
+        return number
+
+    literal: str
+
+    def __repr__(self) -> str:
+        return self.literal
+
+
 def _number(literal: str) -> float:
     """Return a number; a whole one that a float would round is read by its digits, as in CSV: 9007199254740993.0."""
     value = float(literal)
-    if abs(value) <= LARGEST_EXACT_FLOAT or math.isinf(value):
+    if math.isinf(value):
+        return BeyondFloat(literal)
+    if abs(value) <= LARGEST_EXACT_FLOAT:
         return value
     digits, _, fraction = literal.partition(".")
     return int(digits) if fraction and not fraction.strip("0") else value

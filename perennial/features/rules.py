@@ -14,11 +14,13 @@ from typing import Any
 
 from perennial.features.column import Column
 from perennial.features.grammar import EXPECTED, LARGEST, LARGEST_EXACT_FLOAT, LARGEST_FLOAT, NUMBER
+from perennial.features.json_text import BeyondFloat
 from perennial.features.parsing import NUMBERS, Parsing
 from perennial.words import quoted
 
 CATEGORIES_NAMED = 5  # in a message
 _NUMBER = re.compile(NUMBER)
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?(0,[0-9]+|[0-9]+,([0-9]{1,2}|[0-9]{4,}))\s*")  # and no comma of thousands
 _LIMITS = {"float": LARGEST_FLOAT, "integer": LARGEST_EXACT_FLOAT}
 
 
@@ -32,7 +34,7 @@ def too_large(kind: str, value: Any, parsing: Parsing) -> float | None:
     elif isinstance(value, bool) or not isinstance(value, int | float):
         return None
     elif isinstance(value, float):
-        number = value if math.isfinite(value) else 0.0
+        number = value if math.isfinite(value) or isinstance(value, BeyondFloat) else 0.0
     else:
         number = float(value) if abs(value) <= LARGEST_FLOAT else math.inf if value > 0 else -math.inf
     return number if abs(number) > _LIMITS[kind] else None
@@ -56,14 +58,22 @@ def expected_type(kind: str, value: Any, parsing: Parsing) -> str:
 def broken_rule(column: Column, rule: str, value: object) -> str:
     """Return what is wrong with a value of a column."""
     expected = {
-        "type": f"is not {expected_type(column.type, value, column.parsing)}",
+        "type": f"is not {expected_type(column.type, value, column.parsing)}{hint(column, rule, value)}",
         "minimum": f"is below the minimum {_number(column.minimum)}",
         "maximum": f"is above the maximum {_number(column.maximum)}",
         "logarithm": "is not above 0, and the model learns the logarithm (target.transform: log)",
-        "category": "is not one of the allowed categories",
+        "category": f"is not one of the allowed categories: {_one_of(column.categories or ())}",
         "period": f"is not {column.period}",
     }
     return "is missing" if rule == "missing" else f"{quoted(value)} {expected[rule]}"
+
+
+def hint(column: Column, rule: str, value: object) -> str:
+    """Return what else may be meant by a value of a file that breaks a rule, in brackets; mostly nothing."""
+    is_number = rule == "type" and column.type in NUMBERS and column.parsing.decimal == "."
+    if is_number and isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value):
+        return " (a decimal comma? files.decimal in model.yaml)"
+    return ""
 
 
 def expected_by(column: Column, rule: str, value: object = None) -> str:

@@ -229,7 +229,7 @@ def test_broken_csv_is_refused_with_record_and_field(
         ('{}\n{"mileage": "1 mi"}', "record 2, field 'mileage': got '1 mi', expected a finite number"),
         ('{"mileage": true}', "record 1, field 'mileage': got 'True'"),
         ('{"mileage": Infinity}', "Infinity is no JSON number"),
-        ('{"mileage": 1e999}', "record 1, field 'mileage': got 'inf'"),
+        ('{"mileage": 1e999}', "record 1, field 'mileage': got '1e999', expected a number up to 3.4e+38"),
         ('{"make": 5.5}', "record 1, field 'make': got '5.5', expected a text"),
         ('{"make": "\\ud800"}', "record 1, field 'make': got '\\ud800'"),
         ("[" * 100_000, "not readable as JSON"),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.data.contract import Contract, check
+from perennial.features import rules
 from perennial.features.column import Column
 from perennial.features.parsing import Parsing
 from perennial.features.values import STRING
@@ -129,7 +130,7 @@ def test_reason_names_column_value_and_what_is_allowed() -> None:
     assert [violation.reason(value) for violation, value in zip(violations, values, strict=True)] == [
         "price: '23.4 kmpl' is not a finite number",
         "doors: '9' is above the maximum 5",
-        "make: 'La\\u001bda' is not one of the allowed categories",
+        "make: 'La\\u001bda' is not one of the allowed categories: 'Saab' or 'Buick'",
         "seller: is missing",
     ]
 
@@ -153,6 +154,27 @@ def test_a_number_that_a_column_cannot_hold_is_called_too_large_and_not_no_numbe
     (violation,) = check(contract, pa.RecordBatch.from_pydict({"x": pa.array([value])})).violations
     assert violation.rule == "type"
     assert violation.reason(value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parsing", "value", "is_told"),
+    [
+        ("float", Parsing(), "0,23", True),
+        ("float", Parsing(), " -12,5", True),
+        ("integer", Parsing(), "3,0", True),
+        ("float", Parsing(), "1,234", False),
+        ("float", Parsing(), "12,345,678", False),
+        ("float", Parsing(decimal=","), "1,2,3", False),
+        ("boolean", Parsing(), "0,5", False),
+    ],
+)
+def test_what_may_be_a_decimal_comma_is_told_with_what_reads_it(kind, parsing, value, is_told) -> None:
+    column = Column("x", kind, parsing=parsing)
+    contract = Contract((column,), column, "regression", None)
+    (violation,) = check(contract, pa.RecordBatch.from_pydict({"x": pa.array([value])})).violations
+    hint = " (a decimal comma? files.decimal in model.yaml)"
+    assert violation.reason(value).endswith(hint) is is_told
+    assert rules.hint(column, "type", value) == (hint if is_told else "")
 
 
 def test_with_units_a_number_is_as_large_as_it_means() -> None:

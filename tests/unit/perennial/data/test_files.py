@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.data import csv_files, in_order, json_lines_files, parquet_files, text_files
+from perennial.data.contract import Contract, check
 from perennial.data.csv_files import Batch
 from perennial.data.file_form import FileForm
 from perennial.data.files import find_files, read
@@ -391,6 +392,53 @@ def test_a_document_of_many_records_is_told_how_records_are_written(
     file.write_bytes(content)
     with pytest.raises(FileError, match=r"line 1: '\w+' holds a list; expected one object a record, .* \(JSON lines\)"):
         list(read(file, NULLABLE, form=FileForm(other_columns=other_columns)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"price": 1, "price": 2}\n', b'{"price": %s}\n' % (b"[" * 100_000 + b"]" * 100_000)],
+    ids=["twice", "deep"],
+)
+def test_where_no_line_can_be_read_no_column_is_said_to_be_absent(file: Path, line: bytes) -> None:
+    file.write_bytes(line)
+    notes: list[str] = []
+    (batch,) = read(file, NULLABLE, notes=notes)
+    assert (len(batch.unreadable), notes) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("1e400", "1e400"), ("-1e400", "-1e400"), ("[1, 2]", "[1, 2]"), ('{"a": null}', '{"a": null}'),
+        (f"[{'1, ' * 100}1]", f"[{'1, ' * 65}1..."),
+    ],
+    ids=range(5),
+)  # fmt: skip
+def test_what_is_no_value_of_a_column_is_shown_as_it_was_written(file: Path, value: str, text: str) -> None:
+    file.write_bytes(SOUND_LINE.replace(b": 1,", f": {value},".encode()))
+    (batch,) = read(file, COLUMNS)
+    (shown,) = batch.table["price"].to_pylist()
+    assert shown == {"text": text, "value": None, "invalid": True}
+
+
+def test_a_number_beyond_all_floats_is_above_the_maximum(file: Path) -> None:
+    columns = [Column("price", "float", maximum=100), *COLUMNS[1:]]
+    contract = Contract(tuple(columns), columns[0], "regression", None)
+    for content in (SOUND_LINE.replace(b": 1,", b": 1e400,"), b"price,make,doors\n1e400,Saab,4\n"):
+        file.write_bytes(content)
+        (batch,) = read(file, columns)
+        (violation,) = check(contract, batch.table).violations
+        assert violation.reason("1e400") == "price: '1e400' is above the maximum 100"
+
+
+def test_a_column_that_may_stand_under_another_spelling_is_asked_about(file: Path) -> None:
+    lenient = [replace(column, nullable=True) for column in COLUMNS]
+    names = ("columns ignored: 'prise' (is 'prise' the column 'price'?)",)
+    for content in (SOUND_LINE.replace(b"price", b"prise"), b"prise,make,doors\n1,Saab,4\n"):
+        file.write_bytes(content)
+        notes: list[str] = []
+        list(read(file, lenient, form=FileForm(other_columns="ignore"), notes=notes))
+        assert set(names) < set(notes)
 
 
 def test_half_a_character_is_no_text_and_is_shown_as_it_is_written(file: Path) -> None:
