@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from perennial.data.copies import copy_name
+from perennial.data.report import IN_QUARANTINE
 from perennial.evaluation import forecasts
 from perennial.evaluation.metrics import UndefinedMetricError, metric_named
 from perennial.evaluation.problem_types.measures import Floats
@@ -113,7 +114,7 @@ def prepare(definition: Definition, model: str, files: Sequence[Path], models: P
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             preprocess.run(config, data, output, models=models)
     except DataError as error:
-        return error.lines
+        return [line for line in error.lines if not line.endswith(IN_QUARANTINE)]  # there is no run
     except HookError as error:
         return [str(error)]
     return ()

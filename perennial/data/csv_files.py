@@ -469,7 +469,8 @@ def _reads_as_row(line: str, table: _Table) -> bool:
 
 
 def _unclosed(name: str, row: int) -> FileError:
-    return FileError(f"{name}: row {row}: a quotation mark is not closed; the rows after it are lost in one field")
+    what = "a quotation mark is not closed; the rows after it are lost in one field"
+    return FileError(f"{name}: row {row}: {what}. Close it, or double it where it is a part of the text")
 
 
 def _torn(name: str, row: int) -> FileError:

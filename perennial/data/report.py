@@ -232,6 +232,9 @@ class Report:
             (folder / "problems.txt").write_text(text, encoding="utf-8")
 
 
+IN_QUARANTINE = "of the rows are in the quarantine folder of the run"
+
+
 def _noted(text: str, names: Sequence[str]) -> str:
     """Return each note once, with the files that it is about."""
     return f"{names[0]}: {text}" if len(names) == 1 else f"in {len(names):,} files, such as {names[0]}: {text}"
@@ -251,7 +254,7 @@ def judge_rows(report: Report, quarantine: Quarantine, quality: Mapping[str, Any
         raise DataError(
             f"{quarantine.worst}: {quarantine.all.headline(report.rows_read, allowed)}",
             *quarantine.all.problems(),
-            f"{report.rows_written_to_quarantine:,} of the rows are in the quarantine folder of the run",
+            f"{report.rows_written_to_quarantine:,} {IN_QUARANTINE}",
         )
     rows, older = report.rows_used - report.rows_older, report.rows_older
     if rows < quality["min_rows"]:

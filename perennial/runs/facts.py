@@ -135,6 +135,8 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 def counted_rows(rows: Rows) -> str:
     """Return how many rows there are, and what has become of those that were read."""
+    if not rows["read"]:
+        return "none could be read"
     read = f"{rows['read']:,} read, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
     read += f" ({again:,} of them train again)" if (again := rows.get("trained_again", 0)) else ""
     older = rows.get("older", 0)

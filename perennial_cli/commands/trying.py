@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from perennial.data.broken import problem
+from perennial.data.broken import counted, problem
 from perennial.model import definition
 from perennial.model.folder import FEATURES
 from perennial.model.problem_types import scores_of
@@ -79,7 +78,7 @@ def _asks_for_little(defined: definition.Definition, fit: Fit) -> bool:
 
 
 def _show_trial(trial: Trial) -> None:
-    _show_rows(trial.report)
+    _show_rows(trial)
     if trial.report["texts"]:
         show()
         rows = map(_text_row, trial.report["texts"].items())
@@ -98,23 +97,27 @@ def _show_trial(trial: Trial) -> None:
         notice(f"no fit: {trial.unfitted}")
 
 
-def _show_rows(report: Mapping[str, Any]) -> None:
-    rows = report["rows"]
-    pairs(
-        {
-            "rows": f"{rows['read']:,} read, {rows['used']:,} used, {rows['quarantined']:,} put aside",
-            "repeated": f"{report['duplicates']['rows']:,} rows repeat others",
-            "sets": ", ".join(f"{name} {count:,}" for name, count in report["sets"].items()) or "none",
+def _show_rows(trial: Trial) -> None:
+    """Show what became of the rows, without what the problems say, which come later."""
+    report, rows, said = trial.report, trial.report["rows"], " ".join(trial.problems)
+    used = "none" if trial.problems else f"{rows['used']:,}"
+    shown = {"rows": f"{rows['read']:,} read, {used} used, {rows['quarantined']:,} put aside"} if rows["read"] else {}
+    if not trial.problems:
+        shown |= {
+            "repeated": f"{counted(report['duplicates']['rows'])} repeat others",
+            "sets": ", ".join(f"{name} {count:,}" for name, count in report["sets"].items()),
             "features": f"{len(report['features'])} made of the columns of the definition",
         }
-    )
+    pairs(shown)
     for rule in report["rules"]:
-        warn(problem(rule))
+        if (text := problem(rule)) not in said:
+            warn(text)
     for file in report["files"]:
         for note in file.get("notes", []):
             notice(f"{file['name']}: {note}")
     for stray in report["aside"]:
-        warn(f"{stray['name']} is put aside: {stray['reason']}")
+        if stray["reason"].partition("; ")[0] not in said:
+            warn(f"{stray['name']} is put aside: {stray['reason']}")
 
 
 def _show_quarantine(trial: Trial) -> None:

@@ -261,7 +261,8 @@ def _guess(name: str, header: str, reading: Reading, more: dict[str, Any], evide
     doubts: tuple[str, ...] = ()
     if reading.broken_rows:
         examples = ", ".join(map(quoted, reading.words.examples(reading.broken)))
-        doubts = (f"{reading.broken_rows:,} rows are put aside, because this is no {reading.type}: {examples}",)
+        rows = "1 row is" if reading.broken_rows == 1 else f"{reading.broken_rows:,} rows are"
+        doubts = (f"{rows} put aside, because this is no {reading.type}: {examples}",)
     return ColumnGuess(name, header, fields, evidence, reading.words, doubts, reading)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from perennial.data.broken import problem
 from perennial.features.parsing import NUMBERS
 from perennial.model import definition
 from perennial.model.definition import Definition
@@ -23,7 +24,7 @@ from perennial_cli.proposal.numbers import decimal_mark, in_other_marks
 from perennial_cli.proposal.splits import SEEDS, SplitGuess
 from perennial_cli.proposal.target import TargetGuess
 from perennial_cli.proposal.texts import Texts
-from perennial_cli.quick_fit import LEAST_GAIN, Fit, tried
+from perennial_cli.quick_fit import LEAST_GAIN, Fit, Trial, tried
 
 WIDTH = 118
 TUNING = (
@@ -36,6 +37,7 @@ GAIN_OF_LOGARITHM = 0.01
 PERFECT = 0.03  # of the mean predictor's error
 ROOM_IN_QUALITY = 1.5
 LEAST_ROWS = 10
+MOST_REFUSED = 0.5  # of the rows; with more the table is another one than was understood
 UNSURE = (
     "quick fits differ much from split to split, so that the threshold asks for no more than always the same answer: "
     "set another one when some runs have been measured"
@@ -47,6 +49,7 @@ class Proposal:
     """A model.yaml for some files, before its threshold is known.
 
     logarithm  whether the algorithm learns the logarithm of the target
+    refused    share of the rows that a first quick fit has put aside, where that was too many, and what most break
     """
 
     model: str
@@ -55,6 +58,7 @@ class Proposal:
     target: TargetGuess
     logarithm: bool = False
     split: SplitGuess = field(default_factory=SplitGuess)
+    refused: tuple[float, str] = (0.0, "")
 
     @classmethod
     def of(cls, model: str, texts: Texts, columns: Sequence[ColumnGuess], target: TargetGuess) -> Proposal:
@@ -66,7 +70,13 @@ class Proposal:
     def broken_share(self) -> float:
         """Share of the rows that would be put aside."""
         broken = sum(guess.broken_rows for guess in self.columns) + self.target.column.broken_rows
-        return (broken + len(self.texts.broken)) / max(1, self.texts.rows) + self.untargeted_share
+        expected = (broken + len(self.texts.broken)) / max(1, self.texts.rows) + self.untargeted_share
+        return max(expected, self.refused[0])
+
+    @property
+    def allowed_share(self) -> float:
+        """Share of the rows that a run may put aside, with room for other files."""
+        return min(max(0.01, math.ceil(self.broken_share * ROOM_IN_QUALITY * 100) / 100), 0.9)
 
     @property
     def untargeted_share(self) -> float:
@@ -82,6 +92,7 @@ class Proposal:
         listed += [f"{guess.name}: {doubt}" for guess in self.all_columns for doubt in guess.doubts]
         listed += [f"target: {self.target.doubt}"] if self.target.doubt else []
         listed += [f"split: {doubt}" for doubt in self.split.doubts]
+        listed += [f"{self.refused[1]} (the rows are put aside)"] if self.refused[1] else []
         return [*listed, *(f"{problem} (the row is put aside)" for problem in self.texts.broken[:5])]
 
     @property
@@ -159,11 +170,14 @@ def measured(proposal: Proposal, models: Path, step: Callable[[str], None]) -> t
     """
     try:
         fits = _fits(proposal, models, step)
-    except UnusableError:
-        if proposal.split.method == "random":
+    except UnusableError as error:
+        if proposal.allowed_share < error.refused_share <= MOST_REFUSED:
+            proposal = replace(proposal, refused=(error.refused_share, error.refused))
+        elif proposal.split.method == "random":
             raise
-        why = f"a split by {proposal.split.column} leaves a set with too few rows"
-        proposal = replace(proposal, split=proposal.split.by_chance(why))
+        else:
+            why = f"a split by {proposal.split.column} leaves a set with too few rows"
+            proposal = replace(proposal, split=proposal.split.by_chance(why))
         fits = _fits(proposal, models, step)
     if not _spans_magnitudes(proposal):
         return proposal, _judged(proposal, fits)
@@ -175,7 +189,14 @@ def measured(proposal: Proposal, models: Path, step: Callable[[str], None]) -> t
 
 
 class UnusableError(Exception):
-    """A run could not use the files with what is proposed; the text says why."""
+    """A run could not use the files with what is proposed; the text says why.
+
+    refused_share  of the rows that break what is proposed of the columns; refused: the rule that most of them break
+    """
+
+    def __init__(self, text: str, refused_share: float = 0.0, refused: str = "") -> None:
+        super().__init__(text)
+        self.refused_share, self.refused = refused_share, refused
 
 
 def _fits(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tuple[Fit, ...]:
@@ -185,9 +206,15 @@ def _fits(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tupl
         sound = parsed(proposal, _placeholder(proposal), variant)
         trial = tried(sound, proposal.model, proposal.texts.files, models)
         if trial.fit is None:
-            raise UnusableError("\n".join(trial.problems))
+            raise _unusable(trial)
         fits.append(trial.fit)
     return tuple(fits)
+
+
+def _unusable(trial: Trial) -> UnusableError:
+    rows, rules = trial.report["rows"], trial.report["rules"]
+    share = rows["quarantined"] / max(1, rows["read"])
+    return UnusableError("\n".join(trial.problems), share, problem(rules[0]) if rules else "")
 
 
 def _placeholder(proposal: Proposal) -> float:
@@ -320,13 +347,12 @@ def _short(parse: dict[str, Any]) -> dict[str, Any]:
 
 def _quality(proposal: Proposal) -> Iterator[str]:
     rows, share = proposal.texts.rows, proposal.broken_share
-    allowed = max(0.01, math.ceil(share * ROOM_IN_QUALITY * 100) / 100)
     if share:
         without = proposal.untargeted_share
         why = f": {without:.2%} have no {proposal.target.column.name}, the target" if without else ""
         yield from _comment(f"{share:.2%} of these rows break the contract as it is written here{why}.")
     least = max(LEAST_ROWS, min(100, rows // 2))
-    yield f"quality: {{max_invalid_share: {min(allowed, 0.9)}, min_rows: {least}, max_categories: 100}}"
+    yield f"quality: {{max_invalid_share: {proposal.allowed_share}, min_rows: {least}, max_categories: 100}}"
 
 
 def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -> Iterator[str]:

@@ -34,6 +34,7 @@ from perennial.words import quoted, spelling
 from perennial_cli.proposal import encodings
 
 LINES_LOOKED_AT = 200
+NESTED = "a list or an object"
 RARE_DELIMITERS = "^~: "
 
 
@@ -95,7 +96,9 @@ def read_texts(paths: Sequence[Path]) -> Texts:
 
 def _as_text(values: pa.Array) -> pa.StringArray:
     if pa.types.is_struct(values.type):
-        values = values.field("text")
+        values, invalid = values.field("text"), values.field("invalid")
+        nested = pc.and_(invalid, pc.match_substring_regex(values, r"^[\[{]"))
+        values = pc.if_else(pc.fill_null(nested, False), NESTED, values)  # its brackets are no units
     return values if values.type == pa.string() else pc.cast(values, pa.string())
 
 

@@ -126,7 +126,7 @@ def test_units_of_which_nobody_knows_the_factor_are_named() -> None:
 def test_few_values_that_are_no_numbers_are_put_aside_and_shown() -> None:
     guess = column(*map(str, range(100)), "12 or 13")
     assert (guess.type, guess.broken_rows) == ("integer", 1)
-    assert guess.doubts == ("1 rows are put aside, because this is no integer: '12 or 13'",)
+    assert guess.doubts == ("1 row is put aside, because this is no integer: '12 or 13'",)
 
 
 @pytest.mark.parametrize(
@@ -384,6 +384,22 @@ def test_a_json_line_that_nobody_can_take_is_a_broken_row(tmp_path: Path, value:
     texts = read_texts([tmp_path / "a.jsonl"])
     assert {name: column.to_pylist() for name, column in texts.columns.items()} == {"a": ["5"], "b": ["6"]}
     assert len(texts.broken) == 1
+
+
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}], ids=ascii)
+def test_rows_that_only_a_fit_refuses_are_allowed_for_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    """As text they may be a value: no file of JSON lines says more, until it is read by a type."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"a": row % 9, "b": row % 9 + row % 4} for row in range(200)]
+    rows += [{"a": value, "b": row} for row in range(5)]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    ended = perennial("init", "a.jsonl", "-t", "b", "-y")
+    assert ended.exit_code == 0, ended.stderr
+    assert says(ended, "look at a")
+    assert says(ended, "put aside")
+    assert "quality: {max_invalid_share: 0.04," in (tmp_path / "models/a/model.yaml").read_text()
 
 
 def test_a_column_that_one_of_several_files_does_not_have_may_be_missing(tmp_path: Path) -> None:
@@ -659,6 +675,21 @@ def test_try_ends_with_1_where_a_run_would_fail(proposed: tuple[Path, str], cars
     ended = perennial("try", "my-cars", "--file", other)
     assert ended.exit_code == 1
     assert "a run would fail: new.csv: column 'driven' is missing" in ended.stderr
+    assert (ended.stdout, ended.stderr.count("is missing")) == ("", 3)
+    assert "Expected the columns" in ended.stderr
+    lines = cars.read_text(encoding="utf-8-sig").splitlines()
+    other.write_text("\n".join([*lines, *['1,Make 1,1850,"12 km",3,Yes,40 EUR'] * 50, ""]))
+    ended = perennial("try", "my-cars", "--file", other)
+    assert (ended.exit_code, ended.stdout.splitlines()[0]) == (1, "rows  350 read, none used, 50 put aside")
+    assert ended.stderr.count("year breaks the rule 'minimum'") == 1
+    assert "quarantine" not in ended.stderr
+
+
+def test_a_file_of_another_table_is_told_which_names_it_has(proposed: tuple[Path, str], cars: Path) -> None:
+    other = cars.with_name("new.csv")
+    other.write_text("a,b\n1,2\n")
+    ended = perennial("try", "my-cars", "--file", other)
+    assert "no column name of the definition stands in the first line, which has 'a', 'b'" in ended.stderr
 
 
 def test_try_names_the_line_of_features_py_that_is_wrong(proposed: tuple[Path, str], cars: Path) -> None:

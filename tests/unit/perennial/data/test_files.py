@@ -662,7 +662,9 @@ def test_rows_are_not_lost_in_a_field_that_is_closed_too_late(file: Path, header
     opening = row.replace(b"Buick", b'"Buick')
     closing = row.replace(b"Buick", b'Bu"ick')
     content = b"\n".join([header, row, opening, *[row] * 5, closing, row, b""])
-    assert "row 3: a quotation mark is not closed" in refusal(file, content)
+    said = refusal(file, content)
+    assert "row 3: a quotation mark is not closed" in said
+    assert said.endswith("Close it, or double it where it is a part of the text")
 
 
 TORN = "row 4: the file ends inside quotation marks, so it is cut off; upload it again"

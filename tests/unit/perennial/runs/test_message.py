@@ -464,6 +464,11 @@ def test_rows_that_are_too_old_to_train_are_counted():
     assert "Rows          804 different ones in the sets: 2,007 read, 3 quarantined, 0 repeat others, 1,200 too" in body
 
 
+def test_of_files_that_could_not_be_read_no_row_is_said_to_be_in_a_set():
+    nothing = {"read": 0, "used": 0, "quarantined": 0, "repeated": 0}
+    assert "Rows          none could be read\n" in compose(status="Failed", rows=nothing, deployed=None).body
+
+
 def test_files_that_are_too_old_to_train_are_counted():
     reason = "left out by training.window: older than the newest 12 files"
     ignored = [{"Key": f"raw/{number}.csv", "Reason": reason} for number in range(5)]
