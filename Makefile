@@ -80,7 +80,7 @@ stop: ## Stop the local cloud; its data stay for the next start
 
 .PHONY: check-model
 check-model: .venvs/dev/.installed ## Look at a model as a deployment does, and try its features.py: make check-model MODEL=name
-	@$(PERENNIAL) check models/$(MODEL)
+	@$(PERENNIAL) check $(MODEL)
 
 .PHONY: deploy-local
 deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-local MODEL=name (used-cars; STACK=perennial-name)
@@ -123,7 +123,7 @@ notebook: up .venvs/notebooks/.installed ## Open Jupyter on notebooks/, with the
 
 .PHONY: erase
 erase: install ## Show where rows of somebody are, and erase them: make erase STACK=name ROWS=column=value, or MODEL=name (YES=1 does it; AWS: LOCAL=)
-	@$(LOCAL) $(PERENNIAL) erase $(NAMED) "$$ROWS" $(if $(filter 1,$(YES)),--yes)
+	@$(LOCAL) $(PERENNIAL) erase $(or $(NAMED),"") "$$ROWS" $(if $(filter 1,$(YES)),--yes)
 # What comes from outside is a text: as make reads a variable of the environment, $(shell ...) in it would be run.
 override ROWS := $(value ROWS)
 export ROWS

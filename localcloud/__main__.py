@@ -24,6 +24,7 @@ from localcloud import faults, mailbox, process
 from localcloud.sagemaker.errors import few_lines, one_line
 from localcloud.settings import DEFAULT_PORT, PROJECT, Settings, environment, variables
 
+CALLED = "LOCALCLOUD_CALLED"  # by what name, where a program has called this one
 DEFAULT_STATE = PROJECT / ".local"
 _PROGRAM = f"{shlex.quote(sys.executable)} {shlex.quote(str(PROJECT / 'localcloud'))}"
 _POLL_SECONDS = 0.5
@@ -60,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command_line() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """Return what reads the command line, and the part of it that reads each command."""
-    parser = argparse.ArgumentParser(prog="python -m localcloud", description="AWS on this machine, in one process.")
+    parser = argparse.ArgumentParser(
+        prog=os.environ.pop(CALLED, "python -m localcloud"), description="AWS on this machine, in one process."
+    )
     _add_place(parser, DEFAULT_STATE, None)
     common = argparse.ArgumentParser(add_help=False)
     _add_place(common, argparse.SUPPRESS, argparse.SUPPRESS)
@@ -89,7 +92,7 @@ def command_line() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argum
     )
     env.add_argument("run", nargs="*", metavar="-- command", help="the command to run, after --")
     mail = add("mail", _mail, "list the mails that topics have sent, or show one")
-    mail.add_argument("number", nargs="?", type=int, help="show this mail")
+    mail.add_argument("number", nargs="?", type=_of_mail, help="show this mail")
     mail.add_argument(
         "--latest", action="store_true", help="show the newest mail; of a run's, what alarms said after it too"
     )
@@ -138,6 +141,14 @@ def _add_place(parser: argparse.ArgumentParser, state: Any, port: Any) -> None:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected a number from 1 to 65535")
+    return int(text)
+
+
+def _of_mail(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of a mail; expected one that the list shows, or --latest"
+        )
     return int(text)
 
 

@@ -15,8 +15,8 @@ from typer.core import TyperGroup
 from perennial_cli.console import FAILED
 
 EPILOG = (
-    "Exit codes: 0 done; 1 failed, or the answer is no (a run failed, a model was rejected, a file cannot be used); "
-    "2 wrong use; 130 interrupted."
+    "Exit codes: 0 done; 1 failed, or the answer is no (a run failed, a model was rejected, a file cannot be used, "
+    "what was named is not there or is refused); 2 wrong use, as the words alone tell; 130 interrupted."
 )
 
 _WRONG_USE: Any = typer.BadParameter.__base__  # UsageError, for which Typer has no public name

@@ -130,6 +130,8 @@ def table(*names: str, rows: Iterable[Iterable[str]], right: Iterable[str] = (),
     if not console.is_terminal:
         console.width = max(console.width, wanted)
     console.print(drawn)
+    if not cells:
+        notice("none yet")
 
 
 def _blocks(names: Sequence[str], cells: Iterable[Sequence[str]]) -> None:

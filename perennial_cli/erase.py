@@ -385,7 +385,7 @@ class Eraser:
         if hit.versions:
             hits.append(hit)
         if nameless:
-            looked.nameless.append(f"s3://{bucket}/{key}: {nameless:,} requests")
+            looked.nameless.append(f"s3://{bucket}/{key}: {counted(nameless, 'request')}")
         elif unsearched and not hit.versions:
             looked.nameless.append(f"s3://{bucket}/{key}")
 

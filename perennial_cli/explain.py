@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from perennial.data.broken import counted
 from perennial.registry import promotion
 from perennial.runs import trials
 from perennial.runs.cause import safe
@@ -39,7 +40,8 @@ def lineage(stack: str) -> dict[str, Any]:
     except LineageError as error:
         when, exported = stacks.chosen(stack).hours, _exported(stack)
         if when is None or exported is None:
-            raise LineageError(f"{error} No model of {stack} has come into service: its last mail says why") from error
+            why = f"No model of {stack} has come into service: `perennial runs` says what became of its runs"
+            raise LineageError(f"{error} {why}") from error
         endpoint = {"EndpointStatus": f"not there; it sleeps outside of {when}", "EndpointConfigName": exported}
     config = _described(sagemaker.describe_endpoint_config, "EndpointConfigName", endpoint["EndpointConfigName"])
     model = _described(sagemaker.describe_model, "ModelName", config["ProductionVariants"][0]["ModelName"])
@@ -119,7 +121,7 @@ def _branches(run: RunRecord) -> Iterator[str]:
     scripts = f", scripts of the model's folder {one}" if (one := run["code"].get("scripts")) else ""
     yield f"├ code     {run['code']['hash']} (commit {run['code']['commit']}){scripts}"
     data = run["data"]
-    size = f"{data['file_count']} file(s), {data['size_bytes']:,} bytes"
+    size = f"{counted(data['file_count'], 'file')}, {data['size_bytes']:,} bytes"
     yield f"└ data     {data['fingerprint'][:16]}: {size}, {data['manifest']}"
     for file in data["files"][:FILES_SHOWN]:
         yield f"  - s3://{data_bucket(run)}/{safe(file['Key'], 200)}  version {file['VersionId']}"

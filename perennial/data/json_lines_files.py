@@ -102,7 +102,8 @@ class _Shapes:
                 is_json = isinstance(error, RefusedJsonError)
                 if not (is_json or unreadable or self._has_begun):
                     why = f" ({error.msg} at character {error.colno})" if isinstance(error, JSONDecodeError) else ""
-                    problem = f"line {number} is no whole JSON object{why}; expected one object a line (JSON lines)"
+                    one = "expected one object a line (JSON lines): write one that stands on many lines on one"
+                    problem = f"line {number} is no whole JSON object{why}; {one}"
                     raise FileError(f"{self._name}: {problem}") from error
                 problem = str(error) if is_json else NO_OBJECT
                 unreadable.append(UnreadableRow(number, "json", problem, line[:200].decode("utf-8", "replace")))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from perennial.data.broken import counted
 from perennial.model import definition
 from perennial.runs.costs import DATE, HOURS_A_MONTH, Cost, Job, of_jobs, short_name, spoken
 from perennial.serving.hours import Hours
@@ -68,13 +69,14 @@ def _before(expected: billing.Expected, when: Hours | None, *, as_json: bool) ->
     if as_json:
         show_json({**asdict(expected), "month": expected.month, "prices": DATE})
         return
+    jobs = f"{counted(expected.run.jobs, 'job')} of {expected.run.seconds:,.0f} s"
     rests = f"from {expected.runs} earlier runs" if expected.runs else "assumed: 4 minutes a job"
     hourly = "not known" if expected.endpoint is None else f"{spoken(expected.endpoint)} an hour"
     sleeps = {"it sleeps": f"outside of {when}; that saves {spoken(expected.saved)} a month"} if when else {}
     serving = HOURS_A_MONTH * (when.share if when else 1)
     pairs(
         {
-            "a run": f"{spoken(expected.run.usd)} ({expected.run.jobs} jobs of {expected.run.seconds:,.0f} s, {rests})",
+            "a run": f"{spoken(expected.run.usd)} ({jobs}, {rests})",
             "the endpoint": hourly,
             **sleeps,
             "a month": f"{spoken(expected.month)} ({expected.runs_a_month:g} runs, {serving:.0f} hours of serving)",

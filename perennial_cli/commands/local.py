@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from perennial_cli import project
 
+CALLED = "LOCALCLOUD_CALLED"  # as localcloud reads it
 COMMANDS = {
     "up": "Start the local cloud in the background, if it is not up.",
     "down": "Stop it; what it holds stays.",
@@ -47,7 +48,8 @@ def _passed_on(name: str) -> Callable[[typer.Context], None]:
             project.program("image", "bin", "python")  # the jobs' own
         sys.stdout.flush()
         arguments = [str(python), "-m", "localcloud", name, *context.args]
-        ended = subprocess.run(arguments, cwd=project.required(), env={**CONSOLE, **os.environ}, check=False)
+        variables = {**CONSOLE, **os.environ, CALLED: "perennial local"}
+        ended = subprocess.run(arguments, cwd=project.required(), env=variables, check=False)
         raise typer.Exit(ended.returncode)
 
     return command

@@ -14,7 +14,14 @@ from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, Yes
 from perennial_cli.console import show, show_json
 
-Stack = Annotated[str, typer.Argument(metavar="STACK", help="Name of the stack.")]
+
+def _named(name: str) -> str:
+    if not name.strip():
+        raise typer.BadParameter("got an empty text; expected the name of a stack (make: STACK=name, or MODEL=name)")
+    return name
+
+
+Stack = Annotated[str, typer.Argument(metavar="STACK", callback=_named, help="Name of the stack.")]
 
 
 def erase(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from perennial.data.broken import counted
 from perennial.model import definition
 from perennial.registry import approval, promotion
 from perennial.runs import comparison, configuration, costs, facts, run_input, trials
@@ -220,7 +221,7 @@ def runs(
     if to is not None:
         ended = [record for record in listed if record["status"] not in history.AT_WORK]
         exported = mlflow_export.export(chosen, each(ended, len(ended), "exporting runs"), to)
-        show_json(exported) if as_json else show(f"exported {len(exported)} runs of {chosen.name} to {to}")
+        show_json(exported) if as_json else show(f"exported {counted(len(exported), 'run')} of {chosen.name} to {to}")
         return
     if as_json:
         show_json(listed)
@@ -367,7 +368,7 @@ def _made_of(record: Mapping[str, Any]) -> dict[str, str]:
         return about
     data, code, algorithm = record["data"], record["code"], record["configuration"]["algorithm"]
     settings = trials.spoken(dict(sorted(trials.hyperparameters(record).items())))
-    size = f"{data['file_count']:,} files, {data['size_bytes']:,} bytes"
+    size = f"{counted(data['file_count'], 'file')}, {data['size_bytes']:,} bytes"
     return {
         **about,
         "data": f"{size}, fingerprint {data['fingerprint'][:16]}",

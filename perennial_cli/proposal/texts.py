@@ -281,6 +281,7 @@ def _keys(name: str, head: str) -> list[str]:
         except RefusedJsonError:  # a row that is none, and no more
             continue
         except ValueError as error:
-            raise FileError(f"{name}: begins as JSON lines, and line {number} is no JSON object ({error})") from error
+            problem = f"begins as JSON lines, and line {number} is no JSON object ({error})"
+            raise FileError(f"{name}: {problem}; write one that stands on many lines on one") from error
         keys |= dict.fromkeys(record) if isinstance(record, dict) else {}
     return list(keys)

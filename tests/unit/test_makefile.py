@@ -107,6 +107,11 @@ def test_an_empty_name_is_as_if_it_were_not_given(set_by: str, monkeypatch: pyte
     assert made("delete", STACK="", MODEL="x").split() == ["delete", "perennial-x"]
 
 
+def test_what_has_no_stack_is_not_taken_for_one() -> None:
+    """The next word would be."""
+    assert make("-n", "erase", "ROWS=a=1", "STACK=").rstrip().endswith('erase "" "$ROWS"')
+
+
 def test_a_deletion_is_confirmed_by_1_only() -> None:
     told = [make("-n", "delete", "STACK=cars", f"YES={given}").rstrip() for given in ("1", "no", "")]
     assert [line.endswith("delete cars --yes") for line in told] == [True, False, False]

@@ -30,3 +30,9 @@ def test_how_far_it_is_is_said_after_each_item(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(console, "working", working)
     assert [*console.each("ab", 2, "asking")] == ["a", "b"]
     assert steps == ["asking", "1 of 2", "2 of 2"]
+
+
+def test_a_list_of_nothing_says_so_beside_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table("run", "status", rows=[])
+    out, err = capsys.readouterr()
+    assert (out.split(), err) == (["run", "status"], "none yet\n")

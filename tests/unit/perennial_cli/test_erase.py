@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from perennial.runs import naming, work
 from perennial_cli import erase
 from perennial_cli.without_rows import Wanted
-from tests.command import exit_code, perennial
+from tests.command import exit_code, perennial, says
 from tests.unit.conftest import BUCKET, EXECUTION_ARN, REGION, STACK, FakeAws, refusal
 from tests.unit.perennial_cli.test_stacks import MISSING, listed
 
@@ -547,7 +547,7 @@ def test_captured_requests_of_callers_who_sent_no_id_are_counted_and_named(stack
     assert exit_code("erase", STACK, "sale=s-1") == 0
     said = capsys.readouterr().out
     assert f"  {mixed}: would be erased: 1 of 3 requests\n" in said
-    assert f"nobody can tell whose rows they hold\n  s3://{BUCKET}/{mixed}: 1 requests\n" in said
+    assert f"nobody can tell whose rows they hold\n  s3://{BUCKET}/{mixed}: 1 request\n" in said
     assert f"s3://{BUCKET}/{named}" not in said
 
 
@@ -687,6 +687,11 @@ def test_what_is_no_column_and_value_is_refused(rows):
     ended = perennial("erase", STACK, rows)
     assert ended.exit_code == 2
     assert "expected COLUMN=VALUE, such as customer_id=17" in " ".join(ended.stderr.replace("│", "").split())
+
+
+def test_an_empty_name_of_a_stack_is_wrong_use():
+    ended = perennial("erase", "", "customer_id=17")
+    assert (ended.exit_code, says(ended, "got an empty text; expected the name of a stack")) == (2, True)
 
 
 def test_a_column_of_the_definition_is_found_by_all_of_its_names():

@@ -99,7 +99,7 @@ def test_a_stack_without_an_endpoint_is_told_so(aws, monkeypatch):
     assert ended.exit_code == 1
     told = ended.stderr
     assert re.search(r"error: .*Could not find endpoint", told)
-    assert f"No model of {STACK} has come into service: its last mail says why" in told
+    assert f"No model of {STACK} has come into service: `perennial runs` says what became of its runs" in told
 
 
 def test_an_endpoint_that_sleeps_is_explained_by_what_it_is_made_of_again(served, monkeypatch):

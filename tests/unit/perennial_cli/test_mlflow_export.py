@@ -103,7 +103,7 @@ def test_runs_that_have_ended_are_exported(stack: Any, answers: Any, monkeypatch
 
     monkeypatch.setattr(mlflow_export, "export", export)
     ended = perennial("runs", "--export", "mlflow", "--to", "http://localhost:1")
-    assert (ended.exit_code, ended.stdout) == (0, "exported 1 runs of cars to http://localhost:1\n")
+    assert (ended.exit_code, ended.stdout) == (0, "exported 1 run of cars to http://localhost:1\n")
     assert exported == [("cars", [RUN], "http://localhost:1")]
 
 
