@@ -205,6 +205,8 @@ class Commands(TyperGroup):
             raise typer.Exit(FAILED) from None
         except TYPERS_OWN:
             raise
+        except EOFError as error:  # of a file: Typer would take it for a person who ends the input, and say "Aborted."
+            raise RuntimeError("the data of a file end too early") from error
         except Exception as error:
             from perennial_cli.failures import is_put_in_words
 

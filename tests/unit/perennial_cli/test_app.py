@@ -71,10 +71,14 @@ def test_a_local_cloud_that_is_down_is_told_with_what_brings_it_up(
     assert (LOCAL_IS_DOWN in ended.stderr) is is_local
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perennial_cli.check_models.are_sound", lambda _: {}["bug"])
+@pytest.mark.parametrize(("error", "raised"), [(KeyError("bug"), KeyError), (EOFError("bug"), RuntimeError)])
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception]) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("perennial_cli.check_models.are_sound", fail)
     monkeypatch.chdir(ROOT)
-    with pytest.raises(KeyError):
+    with pytest.raises(raised):
         perennial("check")
 
 
