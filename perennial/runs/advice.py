@@ -23,7 +23,7 @@ MAX_NAMES = 400
 
 _CORRECT_THE_DATA = (
     "Correct the data that are named above and drop them again, under the same names, or take them away (aws s3 rm). "
-    "Rows that were put aside, with reasons, are under quarantine/ in the run's folder."
+    "Where rows were put aside one by one, they are under quarantine/ in the run's folder, with reasons."
 )
 # Instead of the data's correction.
 _CHANGED = (
