@@ -13,8 +13,19 @@ from perennial.model.folder import FEATURES
 from perennial.runs import comparison
 from perennial.words import number
 from perennial_cli import project, quick_analysis
-from perennial_cli.commands.options import AsJson, ModelName, output_option
-from perennial_cli.console import FAILED, CommandError, as_text, notice, show, show_json, table, warn, working
+from perennial_cli.commands.options import AsJson, Force, ModelName, output_option, require_output
+from perennial_cli.console import (
+    FAILED,
+    CommandError,
+    as_text,
+    notice,
+    show,
+    show_json,
+    table,
+    warn,
+    working,
+    write_file,
+)
 from perennial_cli.quick_fit import import_lean
 
 STAGES = {
@@ -29,6 +40,7 @@ def analyze(
         list[Path], typer.Option("--file", "-f", exists=True, dir_okay=False, help="A file of data; may be repeated.")
     ],
     output: Annotated[Path | None, output_option("Write Clarify's analysis.json into this file.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what files and a quick fit show of bias, and what its answers rest on, without a deployment.
@@ -37,6 +49,8 @@ def analyze(
     quick fit to the test rows. Features by their mean absolute contributions (SHAP values). A run says the same of its
     model. Exit code 1: a run could not use the files.
     """
+    if output:
+        require_output(output, "JSON", files, force=force)
     folder = project.model_folder(model)
     defined = definition.load(folder / "model.yaml")
     if defined.series:
@@ -50,7 +64,7 @@ def analyze(
             warn(f"a run would fail: {line}")
         raise typer.Exit(FAILED)
     if output:
-        output.write_text(as_text(made.document), encoding="utf-8")
+        write_file(output, as_text(made.document))
     if as_json:
         show_json(made.document)
     else:

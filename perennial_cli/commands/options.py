@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,15 +72,15 @@ def form_of(path: Path) -> str | None:
     return FORMS.get(path.suffix.lower())
 
 
-def require_output(path: Path, form: str | None, source: Path | None, *, force: bool) -> None:
+def require_output(path: Path, form: str | None, sources: Iterable[Path], *, force: bool) -> None:
     """Raise BadParameter or CommandError where a result may not go, before anything is done.
 
-    form    what is written, if that is known
-    source  what the command reads: its user's own, which nothing replaces
+    form     what is written, if that is known
+    sources  what the command reads: its user's own, which nothing replaces
     """
     if form and form_of(path) not in (None, form):
         raise typer.BadParameter(f"{path} is named as {form_of(path)} is, and {form} is written", param_hint="--output")
-    if source and path.exists() and path.samefile(source):
+    if path.exists() and any(map(path.samefile, sources)):
         raise CommandError(f"{path} is what is read; choose another --output")
     if path.is_file() and not force:
         raise CommandError(f"{path} is there already; choose another --output, or replace it with --force")

@@ -61,7 +61,7 @@ def score(
         return
     target = output or scored.beside(file)
     if follow:
-        require_output(target, form_of(file), file, force=force)
+        require_output(target, form_of(file), [file], force=force)
     dropped = f"{INCOMING}{key or file.name}"
     with file.open("rb") as body:
         put = boto3.client("s3").put_object(Bucket=chosen.bucket, Key=dropped, Body=body)

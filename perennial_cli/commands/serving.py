@@ -81,7 +81,8 @@ def predict(
     if explain and output and not as_json:
         raise typer.BadParameter("an explanation is no CSV; write it as JSON: --json", param_hint="--output")
     if output:
-        require_output(output, "JSON" if as_json else "CSV", Path(source) if _is_file(source) else None, force=force)
+        read = [Path(source)] if _is_file(source) else []
+        require_output(output, "JSON" if as_json else "CSV", read, force=force)
     say_whom()
     chosen = stacks.chosen(stack)
     definition = definition_of(chosen)

@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def answered(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(project)
-    ended = perennial("analyze", "wages", "--file", "wages.csv", "--json", "--output", "analysis.json")
+    ended = perennial("analyze", "wages", "--file", "wages.csv", "--json", "-o", "analysis.json", "--force")
     assert ended.exit_code == 0
     document: dict[str, Any] = json.loads(ended.stdout)
     assert json.loads((project / "analysis.json").read_text()) == document

@@ -155,6 +155,7 @@ def test_a_file_that_cannot_be_written_is_wrong_use_before_anything_is_asked(wor
         (("predict", "{}", "-o", "x.parquet"), "x.parquet is named as Parquet is, and CSV is written"),
         (("predict", "{}", "-o", "x.json"), "x.json is named as JSON is, and CSV is written"),
         (("predict", "{}", "--json", "-o", "x.csv"), "x.csv is named as CSV is, and JSON is written"),
+        (("analyze", "m", "-f", __file__, "-o", "x.csv"), "x.csv is named as CSV is, and JSON is written"),
         (("promote", "--write-run", __file__), "is there already, and holds no run=ID; name another file"),
     ],
 )
