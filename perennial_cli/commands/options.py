@@ -36,7 +36,7 @@ def not_empty(word: str | None) -> str | None:
 
 def object_name(key: str | None) -> str | None:
     """Return the name of an object as it is. Raises BadParameter: it is no name of a file in folders."""
-    if key is not None and any(part.strip() in ("", ".", "..") for part in key.split("/")):
+    if not_empty(key) is not None and any(part.strip() in ("", ".", "..") for part in str(key).split("/")):
         raise typer.BadParameter(f"got {key!r}; expected a name such as cars.csv or 2026/cars.csv")
     return key
 

@@ -153,7 +153,7 @@ def test_of_a_dropped_file_its_own_run_is_looked_at_until_its_end(executions, fi
 
 
 @pytest.mark.parametrize("command", ["drop", "score"])
-@pytest.mark.parametrize("key", ["../x.csv", "a//x.csv", "/x.csv", "a/./x.csv", "a/", " "])
+@pytest.mark.parametrize("key", ["../x.csv", "a//x.csv", "/x.csv", "a/./x.csv", "a/", "a/ "])
 def test_a_name_that_is_none_of_a_file_in_folders_is_wrong_use(stack, file: Path, command: str, key: str) -> None:
     ended = perennial(command, file, "--key", key)
     assert (ended.exit_code, stack.keys("raw"), stack.keys("batch")) == (2, [], [])
