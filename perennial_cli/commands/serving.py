@@ -38,7 +38,7 @@ from perennial_cli.console import (
 )
 from perennial_cli.deployed import definition_of
 from perennial_cli.forecasts import Forecast
-from perennial_cli.predictions import Answer, Record
+from perennial_cli.predictions import Record
 from perennial_cli.stacks import Stack
 
 LONGEST_NAME, STANDARD_INPUT = 100, "standard input"
@@ -126,21 +126,25 @@ def _forecast(chosen: Stack, definition: Definition, source: str, output: Path |
     series = list(forecasts.series_of(text, definition))
     if not series:
         raise CommandError(f"{STANDARD_INPUT if source == '-' else source} holds no series; expected one at least")
-    sound = [one for one in series if not one.problem]
+    sound, broken = ([one for one in series if bool(one.problem) is is_broken] for is_broken in (False, True))
     answers = list(each(forecasts.ask(chosen, definition, sound), len(sound), "asking the endpoint"))
     if as_json:
-        _print_json([one.as_json() for one in answers], output)
-    elif _is_object(source) and output is None:
+        refused = [{"row": one.number, "error": one.problem} for one in broken]
+        text_of_all = as_text(sorted([*(one.as_json() for one in answers), *refused], key=lambda one: one["row"]))
+    else:
+        text_of_all = _forecasts_as_csv(answers)
+    if not as_json and _is_object(source) and output is None:
         for one in answers:
             _show_forecast(one, definition)
     elif output is None:
-        _write_forecasts(answers, sys.stdout)
+        sys.stdout.write(text_of_all)
+    elif sound or as_json:
+        write_file(output, text_of_all)
     else:
-        with output.open("w", newline="", encoding="utf-8") as file:
-            _write_forecasts(answers, file)
-    for broken in (question for question in series if question.problem):
-        warn(f"row {broken.number} is not asked about: {broken.problem}")
-    if len(sound) < len(series):
+        warn(f"no series was asked about, so {output} is not written")
+    for question in broken:
+        warn(f"row {question.number} is not asked about: {question.problem}")
+    if broken:
         raise typer.Exit(FAILED)
 
 
@@ -155,12 +159,14 @@ def _show_forecast(one: Forecast, definition: Definition) -> None:
     table(*names, rows=rows, right=names[1:])
 
 
-def _write_forecasts(answers: list[Forecast], file: Any) -> None:
+def _forecasts_as_csv(answers: Sequence[Forecast]) -> str:
+    file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["row", ITEM_ID, "period", *forecasts.COLUMNS])
     for one in answers:
         for time, values in zip(one.times, one.values.tolist(), strict=True):
             writer.writerow([one.question.number, one.question.name, time, *values])
+    return file.getvalue()
 
 
 def _is_object(source: str) -> bool:
@@ -288,9 +294,9 @@ def _complain(broken: Sequence[Record]) -> None:
 
 def _as_json(answers: Mapping[int, Mapping[str, Any]], broken: Sequence[Record]) -> str:
     """Return answers by row, and why the others are none, in the order of the rows."""
-    rows = {number: {"row": number, **answer} for number, answer in answers.items()}
+    rows = {row: {"row": row, **answer} for row, answer in answers.items()}
     rows |= {record.number: {"row": record.number, "error": _problem(record)} for record in broken}
-    return as_text([rows[number] for number in sorted(rows)])
+    return as_text([rows[row] for row in sorted(rows)])
 
 
 def _as_csv(answers: Mapping[int, Mapping[str, Any]]) -> str:
@@ -298,8 +304,8 @@ def _as_csv(answers: Mapping[int, Mapping[str, Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["row", *names])
-    for number, answer in answers.items():
-        writer.writerow([number, *(_cell(answer.get(name)) for name in names)])
+    for row, answer in answers.items():
+        writer.writerow([row, *(_cell(answer.get(name)) for name in names)])
     return file.getvalue()
 
 

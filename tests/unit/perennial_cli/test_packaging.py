@@ -16,7 +16,12 @@ DISTRIBUTIONS = {
     "mlflow": "mlflow-skinny",
 }  # fmt: skip
 OPTIONAL = {"pandas", "sagemaker_containers"}
-OF_SCRIPTS = {"joblib", "script_tables", "serve_script"}  # a model's own, in an image that has them or beside them
+OF_SCRIPTS = {
+    "joblib",
+    "script_tables",
+    "serve_script",
+    "pyspark",
+}  # a model's own, in an image that has them or beside them
 
 
 def imported(package: str) -> set[str]:
