@@ -269,7 +269,7 @@ def _columns(
     return Drawing(left - COLUMN_GAP, height, list(boxes.values()), lines)
 
 
-def _said(arrow: Arrow) -> tuple[str, bool, str, str]:
+def _worded(arrow: Arrow) -> tuple[str, bool, str, str]:
     return arrow.label, arrow.error, arrow.source, arrow.target
 
 
@@ -297,7 +297,7 @@ def column(
         rows[ranks[name]].append(box)
     ways = {arrow: _passages(arrow, boxes, ranks, rows) for arrow in forward}
     _place(rows, ways, spine)
-    lines = [Line(_route(way), *_said(arrow)) for arrow, way in ways.items()]
+    lines = [Line(_route(way), *_worded(arrow)) for arrow, way in ways.items()]
     left, right = min(box.left for row in rows for box in row), max(box.right for row in rows for box in row)
     for arrow in loops:
         source, target = boxes[arrow.source], boxes[arrow.target]

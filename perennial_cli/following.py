@@ -37,8 +37,8 @@ def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None
     looked_at: set[str] = set()
     with working("waiting for what the drop starts"):
         while time.monotonic() < deadline:
-            if found := started_by_drop(machine or stack.state_machine_arn, version, looked_at):
-                return found
+            if execution := started_by_drop(machine or stack.state_machine_arn, version, looked_at):
+                return execution
             time.sleep(POLL_SECONDS)
     raise CommandError(
         f"nothing began within {limit} s of the drop; see the queue of undelivered events, "

@@ -49,10 +49,10 @@ def newest(stack: Stack, group: str, streams: str, hours: float, most: int) -> l
         only = {"logStreamNamePrefix": f"{stack.name}-"}
     since = int((datetime.now(UTC) - timedelta(hours=hours)).timestamp() * 1000)
     pages = boto3.client("logs").get_paginator("filter_log_events")
-    found: deque[dict[str, Any]] = deque(maxlen=most)
+    events: deque[dict[str, Any]] = deque(maxlen=most)
     try:
         for number, page in enumerate(pages.paginate(logGroupName=group, startTime=since, **only)):
-            found.extend(page["events"])
+            events.extend(page["events"])
             if number == MOST_PAGES:
                 break
     except ClientError as error:
@@ -64,5 +64,5 @@ def newest(stack: Stack, group: str, streams: str, hours: float, most: int) -> l
             "stream": one["logStreamName"],
             "message": one["message"],
         }
-        for one in sorted(found, key=lambda one: int(one["timestamp"]))
+        for one in sorted(events, key=lambda one: int(one["timestamp"]))
     ]

@@ -72,9 +72,9 @@ def handle_record(
         request = _document(body) | ({"FeatureGroupName": group} if group else {})
         for member, shape in requests.input_shape(operation, RECORDS).members.items():
             if shape.serialization.get("location") == "querystring" and (
-                found := query.get(shape.serialization["name"])
+                values := query.get(shape.serialization["name"])
             ):
-                request[member] = found if shape.type_name == "list" else found[0]
+                request[member] = values if shape.type_name == "list" else values[0]
         lost = strike(operation, request)
         answer = service.records.handle(operation, request)
         return _refusal(lost, _REST_JSON) if lost else _json(200, answer, _REST_JSON)

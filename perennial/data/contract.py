@@ -143,9 +143,9 @@ def check(contract: Contract, source: pa.RecordBatch) -> Checked:
     """Check a batch with the contract's columns: texts of a CSV file, Parquet values or values that are read."""
     violations: list[Violation] = []
     typed: dict[str, pa.Array] = {}
-    kept = frozenset(column.name for column in contract.working_columns)
+    working = frozenset(column.name for column in contract.working_columns)
     for column in contract.columns:
-        read = parsed if column.name in kept else _not_kept
+        read = parsed if column.name in working else _not_kept
         values, invalid = read(column, source.column(column.name))
         typed[column.name] = values
         if invalid is not None and pc.any(invalid).as_py():
@@ -153,7 +153,7 @@ def check(contract: Contract, source: pa.RecordBatch) -> Checked:
         violations += _violations(column, values, invalid)
         if (series := contract.form.series) and column.name == series.time:
             violations += _between_periods(series, column, values)
-    return Checked(pa.table({name: typed[name] for name in typed if name in kept}), tuple(violations))
+    return Checked(pa.table({name: typed[name] for name in typed if name in working}), tuple(violations))
 
 
 def class_numbers(target: pa.Array, classes: Sequence[str]) -> pa.Array:

@@ -37,9 +37,9 @@ class DuplicateCounter:
         self._keep(mixed(contents), wholes, rows)  # a sample by their bits must be one by chance
         while self._kept_count > MAX_COUNTED and self._halvings < MAX_HALVINGS:
             self._halvings += 1
-            kept = self._kept()
+            counted = self._counted()
             self._pieces, self._kept_count = [], 0
-            self._keep(*kept)
+            self._keep(*counted)
 
     def _keep(self, hashes: Hashes, wholes: Hashes, rows: Rows) -> None:
         if self._halvings:
@@ -48,7 +48,7 @@ class DuplicateCounter:
         self._pieces.append((hashes, wholes, rows))
         self._kept_count += len(hashes)
 
-    def _kept(self) -> tuple[Hashes, Hashes, Rows]:
+    def _counted(self) -> tuple[Hashes, Hashes, Rows]:
         """Return hashes of the sample, those of all that its rows say where they are given, and the rows."""
         hashes, wholes, rows = zip(*self._pieces, strict=True)
         self._pieces = [(np.concatenate(hashes), np.concatenate(wholes), np.concatenate(rows))]
@@ -56,7 +56,7 @@ class DuplicateCounter:
 
     def count(self, used: npt.NDArray[np.bool_]) -> int:
         """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one of them."""
-        hashes, _, rows = self._kept()
+        hashes, _, rows = self._counted()
         distinct = len(different(hashes[used[rows]])) << self._halvings
         return max(0, int(np.count_nonzero(used)) - distinct)
 
@@ -73,7 +73,7 @@ class DuplicateCounter:
         Before is of the known rows, and of the files before its own: that one of these was never in a model that
         served makes no difference. An old row that comes again after a correction is one, though a known file has it.
         """
-        keys, wholes, rows = self._kept()
+        keys, wholes, rows = self._counted()
         used = sets[rows] != LEFT_OUT
         rows, keys, wholes = rows[used], keys[used], wholes[used]
         new, files = is_new[rows], np.searchsorted(np.asarray(starts, np.int64), rows, side="right")
@@ -92,7 +92,7 @@ class DuplicateCounter:
         """
         new: npt.NDArray[np.bool_] = is_new & (sets != LEFT_OUT)
         unlike = self._unlike_known(sets, is_new)
-        if self._halvings and len(unlike) == np.count_nonzero(new[self._kept()[2]]):
+        if self._halvings and len(unlike) == np.count_nonzero(new[self._counted()[2]]):
             return new
         mask = np.zeros(len(sets), np.bool_)
         mask[unlike] = True
@@ -100,7 +100,7 @@ class DuplicateCounter:
 
     def _unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> Rows:
         """Return the new rows of the sample that are like none that is not new."""
-        hashes, _, rows = self._kept()
+        hashes, _, rows = self._counted()
         used, new = sets[rows] != LEFT_OUT, is_new[rows]
         unlike = ~are_among(hashes[used & new], hashes[used & ~new])
         return np.asarray(rows[used & new][unlike], np.int64)

@@ -83,8 +83,8 @@ def rows(
         return made
     distinct, codes = _coded(versions.identifiers)
     until = _milliseconds(section["as_of"]) if section.get("as_of") else _LATEST
-    asked = np.arange(len(distinct))
-    chosen = np.sort(_known_at(versions, codes, asked, np.full(len(distinct), until)))
+    each = np.arange(len(distinct))
+    chosen = np.sort(_known_at(versions, codes, each, np.full(len(distinct), until)))
     chosen = chosen[chosen >= 0]
     table, events = versions.table.take(chosen), versions.events[chosen]
     for name, other in others:
@@ -105,8 +105,8 @@ def _join(
     if joined is None or group["record"] not in table.column_names:
         return table
     distinct, codes = _coded(joined.identifiers)
-    asked = pc.fill_null(pc.index_in(_texts(table[group["record"]]), distinct), -1)
-    known = _known_at(joined, codes, np.asarray(asked, np.int64), events)
+    records = pc.fill_null(pc.index_in(_texts(table[group["record"]]), distinct), -1)
+    known = _known_at(joined, codes, np.asarray(records, np.int64), events)
     places = pa.array(known, mask=known < 0)
     for name in joined.table.column_names:
         if name in wanted and name not in table.column_names and name not in group.values():
@@ -114,10 +114,10 @@ def _join(
     return table
 
 
-def _known_at(versions: _Versions, codes: Integers, asked: Integers, times: Integers) -> Integers:
+def _known_at(versions: _Versions, codes: Integers, records: Integers, times: Integers) -> Integers:
     """Return which version of each record that is asked about was the latest one at a time; -1: none, or a deletion."""
-    n, m = len(codes), len(asked)
-    code, time = np.concatenate([codes, asked]), np.concatenate([versions.events, times])
+    n, m = len(codes), len(records)
+    code, time = np.concatenate([codes, records]), np.concatenate([versions.events, times])
     is_question = np.repeat([False, True], [n, m])
     written = np.concatenate([versions.written, np.zeros(m, np.int64)])
     order = np.lexsort((written, is_question, time, code))
@@ -125,13 +125,13 @@ def _known_at(versions: _Versions, codes: Integers, asked: Integers, times: Inte
     last = np.maximum.accumulate(np.where(is_version, np.arange(n + m), -1))
     questions = np.flatnonzero(~is_version)
     versions_before = last[questions]
-    found = order[np.maximum(versions_before, 0)]
-    is_known = (versions_before >= 0) & (code[found] == code[order[questions]])
+    version_at = order[np.maximum(versions_before, 0)]
+    is_known = (versions_before >= 0) & (code[version_at] == code[order[questions]])
     known = np.full(m, -1, np.int64)
-    known[order[questions] - n] = np.where(is_known, found, -1)
-    gone = np.zeros(m, np.bool_)
-    gone[known >= 0] = versions.deleted[known[known >= 0]]
-    known[gone] = -1
+    known[order[questions] - n] = np.where(is_known, version_at, -1)
+    is_deleted = np.zeros(m, np.bool_)
+    is_deleted[known >= 0] = versions.deleted[known[known >= 0]]
+    known[is_deleted] = -1
     return known
 
 

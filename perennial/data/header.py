@@ -103,8 +103,8 @@ def _header_problem(
             return [f"the fields are separated by {spoken}; set files.delimiter in model.yaml, or leave it out"]
     needed = [column for column in columns if not column.optional]
     if not match(header, needed).positions and not any(_alike(column, others) for column in missing):
-        found = f"no column name of the definition stands in the first line, which has {some_of(header)}"
-        return [f"{found}: a header line is needed, with the names below or others that `source` names"]
+        none = f"no column name of the definition stands in the first line, which has {some_of(header)}"
+        return [f"{none}: a header line is needed, with the names below or others that `source` names"]
     return []
 
 

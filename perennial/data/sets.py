@@ -104,8 +104,8 @@ def dealt(
         masks = [(number, set_of_row == number) for number in wanted]
         return [(number, pa.Table.from_batches([batch.filter(pa.array(mask))])) for number, mask in masks if mask.any()]
 
-    for found in in_order(chosen, batches):
-        yield from found
+    for pieces in in_order(chosen, batches):
+        yield from pieces
 
 
 @dataclass(frozen=True)
@@ -241,8 +241,8 @@ class SetWriter:
 
     def _hashes(self, number: int, rows: pa.Table) -> dict[str, Hashes]:
         """Return what tells rows, by the folder that it belongs in."""
-        seen, rest = ("test", "rest") if number == TEST else ("seen", "seen-rest")
-        hashes = {seen: rows[IDENTITY].to_numpy()}
+        known, rest = ("test", "rest") if number == TEST else ("seen", "seen-rest")
+        hashes = {known: rows[IDENTITY].to_numpy()}
         if REST in rows.column_names:
             hashes[rest] = rows[REST].to_numpy()
         if number == TEST:

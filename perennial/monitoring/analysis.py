@@ -99,7 +99,7 @@ Value = Callable[[Outcomes], float]
 
 
 @dataclass(frozen=True)
-class Metric:
+class AnalysisMetric:
     """One metric: its name, what it is called, of which stage it is, and how it is computed. Raises UndefinedError."""
 
     name: str
@@ -110,10 +110,10 @@ class Metric:
 
 def _as_monitored(metric: bias.BiasMetric) -> Value:
     def value(outcomes: Outcomes) -> float:
-        found = metric.value(outcomes.as_counts)
-        if found is None:
+        value = metric.value(outcomes.as_counts)
+        if value is None:
             raise UndefinedError(bias.NO_VALUE)
-        return found
+        return value
 
     return value
 
@@ -168,9 +168,9 @@ def _disparity(axis: int) -> Value:
 
 _ALL = np.ones((2, 2), np.int64)  # labels, answers
 _LABELLED = np.array([[0, 0], [1, 1]])
-_SAID = _LABELLED.T
-_TRUE_POSITIVE, _TRUE_NEGATIVE = _LABELLED * _SAID, (1 - _LABELLED) * (1 - _SAID)
-_FALSE_POSITIVE, _FALSE_NEGATIVE = (1 - _LABELLED) * _SAID, _LABELLED * (1 - _SAID)
+_ANSWERED = _LABELLED.T
+_TRUE_POSITIVE, _TRUE_NEGATIVE = _LABELLED * _ANSWERED, (1 - _LABELLED) * (1 - _ANSWERED)
+_FALSE_POSITIVE, _FALSE_NEGATIVE = (1 - _LABELLED) * _ANSWERED, _LABELLED * (1 - _ANSWERED)
 
 
 def _difference(part: Counts, whole: Counts, whole_name: str, sign: int) -> Value:
@@ -199,34 +199,36 @@ def _flip(outcomes: Outcomes) -> float:
     return outcomes.flipped
 
 
-_MONITORED = {one.name: Metric(one.name, one.description, one.stage, _as_monitored(one)) for one in bias.METRICS}
+_MONITORED = {
+    one.name: AnalysisMetric(one.name, one.description, one.stage, _as_monitored(one)) for one in bias.METRICS
+}
 METRICS = (
     _MONITORED["CI"],
     _MONITORED["DPL"],
-    Metric("KL", "Kullback-Leibler Divergence (KL)", PRE, _kl),
-    Metric("JS", "Jensen-Shannon Divergence (JS)", PRE, _js),
-    Metric("LP", "L-p Norm (LP)", PRE, _lp),
-    Metric("TVD", "Total Variation Distance (TVD)", PRE, _tvd),
-    Metric("KS", "Kolmogorov-Smirnov Distance (KS)", PRE, _ks),
-    Metric("CDDL", "Conditional Demographic Disparity in Labels (CDDL)", PRE, _disparity(2)),
+    AnalysisMetric("KL", "Kullback-Leibler Divergence (KL)", PRE, _kl),
+    AnalysisMetric("JS", "Jensen-Shannon Divergence (JS)", PRE, _js),
+    AnalysisMetric("LP", "L-p Norm (LP)", PRE, _lp),
+    AnalysisMetric("TVD", "Total Variation Distance (TVD)", PRE, _tvd),
+    AnalysisMetric("KS", "Kolmogorov-Smirnov Distance (KS)", PRE, _ks),
+    AnalysisMetric("CDDL", "Conditional Demographic Disparity in Labels (CDDL)", PRE, _disparity(2)),
     _MONITORED["DPPL"],
     _MONITORED["DI"],
     *(
-        Metric(name, f"{description} ({name})", POST, _difference(part, whole, whole_name, sign))
+        AnalysisMetric(name, f"{description} ({name})", POST, _difference(part, whole, whole_name, sign))
         for name, description, part, whole, whole_name, sign in (
-            ("DCA", "Difference in Conditional Acceptance", _LABELLED, _SAID, "positive answer", 1),
-            ("DCR", "Difference in Conditional Rejection", 1 - _LABELLED, 1 - _SAID, "negative answer", -1),
+            ("DCA", "Difference in Conditional Acceptance", _LABELLED, _ANSWERED, "positive answer", 1),
+            ("DCR", "Difference in Conditional Rejection", 1 - _LABELLED, 1 - _ANSWERED, "negative answer", -1),
             ("RD", "Recall Difference", _TRUE_POSITIVE, _LABELLED, "positive label", 1),
             ("SD", "Specificity Difference", _TRUE_NEGATIVE, 1 - _LABELLED, "negative label", -1),
-            ("DAR", "Difference in Acceptance Rates", _TRUE_POSITIVE, _SAID, "positive answer", 1),
-            ("DRR", "Difference in Rejection Rates", _TRUE_NEGATIVE, 1 - _SAID, "negative answer", -1),
+            ("DAR", "Difference in Acceptance Rates", _TRUE_POSITIVE, _ANSWERED, "positive answer", 1),
+            ("DRR", "Difference in Rejection Rates", _TRUE_NEGATIVE, 1 - _ANSWERED, "negative answer", -1),
             ("AD", "Accuracy Difference", _TRUE_POSITIVE + _TRUE_NEGATIVE, _ALL, "records", 1),
             ("TE", "Treatment Equality", _FALSE_NEGATIVE, _FALSE_POSITIVE, "false positive answer", -1),
         )
     ),
-    Metric("CDDPL", "Conditional Demographic Disparity in Predicted Labels (CDDPL)", POST, _disparity(3)),
-    Metric("FT", "Flip Test (FT)", POST, _flip),
-    Metric("GE", "Generalized Entropy (GE)", POST, _entropy),
+    AnalysisMetric("CDDPL", "Conditional Demographic Disparity in Predicted Labels (CDDPL)", POST, _disparity(3)),
+    AnalysisMetric("FT", "Flip Test (FT)", POST, _flip),
+    AnalysisMetric("GE", "Generalized Entropy (GE)", POST, _entropy),
 )
 
 
@@ -254,8 +256,8 @@ class OutcomeCounter:
         if answers is not None:
             kinds += self.facets.are_positive(answers)
         for place, side in product(range(sides.shape[1]), (OTHERS, MEMBERS)):
-            found = np.bincount(kinds[sides[:, place] == side], minlength=self._counts[place, side].size)
-            self._counts[place, side] += found.reshape(-1, 2, 2)
+            counts = np.bincount(kinds[sides[:, place] == side], minlength=self._counts[place, side].size)
+            self._counts[place, side] += counts.reshape(-1, 2, 2)
         return sides
 
     def _groups(self, table: pa.Table) -> Counts:
@@ -337,7 +339,7 @@ def _by_column(facets: Iterable[Outcomes], stage: str) -> dict[str, list[dict[st
     return columns
 
 
-def _measured(metric: Metric, facet: Outcomes) -> dict[str, Any]:
+def _measured(metric: AnalysisMetric, facet: Outcomes) -> dict[str, Any]:
     known = {"name": metric.name, "description": metric.description}
     try:
         return {**known, "value": metric.value(facet)}

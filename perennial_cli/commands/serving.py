@@ -247,10 +247,10 @@ def _explained(
         for record in each(sound, len(sound), "asking about records between")
     ]
     if as_json:
-        shown = {
+        answers = {
             record.number: explanations.as_json(explainer, record, one, unknown) for record, one, unknown in explained
         }
-        return _as_json(shown, broken)
+        return _as_json(answers, broken)
     for record, one, unknown in explained:
         show(f"row {record.number}: {explanations.headline(explainer, definition, one)}")
         names = ("feature", "this record", "typical", "contribution")

@@ -99,24 +99,24 @@ def _show_trial(trial: Trial) -> None:
 
 def _show_rows(trial: Trial) -> None:
     """Show what became of the rows, without what the problems say, which come later."""
-    report, rows, said = trial.report, trial.report["rows"], " ".join(trial.problems)
+    report, rows, problems = trial.report, trial.report["rows"], " ".join(trial.problems)
     used = "none" if trial.problems else f"{rows['used']:,}"
-    shown = {"rows": f"{rows['read']:,} read, {used} used, {rows['quarantined']:,} put aside"} if rows["read"] else {}
+    lines = {"rows": f"{rows['read']:,} read, {used} used, {rows['quarantined']:,} put aside"} if rows["read"] else {}
     if not trial.problems:
-        shown |= {
+        lines |= {
             "repeated": f"{counted(report['duplicates']['rows'])} repeat others",
             "sets": ", ".join(f"{name} {count:,}" for name, count in report["sets"].items()),
             "features": f"{len(report['features'])} made of the columns of the definition",
         }
-    pairs(shown)
+    pairs(lines)
     for rule in report["rules"]:
-        if (text := problem(rule)) not in said:
+        if (text := problem(rule)) not in problems:
             warn(text)
     for file in report["files"]:
         for note in file.get("notes", []):
             notice(f"{file['name']}: {note}")
     for stray in report["aside"]:
-        if stray["reason"].partition("; ")[0] not in said:
+        if stray["reason"].partition("; ")[0] not in problems:
             warn(f"{stray['name']} is put aside: {stray['reason']}")
 
 

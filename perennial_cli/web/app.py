@@ -52,7 +52,7 @@ REPORTS = {"runs": "runs/", "windows": "monitoring/"}
 A_FILE = "application/octet-stream"  # no browser shows it here, where it would be of this page's origin
 ONLY_READS = "the console only reads of AWS; to approve, drop or ask here, start it with --allow-changes"
 NOT_LOCAL = "only the local cloud has {}; on AWS {}"
-Answer = Callable[["Asked"], Any]
+Answer = Callable[["Call"], Any]
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Console:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Call:
     """A request, with the document that a POST brings."""
 
     console: Console
@@ -115,17 +115,17 @@ def application(console: Console, port: int, token: str) -> Guard:
         _get("runs/{run}/drawing", _drawing),
         _get("{folder:path}/{run}/report", _report),
         _get("dropped/{version}", _dropped),
-        _get("versions", lambda asked: [one.as_json() for one in versions.newest(asked.stack.name, asked.most(20))]),
+        _get("versions", lambda call: [one.as_json() for one in versions.newest(call.stack.name, call.most(20))]),
         _post("versions/{number:int}", _answer_version),
         _get("record", _record),
         _post("predictions", _predict),
         _get("windows", _windows),
-        _get("lineage", lambda asked: explain.lineage(asked.stack.name)),
+        _get("lineage", lambda call: explain.lineage(call.stack.name)),
         _get("cost", _cost),
         _get("logs", _logs),
         _get("mails", _mails),
-        _get("faults", lambda asked: _local(asked, "faults", "GET", local_cloud.FAULTS)),
-        _post("faults", lambda asked: _local(asked, "faults", "POST", local_cloud.FAULTS, asked.document)),
+        _get("faults", lambda call: _local(call, "faults", "GET", local_cloud.FAULTS)),
+        _post("faults", lambda call: _local(call, "faults", "POST", local_cloud.FAULTS, call.document)),
         _post("faults/clear", _clear_faults),
         Route("/api/files", _drop_to(console), methods=["POST"]),
         *_files(),
@@ -158,8 +158,8 @@ def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
                 document = None
             if not isinstance(document, dict):
                 return _refused(400, "expected a JSON object of at most 1 MiB")
-        asked = Asked(console, request.path_params, dict(request.query_params), document)
-        return await run_in_threadpool(_answered, lambda: answer(asked))
+        call = Call(console, request.path_params, dict(request.query_params), document)
+        return await run_in_threadpool(_answered, lambda: answer(call))
 
     return endpoint
 
@@ -213,17 +213,17 @@ def _files() -> list[Route]:
 # ---- What there is to see
 
 
-def _whom(asked: Asked) -> dict[str, Any]:
-    account, named = asked.console.account, asked.console.stack
+def _whom(call: Call) -> dict[str, Any]:
+    account, named = call.console.account, call.console.stack
     listed = [named] if named else stacks.names()  # who may describe one stack alone names it
     first = listed[0] if listed else None
-    may = {"is_local": account.is_local, "may_change": asked.console.may_change}
+    may = {"is_local": account.is_local, "may_change": call.console.may_change}
     return {"whom": str(account), **may, "stacks": listed, "stack": first}
 
 
-def _stack(asked: Asked) -> dict[str, Any]:
+def _stack(call: Call) -> dict[str, Any]:
     """Return what a stack is for: its model, target, gate and limits of drift, and what serves."""
-    stack = asked.stack
+    stack = call.stack
     defined = definition_of(stack).as_json()
     quality = defined["monitoring"]["data_quality"]
     return {
@@ -241,34 +241,34 @@ def _stack(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _runs(asked: Asked) -> list[dict[str, Any]]:
+def _runs(call: Call) -> list[dict[str, Any]]:
     """Return the newest runs as `perennial runs` does, each with what its last column says."""
-    return [{**one, "decision": runs.decision(one)} for one in runs.newest(asked.stack, asked.most(30))]
+    return [{**one, "decision": runs.decision(one)} for one in runs.newest(call.stack, call.most(30))]
 
 
-def _run(asked: Asked) -> dict[str, Any]:
+def _run(call: Call) -> dict[str, Any]:
     """Return the record of a run as `perennial show` has it, with its reason; nothing of one that has none yet."""
-    record = runs.document(asked.stack, runs.RECORD.format(runs.require_id(asked.path["run"])))
+    record = runs.document(call.stack, runs.RECORD.format(runs.require_id(call.path["run"])))
     if record is None:
         return {"record": None}
     return {"record": record, "reason": runs.reason(record), "doubts": runs.doubts(record)}
 
 
-def _execution(asked: Asked) -> runs.Execution:
-    return runs.execution(asked.stack, runs.require_id(asked.path["run"]))
+def _execution(call: Call) -> runs.Execution:
+    return runs.execution(call.stack, runs.require_id(call.path["run"]))
 
 
-def _flow(asked: Asked) -> dict[str, Any]:
-    return run_flow.of(_execution(asked), asked.stack.name, asked.console.account.region, price)
+def _flow(call: Call) -> dict[str, Any]:
+    return run_flow.of(_execution(call), call.stack.name, call.console.account.region, price)
 
 
-def _drawing(asked: Asked) -> dict[str, Any]:
-    return asdict(run_flow.drawing(_execution(asked), 0 if asked.query.get("narrow") else ASPECT))
+def _drawing(call: Call) -> dict[str, Any]:
+    return asdict(run_flow.drawing(_execution(call), 0 if call.query.get("narrow") else ASPECT))
 
 
-def _record(asked: Asked) -> dict[str, Any]:
+def _record(call: Call) -> dict[str, Any]:
     """Return the schema of a record, and the typical record of what serves to begin with, where one is known."""
-    stack = asked.stack
+    stack = call.stack
     try:
         usual = dict(explanations.Explainer.of(stack, definition_of(stack)).usual)
     except CommandError:
@@ -276,45 +276,45 @@ def _record(asked: Asked) -> dict[str, Any]:
     return {**serving_api.record(stack), "usual": usual}
 
 
-def _report(asked: Asked) -> Response:
+def _report(call: Call) -> Response:
     """Return the report of a run or of a window, for a file of the person's own."""
-    folder, run = asked.path["folder"], runs.require_id(asked.path["run"])
+    folder, run = call.path["folder"], runs.require_id(call.path["run"])
     if folder not in REPORTS:
         raise CommandError(f"{folder!r} have no reports; expected one of: {', '.join(REPORTS)}")
     s3, key = boto3.client("s3"), f"{REPORTS[folder]}{run}/report.html"
     try:
-        return Response(s3.get_object(Bucket=asked.stack.bucket, Key=key)["Body"].read(), media_type=A_FILE)
+        return Response(s3.get_object(Bucket=call.stack.bucket, Key=key)["Body"].read(), media_type=A_FILE)
     except s3.exceptions.NoSuchKey as error:
-        raise CommandError(f"there is no report: s3://{asked.stack.bucket}/{key}") from error
+        raise CommandError(f"there is no report: s3://{call.stack.bucket}/{key}") from error
 
 
-def _windows(asked: Asked) -> list[dict[str, Any]]:
-    return runs.windows(asked.stack, asked.most(20))
+def _windows(call: Call) -> list[dict[str, Any]]:
+    return runs.windows(call.stack, call.most(20))
 
 
-def _cost(asked: Asked) -> dict[str, Any]:
+def _cost(call: Call) -> dict[str, Any]:
     """Return what a run and a month will cost, as `perennial cost` does."""
-    stack = asked.stack
+    stack = call.stack
     records = runs.newest(stack, 20)
     often = in_a_month(records)
-    expected = billing.expected(definition_of(stack), asked.console.account.region, records, often, stack.hours)
+    expected = billing.expected(definition_of(stack), call.console.account.region, records, often, stack.hours)
     return {**asdict(expected), "month": expected.month}
 
 
-def _logs(asked: Asked) -> dict[str, Any]:
+def _logs(call: Call) -> dict[str, Any]:
     """Return the log groups of a stack; with a group its newest lines, with streams those of them alone."""
-    group = asked.query.get("group")
+    group = call.query.get("group")
     if group is None:
-        return {"groups": log_events.groups(asked.stack)}
-    return {"events": log_events.newest(asked.stack, group, asked.query.get("streams", ""), 24, asked.most(200))}
+        return {"groups": log_events.groups(call.stack)}
+    return {"events": log_events.newest(call.stack, group, call.query.get("streams", ""), 24, call.most(200))}
 
 
-def _mails(asked: Asked) -> dict[str, Any]:
-    return _local(asked, "mails", "GET", local_cloud.MAILS)
+def _mails(call: Call) -> dict[str, Any]:
+    return _local(call, "mails", "GET", local_cloud.MAILS)
 
 
-def _local(asked: Asked, what: str, method: str, path: str, document: Any = None) -> dict[str, Any]:
-    if not asked.console.account.is_local:
+def _local(call: Call, what: str, method: str, path: str, document: Any = None) -> dict[str, Any]:
+    if not call.console.account.is_local:
         instead = {"mails": "they are in the mailboxes of their receivers", "faults": "nothing fails on purpose"}
         raise CommandError(NOT_LOCAL.format(what, instead[what]))
     return local_cloud.call(method, path, document)
@@ -345,25 +345,25 @@ def _is_name(name: str) -> bool:
     return 0 < len(name) <= LONGEST_NAME and name.isprintable() and not set(name) & set("/\\") and name[0] != "."
 
 
-def _dropped(asked: Asked) -> dict[str, Any]:
+def _dropped(call: Call) -> dict[str, Any]:
     """Return the run that a drop has started; None: none yet."""
-    arn = following.started_by_drop(asked.stack.state_machine_arn, asked.path["version"], set())
+    arn = following.started_by_drop(call.stack.state_machine_arn, call.path["version"], set())
     return {"run": runs.id_of(arn) if arn else None}
 
 
-def _answer_version(asked: Asked) -> dict[str, Any]:
+def _answer_version(call: Call) -> dict[str, Any]:
     """Approve or reject a version, as `perennial approve` and `perennial reject` do."""
-    status = asked.document.get("status")
+    status = call.document.get("status")
     if status not in (approval.APPROVED, approval.REJECTED):
         raise CommandError(f"status is {status!r}; expected {approval.APPROVED} or {approval.REJECTED}")
-    given = asked.document.get("reason")
-    reason = asked.text("reason") if status == approval.REJECTED or given else None
-    return versions.answered(asked.stack.name, asked.path["number"], status, reason)
+    written = call.document.get("reason")
+    reason = call.text("reason") if status == approval.REJECTED or written else None
+    return versions.answered(call.stack.name, call.path["number"], status, reason)
 
 
-def _predict(asked: Asked) -> dict[str, Any]:
+def _predict(call: Call) -> dict[str, Any]:
     """Ask the endpoint about a record, and explain its answer, as `perennial predict --explain` does."""
-    stack, features = asked.stack, asked.document.get("record")
+    stack, features = call.stack, call.document.get("record")
     if not isinstance(features, dict):
         raise CommandError("record is missing; expected an object")
     definition, notes = definition_of(stack), list[str]()
@@ -372,7 +372,7 @@ def _predict(asked: Asked) -> dict[str, Any]:
         return {"problems": record.problems, "notes": notes}
     (answer,) = predictions.answers(stack, [record])
     answered = {"problems": (), "notes": notes, "answer": answer.answer, "unusual": answer.unusual}
-    if not asked.document.get("explain"):
+    if not call.document.get("explain"):
         return answered
     explainer = explanations.Explainer.of(stack, definition)
     one = explainer.explain(record)
@@ -380,9 +380,9 @@ def _predict(asked: Asked) -> dict[str, Any]:
     return {**answered, "headline": explanations.headline(explainer, definition, one), "explanation": explained}
 
 
-def _clear_faults(asked: Asked) -> dict[str, Any]:
-    number = asked.document.get("number")
+def _clear_faults(call: Call) -> dict[str, Any]:
+    number = call.document.get("number")
     if number is not None and type(number) is not int:
         raise CommandError(f"number is {number!r}; expected that of a fault")
     path = local_cloud.FAULTS if number is None else f"{local_cloud.FAULTS}/{number}"
-    return _local(asked, "faults", "DELETE", path)
+    return _local(call, "faults", "DELETE", path)

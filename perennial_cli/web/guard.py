@@ -89,8 +89,8 @@ class Guard:
             return Refusal(403, "the request comes from another web page; the console answers its own page only")
         if not scope["path"].startswith(API):
             return None if scope["method"] in READS else Refusal(405, "a page is only read")
-        given = headers.get(TOKEN, "").encode("latin-1", "replace")
-        if not hmac.compare_digest(given, self._token.encode()):
+        token = headers.get(TOKEN, "").encode("latin-1", "replace")
+        if not hmac.compare_digest(token, self._token.encode()):
             return Refusal(401, WITHOUT)
         if scope["method"] not in READS and self._only_reads:
             return Refusal(403, self._only_reads)

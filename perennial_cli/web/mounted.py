@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from botocore import configprovider, credentials
 from starlette.types import ASGIApp
 
 from perennial_cli.account import account
@@ -12,5 +13,6 @@ from perennial_cli.web.app import Console, application
 
 def console(port: int, token: str) -> ASGIApp:
     """Return the console of the account that this process speaks to."""
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # each client tells where it speaks to
+    for module in (configprovider, credentials):  # each client tells where it speaks to, and by which keys
+        module.logger.setLevel(logging.WARNING)
     return application(Console(account()), port, token)

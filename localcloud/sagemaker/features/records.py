@@ -106,8 +106,8 @@ class Records:
 
     def get(self, request: Document) -> Document:
         group = self._with_online(request["FeatureGroupName"])
-        found = self._record(group, request["RecordIdentifierValueAsString"], request.get("FeatureNames"))
-        return {"Record": found} if found else {}
+        record = self._record(group, request["RecordIdentifierValueAsString"], request.get("FeatureNames"))
+        return {"Record": record} if record else {}
 
     def get_several(self, request: Document) -> Document:
         """Answer BatchGetRecord: a group that cannot be read has an error for each of its records."""
@@ -117,12 +117,12 @@ class Records:
             for identifier in wanted["RecordIdentifiersValueAsString"]:
                 which = {"FeatureGroupName": name, "RecordIdentifierValueAsString": identifier}
                 try:
-                    found = self._record(self._with_online(name), identifier, names)
+                    record = self._record(self._with_online(name), identifier, names)
                 except AwsError as error:
                     errors.append({**which, "ErrorCode": error.code, "ErrorMessage": error.message})
                     continue
-                if found:
-                    records.append({**which, "Record": found})
+                if record:
+                    records.append({**which, "Record": record})
         return {"Records": records, "Errors": errors, "UnprocessedIdentifiers": []}
 
     def forget(self, group: Document) -> None:

@@ -127,6 +127,7 @@ def test_fields_that_the_job_ignored_may_be_there(model: Model) -> None:
         (json.dumps(SERIES).encode(), JSON_LINES, None, 415, "Content-type application/jsonlines is not supported"),
         ({"instances": [SERIES]}, JSON, "text/csv", 406, "Accept type text/csv is not supported"),
     ],
+    ids=lambda value: str(value)[:20],
 )
 def test_what_cannot_be_answered_says_why(
     model: Model, body: Any, content_type: str, accept: str | None, status: int, text: str

@@ -100,7 +100,7 @@ def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.Monke
     values = np.tile(np.random.default_rng(7).integers(1, 2**63, distinct).astype(np.uint64), copies)
     for start in range(0, len(values), 1_000):
         counter.observe(values[start : start + 1_000])
-        assert len(counter._kept()[0]) <= 5_000
+        assert len(counter._counted()[0]) <= 5_000
     found = counter.count(np.ones(len(values), bool))
     assert found == pytest.approx((copies - 1) * distinct, rel=0.1)
     is_new = np.arange(len(values)) >= 2.5 * distinct
