@@ -144,11 +144,13 @@ deploy: install ## Build and deploy to AWS, with your credentials: dev, or make 
 ENV ?= default
 
 .PHONY: smoke
-smoke: install ## Try a deployed stack: a run that ends well, an endpoint that answers: make smoke ENV=staging (RUN=0: the endpoint alone)
-	@$(PERENNIAL) smoke --env $(ENV) $(if $(filter 0,$(RUN)),--no-run)
+smoke: install ## Try a deployed stack: a run that ends well, an endpoint that answers: make smoke ENV=staging (RUN=0: the endpoint alone; RUN=the run that has to serve, or @file)
+	@$(PERENNIAL) smoke --env $(ENV) $(if $(RUN),$(if $(filter 0,$(RUN)),--no-run,--serves "$$RUN"))
+override RUN := $(value RUN)
+export RUN
 
 .PHONY: promote
-promote: install ## Bring an approved version to the next environment: make promote FROM_ENV=default ENV=staging (VERSION=3, or a run; RUN_FILE=where its run is written)
+promote: install ## Bring an approved version to the next environment: make promote FROM_ENV=default ENV=staging (VERSION=3, a run, or @file; RUN_FILE=the file that its run is written to)
 	@$(PERENNIAL) promote $(if $(VERSION),"$$VERSION") --from "$$FROM_ENV" --to $(ENV) $(if $(RUN_FILE),--write-run "$$RUN_FILE")
 FROM_ENV ?= default
 override FROM_ENV := $(value FROM_ENV)

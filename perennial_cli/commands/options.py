@@ -16,6 +16,7 @@ from perennial_cli.console import CommandError
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a result that is there.")]
+RUN_LINE = "run="  # before the id, in the file of `perennial promote --write-run`
 FORMS = {
     ".csv": "CSV", ".json": "JSON", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".parquet": "Parquet",
     ".pq": "Parquet", ".gz": "gzip", ".zip": "a zip archive", ".xlsx": "an Excel workbook",
@@ -60,6 +61,20 @@ def new_file(name: str) -> Path:
         what = "is no folder" if path.parent.exists() else "is not there"
         raise typer.BadParameter(f"the folder {path.parent} of {path} {what}; make it first, or name another file")
     return path
+
+
+def run_of(word: str | None) -> str | None:
+    """Return a word, or of @FILE the run that `perennial promote --write-run FILE` has written there."""
+    if word is None or not word.startswith("@"):
+        return word
+    path = Path(word[1:])
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no file {path}; expected what `perennial promote --write-run` writes")
+    text = path.read_text(errors="replace")
+    run = text.removeprefix(RUN_LINE).strip()
+    if not text.startswith(RUN_LINE) or len(run.split()) != 1:
+        raise typer.BadParameter(f"{path} does not say {RUN_LINE}ID alone, as `perennial promote --write-run` does")
+    return run
 
 
 def output_option(text: str) -> Any:

@@ -12,12 +12,11 @@ import typer
 from perennial.registry import approval
 from perennial.runs.run_record import ModelVersion
 from perennial_cli import account, deployment, promotion, runs, stacks, versions
-from perennial_cli.commands.options import AsJson, new_file, not_empty
+from perennial_cli.commands.options import RUN_LINE, AsJson, new_file, not_empty, run_of
 from perennial_cli.console import FAILED, CommandError, notice, pairs, show_json, write_file
 from perennial_cli.stacks import Stack
 
 SERVES = "Serves"
-RUN_LINE = "run="  # before the id, in the file of --write-run
 OtherStack = Annotated[
     str | None, typer.Option(callback=not_empty, help="Name of the stack, in place of the section's.")
 ]
@@ -44,7 +43,9 @@ def promote(
     version: Annotated[
         str | None,
         typer.Argument(
-            metavar="VERSION", help="The number of a version, or the id of its run. Default: the newest approved one."
+            metavar="VERSION",
+            callback=run_of,
+            help="The number of a version, the id of its run, or @FILE of --write-run. Default: the newest approved.",
         ),
     ] = None,
     source: Annotated[

@@ -155,28 +155,47 @@ def smoke(
     stack: StackName = None,
     section: EnvironmentName = None,
     starts_run: Annotated[
-        bool, typer.Option("--run/--no-run", help="Start a run first; or ask the endpoint alone, as after a promotion.")
+        bool, typer.Option("--run/--no-run", help="Start a run first; or ask the endpoint alone.")
     ] = True,
+    serves: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            callback=options.run_of,
+            help="The run whose model has to serve, or @FILE of `perennial promote --write-run`; none is started.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a deployed stack: start a run on the data that are there, and ask its endpoint about an example.
 
-    Exit code 1: there are no data, the run failed, its model was rejected, or the endpoint does not answer.
+    Exit code 1: there are no data, the run failed, its model was rejected, another run's model serves than the one that
+    has to, or the endpoint does not answer.
     """
     say_whom()
     chosen = _of(stack, section)
-    record = _tried(chosen) if starts_run else None
+    if serves is not None:
+        _require_serving(serves, chosen)
+    record = _tried(chosen) if starts_run and serves is None else None
     is_well = record is None or record["status"] in history.SUCCESSES
     example, answer = _answered_example(chosen) if is_well else (None, None)
     if as_json:
-        show_json({"run": record, "asked": example, "answered": answer})
+        show_json({"run": record, "serves": serves, "asked": example, "answered": answer})
     else:
         run = {"run": f"{record['run_id']}: {record['status']}"} if record else {}
+        promoted = {"serves": serves} if serves else {}
         why = {"because": history.reason(record)} if record and not is_well else {}
         exchange = {"asked": json.dumps(example), "answered": json.dumps(answer)} if is_well else {}
-        pairs({**run, **why, **exchange})
+        pairs({**run, **promoted, **why, **exchange})
     if not is_well:
         raise typer.Exit(FAILED)
+
+
+def _require_serving(run_id: str, stack: Stack) -> None:
+    """Raise CommandError when the model of another run serves, or none does."""
+    if (serving := known.exported(stack.name, "run")) != run_id:
+        instead = f"that of run {serving} does" if serving else "none does"
+        raise CommandError(f"the model of run {run_id} does not serve in {stack.name}; {instead}")
 
 
 def _tried(stack: Stack) -> dict[str, Any]:

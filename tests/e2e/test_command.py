@@ -231,7 +231,8 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     assert re.search(rf"from    version \d of {STACK}, ", lines)
     assert f"to      version 1 of {STACK}-prod" in lines
     assert "status  Serves" in lines
-    assert '"score": ' in deliver(project, step, "other", **by)
+    (promoted_run,) = re.findall(r"run=(\S+)", (tmp_path / "output").read_text())
+    assert '"score": ' in deliver(project, step, "other", **by, RUN=promoted_run)
     assert "status  Serves" in deliver(project, promoted, "other", **by)
 
     sagemaker, dev = boto3.client("sagemaker", **theirs), boto3.client("sagemaker", **mine)

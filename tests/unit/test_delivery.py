@@ -32,10 +32,14 @@ def jobs(workflow: str) -> dict[str, Any]:
     return jobs
 
 
-def commands(workflow: str, job: str, inputs: dict[str, Any]) -> list[str]:
-    """Return what a job runs, without the steps whose condition is an input that is not set."""
+def runs(workflow: str, job: str, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the steps of a job that run something, without those whose condition is an input that is not set."""
     steps = [step for step in jobs(workflow)[job]["steps"] if "run" in step]
-    return [step["run"] for step in steps if "if" not in step or inputs.get(step["if"].removeprefix("inputs."))]
+    return [step for step in steps if "if" not in step or inputs.get(step["if"].removeprefix("inputs."))]
+
+
+def commands(workflow: str, job: str, inputs: dict[str, Any]) -> list[str]:
+    return [step["run"] for step in runs(workflow, job, inputs)]
 
 
 def stages(node: Node) -> Iterator[tuple[str, list[str]]]:
@@ -92,9 +96,12 @@ def test_both_run_the_same_steps() -> None:
 
 def test_both_promote_by_the_same_targets_and_try_each_environment_before_the_next() -> None:
     steps = {name: commands("promote-to", "promote", job["with"]) for name, job in jobs("promote").items()}
-    targets = {"staging": ["make promote", "make smoke"], "prod": ["make promote"]}
-    for run in (steps, {name.removeprefix("Promote to "): run for name, run in stages(PROMOTION)}):
-        assert {name: re.findall(r"make [a-z]+", " ".join(one)) for name, one in run.items()} == targets
+    promote = 'make promote RUN_FILE="$GITHUB_OUTPUT"'
+    assert steps == {"staging": [promote, "make smoke"], "prod": [promote]}
+    assert {name.removeprefix("Promote to "): run for name, run in stages(PROMOTION)} == {
+        "staging": ["make promote RUN_FILE=promoted", "make smoke RUN=@promoted"],
+        "prod": ["make promote VERSION=@promoted"],
+    }
     assert {name: job.get("needs") for name, job in jobs("promote").items()} == {"staging": None, "prod": "staging"}
     from_where = {name: (job["with"]["from"], job["with"]["section"]) for name, job in jobs("promote").items()}
     assert from_where == {"staging": ("default", "staging"), "prod": ("staging", "prod")}
@@ -128,11 +135,16 @@ class Pipeline:
             (called,) = jobs("promote-to").values()
             context = {f"inputs.{key}": value for key, value in inputs.items()}
             environment = {key: evaluated(value, context) for key, value in called["env"].items()}
-            told = self.folder / "output"
-            run = commands("promote-to", "promote", job["with"])
-            if all(self.run(step, **environment, GITHUB_OUTPUT=str(told)) for step in run):
-                step_outputs = dict(line.split("=") for line in told.read_text().splitlines())
-                steps = {f"steps.promoted.outputs.{key}": value for key, value in step_outputs.items()}
+            steps: dict[str, str] = {}
+            for step in runs("promote-to", "promote", job["with"]):
+                told = self.folder / "output"
+                told.write_text("")
+                own = {key: evaluated(value, steps) for key, value in step.get("env", {}).items()}
+                if not self.run(step["run"], **environment, **own, GITHUB_OUTPUT=str(told)):
+                    break
+                known = dict(line.split("=") for line in told.read_text().splitlines())
+                steps |= {f"steps.{step.get('id')}.outputs.{key}": value for key, value in known.items()}
+            else:
                 of_job = {
                     f"jobs.promote.outputs.{key}": evaluated(one, steps) for key, one in called["outputs"].items()
                 }
@@ -164,8 +176,11 @@ def pipeline(tmp_path: Path) -> Pipeline:
         makefile.replace(": install ##", ": ##")
     )  # the environments are those that are here
     (tmp_path / "perennial").write_text("""#!/bin/sh
-echo "$*" >> calls
-for word; do [ "$before" = --write-run ] && echo run=20261120000000-0001 > "$word"; before=$word; done
+for word; do
+  case "$word" in @*) word=$(sed -n s/^run=//p "${word#@}") ;; esac
+  [ "$before" = --write-run ] && echo run=20261120000000-0001 > "$word"; before=$word; said="$said $word"
+done
+echo $said >> calls
 [ "$1" = promote ] || exit "$SMOKE"
 """)
     (tmp_path / "perennial").chmod(0o700)
@@ -177,7 +192,7 @@ def test_prod_gets_the_very_version_that_staging_tried(pipeline: Pipeline, where
     getattr(pipeline, where)()
     to_staging, smoke, to_prod = pipeline.called()
     assert to_staging.startswith("promote --from default --to staging --write-run ")
-    assert smoke.startswith("smoke ")
+    assert smoke == "smoke --env staging --serves 20261120000000-0001"
     assert to_prod.startswith("promote 20261120000000-0001 --from staging --to prod")
 
 
@@ -189,7 +204,7 @@ def test_prod_is_not_reached_when_the_trial_in_staging_fails(pipeline: Pipeline,
     assert [call.split()[0] for call in pipeline.called()] == ["promote", "smoke"]
 
 
-def test_each_step_is_a_target_of_make() -> None:
+def test_each_step_is_a_target_of_make_and_nothing_else() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     run = [
         step["run"]
@@ -198,9 +213,21 @@ def test_each_step_is_a_target_of_make() -> None:
         for step in job.get("steps", [])
         if "run" in step
     ]
-    matches = [re.fullmatch(r'make ([a-z-]+)( YES=1| RUN=0| RUN_FILE="\$GITHUB_OUTPUT")?', one) for one in run]
+    run += [one for tree in (PIPELINE, PROMOTION) for _, steps in stages(tree) for one in steps]
+    matches = [re.fullmatch(r'make ([a-z-]+)(?: [A-Z_]+=(?:[a-z0-9@]+|"\$[A-Z_]+"))?', one) for one in run]
     assert {match[1] for match in matches if match} <= targets
     assert all(matches)
+
+
+def test_jenkins_does_nothing_but_steps_of_the_shell() -> None:
+    """Nothing that its pipelines run is left out where steps are compared."""
+    for tree in (PIPELINE, PROMOTION):
+        of_stages = [one for _, steps in stages(tree) for one in steps]
+        text = (tree.text or b"").decode()
+        blocks = re.findall(r"\bsteps \{([^}]*)\}", text)
+        lines = [line.split(" //")[0].strip() for block in blocks for line in block.strip().splitlines()]
+        assert lines == [f"sh '{one}'" for one in of_stages]
+        assert not re.search(r"\b(script|post|bat|powershell|load|library|evaluate)\b", text)
 
 
 def test_no_environment_is_reached_before_the_one_before_it() -> None:

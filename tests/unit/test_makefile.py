@@ -36,6 +36,7 @@ def test_the_local_cloud_is_found_unless_a_port_is_given(target: str) -> None:
         ("promote", "VERSION"),
         ("promote", "FROM_ENV"),
         ("promote", "RUN_FILE"),
+        ("smoke", "RUN"),
         ("copy-data", "FROM"),
         ("erase", "ROWS"),
     ],

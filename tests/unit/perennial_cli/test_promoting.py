@@ -335,6 +335,7 @@ def test_its_run_is_written_for_the_next_step_once_it_is_there(environments: Env
     environments.registries.answer(f"{group_of(PROD)}/1", approval.APPROVED)
     environments.promote("--write-run", str(written))
     assert written.read_text() == f"run={RUN}\n"
+    assert f"run     {RUN}" in environments.promote(f"@{written}").stdout
 
 
 def test_promoted_twice_it_is_one_version_and_nothing_is_copied_again(environments: Environments) -> None:

@@ -1,6 +1,7 @@
 """`perennial smoke`: a run that ends well and an endpoint that answers; anything else fails."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from perennial_cli.account import Account
 from perennial_cli.console import CommandError
 from perennial_cli.predictions import Answer, Record
 from perennial_cli.stacks import Stack
-from tests.command import perennial
+from tests.command import perennial, says
 
 EXAMPLE = {"mileage": 1000}
 
@@ -17,7 +18,7 @@ EXAMPLE = {"mileage": 1000}
 @pytest.fixture
 def ends(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """How the run ends, and what the endpoint does: the stack is not there."""
-    planned: dict[str, Any] = {"status": "Succeeded", "refusal": None}
+    planned: dict[str, Any] = {"status": "Succeeded", "refusal": None, "serving": "20261120000000-0001"}
     stack = Stack("cars-staging", {"EndpointName": "cars-staging"}, {})
     account = Account("123456789012", "us-east-1", None)
 
@@ -28,6 +29,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: account)
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: {"used-cars-staging": stack}[name])
+    monkeypatch.setattr("perennial_cli.stacks.exported", lambda name, what: planned["serving"] if what == "run" else "")
     monkeypatch.setattr("perennial_cli.runs.start", lambda stack, wanted: wanted["Trigger"]["Type"])
     monkeypatch.setattr("perennial_cli.following.follow", lambda arn: {"executionArn": arn})
     outcome = {"run_id": "20261129101500-1a2b", "failure": {"cause": "no machine", "state": "Train"}}
@@ -48,6 +50,43 @@ def test_a_run_and_an_answer_are_what_it_takes() -> None:
             'answered  {"score": 7.5}',
         ],
     )
+
+
+def test_the_run_that_was_promoted_serves_and_answers(ends: dict[str, Any], tmp_path: Path) -> None:
+    written = tmp_path / "promoted"
+    written.write_text("run=20261120000000-0001\n")
+    ends["status"] = "Failed"  # none is started
+    ended = perennial("smoke", "--env", "staging", "--serves", f"@{written}")
+    assert (ended.exit_code, ended.stdout.splitlines()[0]) == (0, "serves    20261120000000-0001")
+    assert '{"score": 7.5}' in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("serving", "why"),
+    [("20261128000000-00ff", "that of run 20261128000000-00ff does"), (None, "none does")],
+)
+def test_where_another_run_serves_than_the_one_that_was_promoted_it_fails(
+    ends: dict[str, Any], serving: str | None, why: str
+) -> None:
+    ends["serving"] = serving
+    ended = perennial("smoke", "--env", "staging", "--serves", "20261120000000-0001")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert says(ended, f"the model of run 20261120000000-0001 does not serve in cars-staging; {why}")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(None, "there is no file promoted"), ("", "promoted does not say run=ID alone"), ("run=a\nrun=b\n", "ID alone")],
+)
+@pytest.mark.parametrize("words", [("smoke", "--serves"), ("promote",)])
+def test_a_file_that_names_no_run_is_wrong_use(
+    words: tuple[str, ...], text: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("promoted").write_text(text)
+    ended = perennial(*words, "@promoted")
+    assert (ended.exit_code, says(ended, why)) == (2, True)
 
 
 @pytest.mark.parametrize(
