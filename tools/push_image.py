@@ -1,10 +1,10 @@
-"""Build an image of images/ and push it to ECR, tagged with its folder and the commit.
+"""Build an image of images/ and push it to ECR, tagged with its folder and the commit that has changed it last.
 
     python -m tools.push_image IMAGE REPOSITORY        image trees of images/trees, to the repository of this account
 
 Docker builds and pushes (DOCKER=podman takes another program of the same commands), and is let into the registries of
 AWS that the Dockerfile names. Refused are changes below the image's folder that no commit has; nothing is built where
-the repository has an image of the folder and the commit.
+the repository has an image of the folder and the commit, so that one that nobody has changed is not pushed again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def push(image: str, repository: str, root: Path = ROOT) -> str:
         raise PushError(f"there is no {folder / 'Dockerfile'}; images are: {known}")
     if changed := _output("git", "-C", str(root), "status", "--porcelain", "--", f"images/{image}"):
         raise PushError(f"images/{image} has changes that are not committed; commit them first:\n{changed}")
-    tag = f"{image}-{_output('git', '-C', str(root), 'rev-parse', 'HEAD')}"
+    tag = f"{image}-{_output('git', '-C', str(root), 'log', '-1', '--format=%H', '--', f'images/{image}')}"
     ecr = boto3.client("ecr")
     try:
         uri = f"{ecr.describe_repositories(repositoryNames=[repository])['repositories'][0]['repositoryUri']}:{tag}"

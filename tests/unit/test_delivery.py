@@ -24,6 +24,7 @@ PIPELINE, PROMOTION = (
     GROOVY.parse((ROOT / name).read_bytes()).root_node for name in ("Jenkinsfile", "Jenkinsfile.promote")
 )
 ENVIRONMENTS = ("dev", "staging", "prod")
+ON = True  # as YAML reads "on"
 CHECK, WATCH = "Check", "Stack drift"
 
 
@@ -51,6 +52,16 @@ def stages(node: Node) -> Iterator[tuple[str, list[str]]]:
         name, run = string(child), [string(one) for one in calls(child, "sh")]
         inner = [one for part in child.children for one in stages(part)]
         yield from inner or [(name, run)]
+
+
+def jenkins_stages(node: Node) -> dict[str, str]:
+    """Return the outer stages of a Jenkinsfile as they are written, by name."""
+    found: dict[str, str] = {}
+    for child in node.children:
+        found |= (
+            {string(child): (child.text or b"").decode()} if texts(child)[:1] == ["stage"] else jenkins_stages(child)
+        )
+    return found
 
 
 def calls(node: Node, name: str) -> Iterator[Node]:
@@ -85,6 +96,7 @@ def test_the_jenkinsfiles_are_groovy() -> None:
 def test_both_run_the_same_steps() -> None:
     jenkins = dict(stages(PIPELINE))
     assert jenkins.pop(CHECK) == commands("check", "check", {}) == ["make check", "make test"]
+    assert jenkins.pop("Push image") == commands("image", "push", {}) == ["make image"]
     assert jenkins.pop(WATCH) == commands("watch", "stack-drift", {}) == ["make stack-drift"]
     assert {name.removeprefix("Deploy "): run for name, run in jenkins.items()} == delivered()
     assert delivered() == {
@@ -148,7 +160,7 @@ class Pipeline:
                 of_job = {
                     f"jobs.promote.outputs.{key}": evaluated(one, steps) for key, one in called["outputs"].items()
                 }
-                told_on = WORKFLOWS["promote-to"][True]["workflow_call"]["outputs"]  # YAML reads "on" as true
+                told_on = WORKFLOWS["promote-to"][ON]["workflow_call"]["outputs"]
                 outputs |= {
                     f"needs.{name}.outputs.{key}": evaluated(one["value"], of_job) for key, one in told_on.items()
                 }
@@ -234,7 +246,29 @@ def test_no_environment_is_reached_before_the_one_before_it() -> None:
     assert {name: job.get("needs") for name, job in jobs("deliver").items()} == {
         "check": None, "dev": "check", "staging": "dev", "prod": "staging",
     }  # fmt: skip
-    assert list(dict(stages(PIPELINE)))[1:4] == [f"Deploy {name}" for name in ENVIRONMENTS]
+    first, *others = dict(stages(PIPELINE))
+    assert (first, others) == (CHECK, ["Push image", *(f"Deploy {name}" for name in ENVIRONMENTS), WATCH])
+
+
+def test_every_image_is_pushed_to_a_repository_of_its_name_once_all_is_checked() -> None:
+    images = sorted(path.parent.name for path in (ROOT / "images").glob("*/Dockerfile"))
+    assert WORKFLOWS["image"][ON] == {"push": {"branches": ["main"], "paths": ["images/**"]}}
+    push = jobs("image")["push"]
+    assert (push["needs"], jobs("image")["check"]["uses"]) == ("check", "./.github/workflows/check.yml")
+    assert push["strategy"] == {"fail-fast": False, "matrix": {"image": images}}
+    (step,) = runs("image", "push", {})
+    assert step["env"] == {"IMAGE": "${{ matrix.image }}", "REPOSITORY": "images/${{ matrix.image }}"}
+    checkout, *_ = push["steps"]
+    assert checkout["with"]["fetch-depth"] == 0, "the commit that has changed an image last is known"
+
+    stage = jenkins_stages(PIPELINE)["Images"]
+    assert f"axis {{ name 'IMAGE'; values {', '.join(map(repr, images))} }}" in stage
+    assert """environment { AWS_PROFILE = 'images'; REPOSITORY = "images/${IMAGE}" }""" in stage
+
+
+def test_who_calls_the_checks_waits_for_no_other_who_does() -> None:
+    """Of a group of GitHub's one run waits, and a later one ends it."""
+    assert WORKFLOWS["check"]["concurrency"]["group"] == "check-${{ github.workflow }}-${{ github.ref }}"
 
 
 def test_sections_are_those_of_samconfig() -> None:
@@ -279,7 +313,11 @@ def test_what_sam_makes_of_its_types_is_known() -> None:
 
 def test_one_environment_of_one_repository_may_deploy() -> None:
     roles = cfn.resources(cfn.load(ROOT / "delivery/deployer.yaml"), "AWS::IAM::Role")
-    for name, who in (("DeployerRole", "${GitHubEnvironment}"), ("WatcherRole", "${GitHubEnvironment}-watch")):
+    for name, who in (
+        ("DeployerRole", "${GitHubEnvironment}"),
+        ("WatcherRole", "${GitHubEnvironment}-watch"),
+        ("PusherRole", "images"),
+    ):
         github, jenkins, *_ = roles[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert github["Fn::If"][1]["Condition"] == {
             "StringEquals": {

@@ -75,9 +75,14 @@ def test_another_folder_of_the_same_commit_is_another_image(project: Path, monke
     assert "push" in (project.parent / "called").read_text()
 
 
-def test_what_is_there_is_not_built_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(push_image.boto3, "client", lambda _: Registry(f"trees-{commit(project)}"))
-    assert push_image.push("trees", "images/trees", project).endswith(commit(project))
+def test_what_is_there_is_not_built_again_until_its_folder_changes(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = commit(project)
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run(["git", "-C", str(project), *author, "commit", "-q", "--allow-empty", "-m", "b"], check=True)
+    monkeypatch.setattr(push_image.boto3, "client", lambda _: Registry(f"trees-{changed}"))
+    assert push_image.push("trees", "images/trees", project).endswith(f":trees-{changed}")
     assert not (project.parent / "called").exists()
 
 
