@@ -3,8 +3,9 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ class Pipeline:
 
     folder: Path
     smoke: int = 0
+    started: Mapping[str, str] = field(default_factory=dict)  # what the event says that has started it
 
     def run(self, step: str, **environment: str) -> bool:
         """Run a step as its pipeline does; return whether it went well."""
@@ -143,7 +145,7 @@ class Pipeline:
         for name, job in jobs("promote").items():
             if not {job.get("needs", name)} <= {name, *outputs}:
                 continue
-            inputs = {key: evaluated(value, {**outputs, "inputs.version": ""}) for key, value in job["with"].items()}
+            inputs = {key: evaluated(value, {**outputs, **self.started}) for key, value in job["with"].items()}
             (called,) = jobs("promote-to").values()
             context = {f"inputs.{key}": value for key, value in inputs.items()}
             environment = {key: evaluated(value, context) for key, value in called["env"].items()}
@@ -177,7 +179,12 @@ class Pipeline:
 
 def evaluated(text: Any, known: dict[str, str]) -> str:
     """Return a text of a workflow with its expressions replaced by what is known; nothing is known of the others."""
-    return re.sub(r"\$\{\{ (\S+) \}\}", lambda match: known.get(match[1], ""), str(text))
+
+    def value(expression: str) -> str:
+        alternatives = (re.sub(r"format\('\{0\}', (\S+)\)", r"\1", one) for one in expression.split(" || "))
+        return next((known[one] for one in alternatives if known.get(one)), "")
+
+    return re.sub(r"\$\{\{ (.+?) \}\}", lambda match: value(match[1]), str(text))
 
 
 @pytest.fixture
@@ -206,6 +213,14 @@ def test_prod_gets_the_very_version_that_staging_tried(pipeline: Pipeline, where
     assert to_staging.startswith("promote --from default --to staging --write-run ")
     assert smoke == "smoke --env staging --serves 20261120000000-0001"
     assert to_prod.startswith("promote 20261120000000-0001 --from staging --to prod")
+
+
+@pytest.mark.parametrize("event", ["inputs", "github.event.client_payload"])
+def test_who_starts_a_promotion_says_of_what(pipeline: Pipeline, event: str) -> None:
+    pipeline.started = {f"{event}.version": "3"}
+    pipeline.github()
+    to_staging, *_ = pipeline.called()
+    assert to_staging.startswith("promote 3 --from default --to staging ")
 
 
 @matrix("Promotion", "the endpoint of staging does not answer as it should", ends="prod is not reached")
@@ -281,6 +296,140 @@ def test_sections_are_those_of_samconfig() -> None:
     assert all(f"AWS_PROFILE = '{name}'; ENV = '{section}'" in jenkins for name, section in sections.items())
 
 
+def test_each_section_is_a_stack_of_its_own_that_says_the_same_things_as_the_others() -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    sections = {job["with"]["section"] for name, job in jobs("deliver").items() if name in ENVIRONMENTS}
+    deploys = {name: config[name]["deploy"]["parameters"] for name in sections}
+    assert len({one["stack_name"] for one in deploys.values()}) == len(ENVIRONMENTS)
+    assert len({frozenset(one) for one in deploys.values()}) == 1, "each sets what the others set"
+    assert {one["tags"] for one in deploys.values()} == {f"Environment={name}" for name in ENVIRONMENTS}
+    known = cfn.load(ROOT / "template.yaml")["Parameters"]
+    for one in deploys.values():
+        names = [word.partition("=")[0] for word in one["parameter_overrides"].split()]
+        assert {"ModelName", "CostCenter"} <= set(names) <= known.keys()
+        assert len(names) == len(set(names))
+
+
+def test_a_branch_for_each_environment_is_a_change_of_one_workflow() -> None:
+    """What docs/delivery.md says of it, in place of the lines of deliver.yml."""
+    (text,) = re.findall(r"```yaml\n(on:.*?)```", (ROOT / "docs/delivery.md").read_text(), re.DOTALL)
+    told = yaml.safe_load(text)
+    assert told["jobs"].keys() == set(ENVIRONMENTS)
+    branches = {"dev": "main", "staging": "staging", "prod": "prod"}
+    for name, job in told["jobs"].items():
+        assert job == {"needs": "check", "if": f"github.ref_name == '{branches[name]}'"}
+    assert told[ON] == {"push": {"branches": list(branches.values())}}
+
+
+def test_pipelines_start_when_they_are_said_to() -> None:
+    starts = {name: workflow[ON] for name, workflow in WORKFLOWS.items()}
+    by_others = [name for name, on in starts.items() if set(on) == {"workflow_call"}]
+    assert sorted(by_others) == ["deploy", "promote-to"]
+    assert starts["check"] == {"pull_request": None, "workflow_call": None}
+    assert starts["deliver"] == {"push": {"branches": ["main"]}}
+    assert starts["watch"] == {"schedule": [{"cron": "0 5 * * *"}], "workflow_dispatch": None}
+    assert set(starts["promote"]) == {"workflow_dispatch", "repository_dispatch"}
+    assert starts["promote"]["repository_dispatch"] == {"types": ["model-approved"]}
+    assert "event_type=model-approved " in (ROOT / "docs/delivery.md").read_text()
+
+
+def test_who_signs_in_has_an_environment_whose_role_and_reviewers_are_its_own() -> None:
+    environments = {
+        f"{name}.{job}": one["environment"]
+        for name in WORKFLOWS
+        for job, one in jobs(name).items()
+        if any("aws-actions/" in step.get("uses", "") for step in one.get("steps", []))
+    }
+    assert environments == {
+        "deploy.deploy": "${{ inputs.environment }}",
+        "promote-to.promote": "${{ inputs.environment }}",
+        "image.push": "images",
+        "watch.stack-drift": "${{ matrix.environment }}-watch",
+    }
+    for called, names in (("deliver", ENVIRONMENTS), ("promote", ENVIRONMENTS[1:])):
+        assert {name: jobs(called)[name]["with"]["environment"] for name in names} == {name: name for name in names}
+    for one in environments:
+        workflow, job = one.split(".")
+        (signs_in,) = [step["with"] for step in jobs(workflow)[job]["steps"] if "aws-actions/" in step.get("uses", "")]
+        assert signs_in["role-to-assume"] == "${{ vars.AWS_ROLE_ARN }}"
+        assert signs_in["aws-region"] == "${{ vars.AWS_REGION }}"
+    assert jobs("promote-to")["promote"]["env"]["PERENNIAL_FROM_ROLE"] == "${{ vars.FROM_ROLE_ARN }}"
+
+
+@dataclass(frozen=True)
+class Build:
+    """Of Jenkinsfile: what has started it, and what of."""
+
+    branch: str = "main"
+    until: str = "prod"
+    by_timer: bool = False
+
+    def meets(self, condition: str) -> bool:
+        """Return whether a condition of `when` holds; which files have changed, everything has."""
+        if inner := re.fullmatch(r"not \{ (.*) \}", condition):
+            return not self.meets(inner[1])
+        values = re.findall(r"'([^']*)'", condition)
+        match condition.split()[0]:
+            case "branch":
+                return [self.branch] == values
+            case "triggeredBy":
+                return [self.by_timer] == [value == "TimerTrigger" for value in values]
+            case "equals":
+                assert condition.endswith(", actual: params.UNTIL")
+                return [self.until] == values
+        return condition in ("beforeInput true", "changeset 'images/**'")
+
+    def runs(self) -> list[str]:
+        """Return the stages that this build runs."""
+        whens = {name: re.search(r"^ +when \{ (.*) \}$", text, re.M) for name, text in jenkins_stages(PIPELINE).items()}
+        return [name for name, when in whens.items() if when and all(map(self.meets, when[1].split("; ")))]
+
+
+@pytest.mark.parametrize(
+    ("build", "stages_run"),
+    [
+        (Build(), ["Check", "Images", "Deploy dev", "Deploy staging", "Deploy prod"]),
+        (Build(until="staging"), ["Check", "Images", "Deploy dev", "Deploy staging"]),
+        (Build(until="dev"), ["Check", "Images", "Deploy dev"]),
+        (Build(branch="a-change"), ["Check"]),
+        (Build(by_timer=True), ["Watch"]),
+        (Build(branch="a-change", by_timer=True), []),
+    ],
+)
+def test_a_build_of_jenkins_goes_as_far_as_it_is_told(build: Build, stages_run: list[str]) -> None:
+    assert build.runs() == stages_run
+    text = (PIPELINE.text or b"").decode()
+    assert "choice(name: 'UNTIL', choices: ['prod', 'staging', 'dev']" in text
+    assert re.search(r"triggers \{\s*cron\('H 5 \* \* \*'\)\s*\}", text)
+
+
+def test_people_are_asked_before_staging_and_prod() -> None:
+    for tree, stage, question in ((PIPELINE, "Deploy", "Deploy to"), (PROMOTION, "Promote to", "Promote to")):
+        asks = {name: re.findall(r"input \{ message '(.*)' \}", text) for name, text in jenkins_stages(tree).items()}
+        assert {name: asked for name, asked in asks.items() if asked} == {
+            f"{stage} staging": [f"{question} staging?"],
+            f"{stage} prod": [f"{question} production?"],
+        }
+    waiting = [text for text in jenkins_stages(PIPELINE).values() if "input {" in text]
+    assert all("beforeInput true" in text for text in waiting), "nobody is asked about what will not be done"
+
+
+def test_logs_are_kept_as_long_as_the_documentation_says() -> None:
+    (said,) = re.findall(
+        r"^## What a pipeline has said\n(.*?)^## ", (ROOT / "docs/delivery.md").read_text(), re.M | re.S
+    )
+    for tree in (PIPELINE, PROMOTION):
+        (builds,) = re.findall(r"buildDiscarder\(logRotator\(numToKeepStr: '(\d+)'\)\)", (tree.text or b"").decode())
+        assert f"{builds} builds" in said
+    resources = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]
+    logs = resources["BuildLogs"]["Properties"]
+    assert f"`{logs['LogGroupName']['Fn::Sub'].replace('${StackName}', '<stack>')}`" in said
+    assert f"keeps {logs['RetentionInDays']} days" in said
+    assert resources["BuildProject"]["Properties"]["LogsConfig"] == {
+        "CloudWatchLogs": {"Status": "ENABLED", "GroupName": {"Ref": "BuildLogs"}}
+    }
+
+
 def test_no_key_of_aws_is_stored() -> None:
     texts = [path.read_text() for path in (*(ROOT / ".github/workflows").iterdir(), *ROOT.glob("Jenkinsfile*"))]
     assert not [text for text in texts if re.search(r"secrets\.|aws-access-key|AWS_SECRET|credentials\(", text)]
@@ -335,6 +484,15 @@ def test_a_build_runs_what_the_pipelines_run_as_the_role_that_deploys() -> None:
     project = resources["BuildProject"]["Properties"]
     *_, step = yaml.safe_load(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
     assert [step] == delivered()["prod"]
+    (python,) = yaml.safe_load(project["Source"]["BuildSpec"])["phases"]["install"]["runtime-versions"].values()
+    checked = [
+        step["with"]["python-version"]
+        for name in WORKFLOWS
+        for job in jobs(name).values()
+        for step in job.get("steps", [])
+        if step.get("uses", "").startswith("actions/setup-python@")
+    ]
+    assert {str(python), *checked} == {"3.12"}, "what is deployed by it is what was checked by it"
     *_, trusted = resources["DeployerRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trusted["Fn::If"][:2] == [
         "Builds",
@@ -346,6 +504,38 @@ def test_a_build_runs_what_the_pipelines_run_as_the_role_that_deploys() -> None:
     assume, *_ = policy["PolicyDocument"]["Statement"]
     assert assume["Action"] == "sts:AssumeRole"
     assert assume["Resource"]["Fn::Sub"].endswith(":role/deploys-${StackName}")
+
+
+def test_a_build_starts_when_its_pipeline_was_made_or_updated() -> None:
+    resources = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]
+    rule = resources["BuildRule"]["Properties"]
+    pattern = rule["EventPattern"]
+    assert (pattern["source"], pattern["detail-type"]) == (
+        ["aws.cloudformation"],
+        ["CloudFormation Stack Status Change"],
+    )
+    assert pattern["detail"] == {
+        "stack-id": [{"Ref": "AWS::StackId"}],
+        "status-details": {"status": ["CREATE_COMPLETE", "UPDATE_COMPLETE"]},
+    }
+    (target,) = rule["Targets"]
+    arns = [{"Fn::GetAtt": [name, "Arn"]} for name in ("BuildProject", "BuildRuleRole")]
+    assert [target["Arn"], target["RoleArn"]] == arns
+    (policy,) = resources["BuildRuleRole"]["Properties"]["Policies"]
+    assert policy["PolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Action": "codebuild:StartBuild", "Resource": arns[0]}
+    ]
+
+
+def test_the_product_is_the_pipelines_template_and_one_role_may_launch_it() -> None:
+    resources = cfn.load(ROOT / "delivery/portfolio.yaml")["Resources"]
+    who = resources["WhoMayLaunch"]["Properties"]
+    assert (who["PrincipalARN"], who["PrincipalType"]) == ({"Ref": "WhoArn"}, "IAM")
+    (version,) = resources["Product"]["Properties"]["ProvisioningArtifactParameters"]
+    assert version["Info"] == {"LoadTemplateFromURL": {"Ref": "TemplateUrl"}}
+    belongs = [resources[name]["Properties"] for name in ("ProductInPortfolio", "LaunchedByRole")]
+    assert all((one["PortfolioId"], one["ProductId"]) == ({"Ref": "Portfolio"}, {"Ref": "Product"}) for one in belongs)
+    assert who["PortfolioId"] == {"Ref": "Portfolio"}
 
 
 def test_the_steps_of_a_build_take_the_role_by_the_containers_credentials(tmp_path: Path) -> None:
