@@ -1,5 +1,6 @@
 """What delivers: GitHub's workflows and the Jenkinsfile call make alone, the same steps in the same order."""
 
+import json
 import os
 import re
 import subprocess
@@ -330,7 +331,17 @@ def test_pipelines_start_when_they_are_said_to() -> None:
     assert starts["watch"] == {"schedule": [{"cron": "0 5 * * *"}], "workflow_dispatch": None}
     assert set(starts["promote"]) == {"workflow_dispatch", "repository_dispatch"}
     assert starts["promote"]["repository_dispatch"] == {"types": ["model-approved"]}
-    assert "event_type=model-approved " in (ROOT / "docs/delivery.md").read_text()
+
+
+def test_what_asks_for_a_promotion_says_what_its_workflow_reads() -> None:
+    """The command of docs/delivery.md, and the input of EventBridge there."""
+    text = (ROOT / "docs/delivery.md").read_text()
+    assert "-f event_type=model-approved -f 'client_payload[version]=3'" in text
+    (body,) = re.findall(r"the input `(.*?)`", text)
+    asked = json.loads(body)
+    assert [asked["event_type"]] == WORKFLOWS["promote"][ON]["repository_dispatch"]["types"]
+    (read,) = re.findall(r"client_payload\.(\w+)", jobs("promote")["staging"]["with"]["version"])
+    assert asked["client_payload"] == {read: f"<{read}>"}
 
 
 def test_who_signs_in_has_an_environment_whose_role_and_reviewers_are_its_own() -> None:
