@@ -402,7 +402,7 @@ def test_a_function_that_is_throttled_publishes_when_it_is_not(app: App, first: 
     with app.faults.injected("function:publish_job_code", "throttle", times=2) as number:
         assert update(app, GateThreshold="2998") == "UPDATE_COMPLETE"
         assert app.faults.fired(number) == 2
-    assert '"GateThreshold": "2998"' in functions_environment(app)["STACK_OVERRIDES"]
+    assert '"GateThreshold":"2998"' in functions_environment(app)["STACK_OVERRIDES"]
     assert update(app, GateThreshold="") == "UPDATE_COMPLETE"
 
 
