@@ -141,7 +141,10 @@ def test_nothing_else_is_open_to_them(action: str, resource: str, context: dict[
     )
 
 
-@pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject"])
+@pytest.mark.parametrize(
+    "action",
+    ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectVersionTagging"],
+)
 def test_what_serves_is_nobodys_to_change_where_it_is_protected(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = requests.iam_evaluator._resolve_condition_key
     replaced = requests._make_resolve_condition_key(original)
