@@ -15,7 +15,7 @@ import pytest
 
 from perennial.model import folder
 from perennial.model.algorithms import ALGORITHMS
-from perennial.runs import configuration, keeping, monitor_input, naming, rollout, run_input
+from perennial.runs import batch_input, configuration, keeping, monitor_input, naming, rollout, run_input
 from tools import asl, aws_api, cfn
 
 ROOT = Path(__file__).parents[2]
@@ -633,12 +633,23 @@ def test_a_rule_starts_the_monitor_with_an_input_that_it_takes(name: str) -> Non
     assert (trigger.Type, trigger.Id, trigger.Time) == (name, EVENT["id"], EVENT["time"])
 
 
-def test_the_clock_has_windows_judged_only_if_it_is_asked_to() -> None:
-    rule = RULES["MonitorScheduleRule"]
-    assert rule["ScheduleExpression"] == {"Ref": "MonitorSchedule"}
-    assert RESOURCES["MonitorScheduleRule"]["Condition"] == "HasMonitorSchedule"
-    assert not condition("HasMonitorSchedule", parameter_values())
-    assert condition("HasMonitorSchedule", parameter_values(MonitorSchedule="rate(1 day)"))
+def test_the_clock_and_a_drop_have_files_scored_with_an_input_that_they_take() -> None:
+    struck = batch_input.batch_input(input_of_a_run("BatchScheduleRule", EVENT, "ScoreBatch"))
+    assert struck == batch_input.BatchInput(
+        Trigger=batch_input.BatchTrigger(Type="Schedule", Id=EVENT["id"], Time=EVENT["time"])
+    )
+    event = {**EVENT, "detail": {"object": {"key": "batch/incoming/a.csv", "version-id": "v"}}}
+    dropped = batch_input.batch_input(input_of_a_run("BatchDropRule", event, "ScoreBatch"))
+    assert (dropped.Trigger.Type, dropped.Trigger.Id, dropped.Trigger.Time) == ("BatchDrop", EVENT["id"], EVENT["time"])
+    assert dropped.File == batch_input.WaitingFile(Key="batch/incoming/a.csv", VersionId="v")
+
+
+@pytest.mark.parametrize("schedule", ["MonitorSchedule", "BatchSchedule"])
+def test_the_clock_has_windows_judged_and_files_scored_only_if_it_is_asked_to(schedule: str) -> None:
+    assert RULES[f"{schedule}Rule"]["ScheduleExpression"] == {"Ref": schedule}
+    assert RESOURCES[f"{schedule}Rule"]["Condition"] == f"Has{schedule}"
+    assert not condition(f"Has{schedule}", parameter_values())
+    assert condition(f"Has{schedule}", parameter_values(**{schedule: "rate(1 day)"}))
 
 
 @pytest.mark.parametrize(
@@ -664,13 +675,18 @@ def test_a_rule_starts_runs_under_a_role_that_no_other_rule_can_use(name: str) -
     assert source.partition(":rule/")[2] == RULES[f"{name}Rule"]["Name"]["Fn::Sub"]
 
 
-def test_the_role_that_has_windows_judged_is_of_the_rules_that_start_the_monitor_only() -> None:
+@pytest.mark.parametrize(
+    ("role", "machine"), [("MonitorTriggerRole", "MonitorModel"), ("BatchTriggerRole", "ScoreBatch")]
+)
+def test_a_role_that_has_windows_judged_or_files_scored_is_of_the_rules_that_start_that_only(
+    role: str, machine: str
+) -> None:
     targets = {rule["Name"]["Fn::Sub"]: rule["Targets"][0] for rule in RULES.values()}
-    (trust,) = ROLES["MonitorTriggerRole"]["AssumeRolePolicyDocument"]["Statement"]
+    (trust,) = ROLES[role]["AssumeRolePolicyDocument"]["Statement"]
     sources = trust["Condition"]["ArnLike"]["aws:SourceArn"]
     named = {source["Fn::Sub"].partition(":rule/")[2] for source in sources}
-    assert named == {name for name, target in targets.items() if target["Arn"] == arn_of("MonitorModel")}
-    assert {targets[name]["RoleArn"]["Fn::GetAtt"][0] for name in named} == {"MonitorTriggerRole"}
+    assert named == {name for name, target in targets.items() if target["Arn"] == arn_of(machine)}
+    assert {targets[name]["RoleArn"]["Fn::GetAtt"][0] for name in named} == {role}
 
 
 def test_a_window_is_told_by_one_kind_of_event_that_nobody_else_may_send() -> None:

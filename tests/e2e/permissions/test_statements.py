@@ -33,6 +33,7 @@ from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
     ALARM,
     BATCH,
+    BATCH_SCHEDULE,
     CAR,
     HOURS,
     LOOKS,
@@ -751,6 +752,7 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("MonitorModelRole", "ObjectsKey"): adding_rows,
     ("MonitorModelRole", "StartTraining"): going_on_from("Start training"),
     "BatchTriggerRole": a_file_that_is_dropped,
+    ("BatchTriggerRole", "StartScoring"): the_schedule(BATCH_SCHEDULE),
     "ScoreBatchRole": a_file,
     ("ScoreBatchRole", TRUST): making_the_machine_of("Check batch"),
     ("ScoreBatchRole", "JobEvents"): making_the_machine_of("Check batch"),
