@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -105,9 +106,9 @@ def agent(known: Mapping[str, str]) -> tuple[str, Keys]:
     return arn, keys
 
 
-def guest(known: Mapping[str, str], account: str) -> Keys:
-    """Return the keys of somebody of another account, who may do everything there."""
-    session = access.call(known, "POST", "/_localcloud/guests", json.dumps({"Account": account}).encode())
+def guest(known: Mapping[str, str], account: str, **role: Any) -> Keys:
+    """Return the keys of somebody of another account, who may do everything there, or of a role of it."""
+    session = access.call(known, "POST", "/_localcloud/guests", json.dumps({"Account": account, **role}).encode())
     return {
         "region_name": known["AWS_REGION"],
         "endpoint_url": known["AWS_ENDPOINT_URL"],
@@ -131,6 +132,15 @@ def pipeline(keys: Keys, stack: str, **parameters: str) -> dict[str, str]:
     cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
     outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
     return {one["OutputKey"]: one["OutputValue"] for one in outputs}
+
+
+def policy_to_promote(keys: Keys, stack: str) -> Any:
+    """Return what delivery/deployer.yaml lets the role do that brings versions to a stack, as it was deployed."""
+    cloudformation, iam = boto3.client("cloudformation", **keys), boto3.client("iam", **keys)
+    named = {"StackName": f"{stack}-pipeline", "LogicalResourceId": "PromotePolicy"}
+    arn = cloudformation.describe_stack_resource(**named)["StackResourceDetail"]["PhysicalResourceId"]
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
 
 
 def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,26 +224,42 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     let_sets_expire()
     promoted, step = steps("promote-to")
     (mine_arn, mine), (their_arn, theirs) = agent(here), agent(there)
-    source = pipeline(mine, STACK, AgentRoleArn=mine_arn, PromoterRoleArn=mine_arn)
-    target = pipeline(theirs, f"{STACK}-prod", AgentRoleArn=their_arn, FromRoleArn=source["PromotedRoleArn"])
-    reader = taken(taken(mine, mine_arn), source["PromotedRoleArn"])
+    promoter = f"deploys-{STACK}-prod"
+    source = pipeline(
+        mine, STACK, AgentRoleArn=mine_arn, PromoterRoleArn=f"arn:aws:iam::{prod.account_id}:role/{promoter}"
+    )
+    from_role = source["PromotedRoleArn"]
+    target = pipeline(theirs, f"{STACK}-prod", AgentRoleArn=their_arn, FromRoleArn=from_role)
     deployer = taken(taken(theirs, their_arn), target["RoleArn"])
-    profiles = {name: {"region": "us-east-1", **one} for name, one in (("dev", reader), ("prod", deployer))}
+    policy = policy_to_promote(theirs, f"{STACK}-prod")
+    profiles = {
+        "prod": deployer,
+        "prod-in-dev": guest(here, prod.account_id, Role=promoter, Policy=policy),  # the same role, where dev is
+        "dev-promoted": {
+            "role_arn": from_role,
+            "source_profile": "prod-in-dev",
+            "endpoint_url": local["AWS_ENDPOINT_URL"],
+        },
+    }
     texts = [
-        "\n".join([f"[profile {name}]", *(f"{key} = {one[key]}" for key in one)]) for name, one in profiles.items()
+        "\n".join([f"[profile {name}]", *(f"{key} = {value}" for key, value in {"region": "us-east-1", **one}.items())])
+        for name, one in profiles.items()
     ]
     config = tmp_path / "config"
     config.write_text("\n".join(texts) + "\n")
     files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    by = {**files, "AWS_PROFILE": "prod", "PERENNIAL_FROM_PROFILE": "dev", "FROM_ENV": "local"}
-    by["GITHUB_OUTPUT"] = str(tmp_path / "output")
-    lines = deliver(project, promoted, "other", **by)
+    by = {**files, "AWS_PROFILE": "prod", "FROM_ENV": "local", "GITHUB_OUTPUT": str(tmp_path / "output")}
+    github = {**by, "PERENNIAL_FROM_ROLE": from_role, "PERENNIAL_FROM_PROFILE": "prod-in-dev"}
+    lines = deliver(project, promoted, "other", **github)
     assert re.search(rf"from    version \d of {STACK}, ", lines)
     assert f"to      version 1 of {STACK}-prod" in lines
     assert "status  Serves" in lines
     (promoted_run,) = re.findall(r"run=(\S+)", (tmp_path / "output").read_text())
     assert '"score": ' in deliver(project, step, "other", **by, RUN=promoted_run)
-    assert "status  Serves" in deliver(project, promoted, "other", **by)
+    jenkins = {**by, "PERENNIAL_FROM_PROFILE": "dev-promoted"}
+    assert "status  Serves" in deliver(project, promoted, "other", **jenkins)
+    with pytest.raises(ClientError, match="because no resource-based policy allows the sts:AssumeRole action"):
+        taken(guest(here, prod.account_id), from_role)
 
     sagemaker, dev = boto3.client("sagemaker", **theirs), boto3.client("sagemaker", **mine)
     group = sagemaker.describe_model_package_group(ModelPackageGroupName=f"{STACK}-prod")["ModelPackageGroupArn"]

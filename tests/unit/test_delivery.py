@@ -490,6 +490,25 @@ def test_one_environment_of_one_repository_may_deploy() -> None:
     assert promoter["Principal"] == {"AWS": {"Ref": "PromoterRoleArn"}}
 
 
+def test_who_deploys_takes_the_role_of_the_environment_before_which_may_read_versions_and_no_more() -> None:
+    resources = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]
+    of_policy = {
+        name: resources[name]["Properties"]["PolicyDocument"]["Statement"]
+        for name in ("PromotePolicy", "PromotedPolicy")
+    }
+    takes = [one for one in of_policy["PromotePolicy"] if one["Action"] == "sts:AssumeRole"]
+    assert takes == [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": {"Ref": "FromRoleArn"}}]
+    *_, promote = resources["DeployerRole"]["Properties"]["ManagedPolicyArns"]
+    assert promote == {"Fn::If": ["Receives", {"Ref": "PromotePolicy"}, {"Ref": "AWS::NoValue"}]}
+    promoted = resources["PromotedRole"]["Properties"]
+    assert (promoted["ManagedPolicyArns"], "Policies" in promoted) == ([{"Ref": "PromotedPolicy"}], False)
+    actions = [one["Action"] for one in of_policy["PromotedPolicy"]]
+    assert {action for some in actions for action in ([some] if isinstance(some, str) else some)} == {
+        "cloudformation:DescribeStacks", "sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage",
+        "s3:ListBucketVersions", "s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt",
+    }  # fmt: skip
+
+
 def test_a_build_runs_what_the_pipelines_run_as_the_role_that_deploys() -> None:
     resources = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]
     project = resources["BuildProject"]["Properties"]
