@@ -1098,9 +1098,14 @@ PARTS = {
 }
 
 
+def of_size(size: str) -> dict[str, str]:
+    """The parameters of a stack of a size."""
+    return {**parameter_values(**{name: str(value) for name, value in SIZES[size].items()}), "AlertEmails": ""}
+
+
 def resources_of(size: str) -> set[str]:
     """What a stack of a size has."""
-    given = {**parameter_values(**{name: str(value) for name, value in SIZES[size].items()}), "AlertEmails": ""}
+    given = of_size(size)
     return {name for name, body in RESOURCES.items() if "Condition" not in body or condition(body["Condition"], given)}
 
 
@@ -1109,10 +1114,25 @@ def test_a_size_sets_parameters_that_there_are_to_values_that_they_take(size: st
     assert list(SIZES) == list(PARTS)
     assert list(SIZES[size]) == list(SIZES["small"])
     for name, value in SIZES[size].items():
-        body = PARAMETERS[name]
-        assert str(value) in map(str, body.get("AllowedValues", [str(value)]))
-        assert re.fullmatch(body.get("AllowedPattern", ".*"), str(value))
-        assert body.get("MinValue", 0) <= (value if isinstance(value, int) else 0) <= body.get("MaxValue", 0 or 10**9)
+        assert allowed(name, str(value)), name
+
+
+def test_the_page_about_environments_says_each_value_of_each_size() -> None:
+    page = (ROOT / "docs" / "environments.md").read_text()
+    rows = re.findall(r"^\| .*: `(\w+)` \| (.+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    for column, size in enumerate(SIZES, start=1):
+        said = {row[0]: row[column].strip("`\N{EN DASH}") for row in rows}
+        assert said == {name: str(value) for name, value in SIZES[size].items()}
+
+
+def test_each_size_switches_what_the_page_says_of_it_and_nothing_else() -> None:
+    def switched(size: str) -> set[str]:
+        return {name for name in TEMPLATE["Conditions"] if condition(name, of_size(size))}
+
+    medium = {"HasRetrainSchedule", "HasMonitorSchedule", "HasBatchSchedule"}
+    assert switched("medium") - switched("small") == medium
+    assert switched("large") - switched("small") == medium | {"HasApi", "ApiTakesSignatures", "ProtectsArtefacts"}
+    assert switched("small") <= switched("medium")
 
 
 def test_small_is_what_the_template_says_and_each_size_has_all_of_the_smaller_one() -> None:
@@ -1480,6 +1500,12 @@ def test_tags_of_a_stack_have_keys_that_no_resource_has() -> None:
 def test_production_is_deployed_after_a_look_at_the_changes() -> None:
     asked = {name: SAMCONFIG[name]["deploy"]["parameters"]["confirm_changeset"] for name in ENVIRONMENTS}
     assert asked == {"local": False, "default": False, "staging": False, "prod": True}
+
+
+def test_in_production_people_let_a_version_serve_and_what_serves_is_kept() -> None:
+    asked = {name: SAMCONFIG[name]["deploy"]["parameters"]["parameter_overrides"].split() for name in ENVIRONMENTS}
+    kept = {"Approval=manual", "ProtectArtefacts=yes"}
+    assert {name: kept & set(pairs) for name, pairs in asked.items() if kept & set(pairs)} == {"prod": kept}
 
 
 def test_a_plain_build_finds_the_repository_and_expands_the_loops() -> None:
