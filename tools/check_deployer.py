@@ -65,7 +65,7 @@ NOT_TAKEN = {
         "lambda:PutFunctionScalingConfig",
         "lambda:AssociateRuntimeAlias",
     ),
-    "buckets have no tables, replicas, websites, ACLs or locks, and are not emptied": (
+    "buckets have no tables, websites, ACLs or locks, and are not emptied": (
         "s3tables:*",
         "s3:*BucketMetadata*",
         "s3:GetObjectMetadata",
@@ -77,9 +77,7 @@ NOT_TAKEN = {
         "s3:*Website",
         "s3:*Inventory*",
         "s3:*IntelligentTiering*",
-        "s3:DeleteBucketReplication",
-        "s3:PutBucketReplication",
-        "s3:PutReplicationConfiguration",
+        "s3:*BucketReplication",  # in policies that is PutReplicationConfiguration
         "s3:PutAccelerateConfiguration",
         "s3:PutMetricsConfiguration",
         "s3:DeleteBucketMetricsConfiguration",

@@ -463,6 +463,8 @@ def test_an_action_that_the_deployer_lacks_is_named() -> None:
     assert missing(["sqs:CreateQueue", "sqs:GetQueueUrl", "kinesis:PutRecords"], deployer, every) == []
     assert missing(["sqs:CreateQueue", "sqs:AddPermission"], deployer, every) == ["sqs:AddPermission"]
     assert missing(["sqs:CreateQueue", "sqs:GetQueueUrl"], deployer, ["WatchPolicy"]) == ["sqs:CreateQueue"]
+    replicates = "s3:PutReplicationConfiguration"
+    assert missing([replicates], deployer.replace(f"              - {replicates}\n", ""), every) == [replicates]
 
 
 def test_what_sam_makes_of_its_types_is_known() -> None:

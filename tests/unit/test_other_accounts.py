@@ -9,7 +9,7 @@ import pytest
 
 from localcloud.engine.permissions import requests
 from localcloud.engine.permissions.decisions import decide, request, session_arn, statements
-from tests.unit.test_template import parameter_values, properties, rendered
+from tests.unit.test_template import COPIES, parameter_values, properties, rendered
 
 OWNER, DEV, PROD, OTHER = "999999999999", "111111111111", "222222222222", "333333333333"
 STACK, BUCKET = "cars-prod", "arn:aws:s3:::cars-prod-bucket"
@@ -41,13 +41,17 @@ def whole(value: Any, given: dict[str, Any]) -> Any:
 
 def policy(service: str, **parameters: Any) -> Any:
     """The policy of the bucket, the key or the group of a stack with these parameters."""
+    resource, member = POLICIES[service]
+    return made(properties(resource)[member], **parameters)
+
+
+def made(document: Any, **parameters: Any) -> Any:
+    """A policy of the template, as CloudFormation makes it for a stack with these parameters."""
     pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": OWNER, "AWS::StackName": STACK}
     arns = {"Bucket.Arn": BUCKET, "SealArtifactRole.Arn": f"arn:aws:iam::{OWNER}:role/seal", "Key.Arn": KEY}
     given = {**parameter_values(), **pseudo, **arns, "AWS::URLSuffix": "amazonaws.com", **parameters}
     texts = {name: value.replace("${Bucket.Arn}", BUCKET) for name, value in given.items() if isinstance(value, str)}
-    resource, member = POLICIES[service]
-    subbed = _with_arns(properties(resource)[member])
-    return whole(subbed, {**given, **texts})
+    return whole(_with_arns(document), {**given, **texts})
 
 
 def _with_arns(value: Any) -> Any:
@@ -156,6 +160,32 @@ def test_what_serves_is_nobodys_to_change_where_it_is_protected(action: str, mon
         writes = action == "s3:PutObject" and role != "admin"
         assert refusal((OWNER, role), action, model, protects="yes") == ("" if writes else denied)
         assert refusal((OWNER, role), action, f"{RUN}/train/part-0", protects="yes") == ""
+
+
+def test_who_copies_captured_traffic_reads_that_alone_and_writes_there_alone() -> None:
+    policy = properties("ReplicationPolicy")
+    assert policy["Roles"] == [{"Ref": "ReplicationRole"}]
+    theirs = statements(json.dumps(made(policy["PolicyDocument"], **COPIES)))
+    captured, copied = f"{BUCKET}/capture/a.jsonl", "arn:aws:s3:::ops-captures/capture/a.jsonl"
+    places = (BUCKET, captured, f"{BUCKET}/raw/cars.csv", copied, "arn:aws:s3:::ops-captures/raw/cars.csv")
+    # S3 User Guide, "Setting up permissions for live replication", "Changing the replica owner".
+    expected = {
+        BUCKET: {"s3:GetReplicationConfiguration", "s3:ListBucket"},
+        captured: {"s3:GetObjectVersionAcl", "s3:GetObjectVersionForReplication", "s3:GetObjectVersionTagging"},
+        copied: {"s3:ObjectOwnerOverrideToBucketOwner", "s3:ReplicateObject", "s3:ReplicateTags"},
+        KEY: {"kms:Decrypt"},
+        COPIES["CaptureReplicaKeyArn"]: {"kms:Encrypt"},
+    }
+    others = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ReplicateDelete", "kms:GenerateDataKey"}
+
+    def may(action: str, resource: str, **context: str) -> bool:
+        session = session_arn(f"arn:aws:iam::{OWNER}:role/replication", "s")
+        return decide(request(session, action, resource, context), [theirs], None, OWNER) is None
+
+    for place in (*places, KEY, COPIES["CaptureReplicaKeyArn"]):
+        actions = {action for action in others.union(*expected.values()) if may(action, place, **THROUGH_S3)}
+        assert actions == expected.get(place, set()), place
+    assert not may("kms:Decrypt", KEY)
 
 
 DATA_SCIENTISTS = [
