@@ -38,6 +38,7 @@ PSEUDO = {
     "StackName": STACK,  # of delivery/deployer.yaml
     # Parameters that are empty by default.
     "OwnImageRepository": "images/trees",
+    "OwnImageAccount": ACCOUNT,
     "ImageRepository": "images/trees",  # of delivery/deployer.yaml
     "SourceConnectionArn": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/1",
     "TemplateObjectArn": "arn:aws:s3:::bucket/deployer.yaml",  # of delivery/portfolio.yaml

@@ -9,18 +9,22 @@ import pytest
 
 from localcloud.engine.permissions import requests
 from localcloud.engine.permissions.decisions import decide, request, session_arn, statements
-from tests.unit.test_template import COPIES, parameter_values, properties, rendered
+from tests.unit.test_template import COPIES, ROOT, TEMPLATE, by_sid, holds, parameter_values, properties, rendered
+from tools import cfn
 
 OWNER, DEV, PROD, OTHER = "999999999999", "111111111111", "222222222222", "333333333333"
 STACK, BUCKET = "cars-prod", "arn:aws:s3:::cars-prod-bucket"
 SAGEMAKER = f"arn:aws:sagemaker:eu-west-1:{OWNER}"
 KEY = f"arn:aws:kms:eu-west-1:{OWNER}:key/1"
+TREES = f"arn:aws:ecr:eu-west-1:{OWNER}:repository/images/trees"
 RUN = f"{BUCKET}/runs/20261101000000-aaaa"
 EVERYTHING = statements('{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}')
+IMAGES = cfn.load(ROOT / "delivery/images.yaml")
 POLICIES = {
-    "s3": ("BucketPolicy", "PolicyDocument"),
-    "kms": ("Key", "KeyPolicy"),
-    "sagemaker": ("ModelVersions", "ModelPackageGroupPolicy"),
+    "s3": properties("BucketPolicy")["PolicyDocument"],
+    "kms": properties("Key")["KeyPolicy"],
+    "sagemaker": properties("ModelVersions")["ModelPackageGroupPolicy"],
+    "ecr": IMAGES["Resources"]["Images"]["Properties"]["RepositoryPolicyText"],
 }
 ORGANIZATION = "aws:PrincipalOrgID"
 THROUGH_S3 = {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
@@ -40,9 +44,8 @@ def whole(value: Any, given: dict[str, Any]) -> Any:
 
 
 def policy(service: str, **parameters: Any) -> Any:
-    """The policy of the bucket, the key or the group of a stack with these parameters."""
-    resource, member = POLICIES[service]
-    return made(properties(resource)[member], **parameters)
+    """The policy of the bucket, the key, the group or the images with these parameters."""
+    return made(POLICIES[service], **parameters)
 
 
 def made(document: Any, **parameters: Any) -> Any:
@@ -90,6 +93,9 @@ ALLOWED = [
     ("s3:GetObjectVersion", f"{RUN}/run.json", {}),
     ("s3:ListBucketVersions", BUCKET, {"s3:prefix": "runs/20261101000000-aaaa/"}),
     ("kms:Decrypt", KEY, THROUGH_S3),
+    ("ecr:BatchCheckLayerAvailability", TREES, {}),
+    ("ecr:BatchGetImage", TREES, {}),
+    ("ecr:GetDownloadUrlForLayer", TREES, {}),
 ]
 REFUSED = [
     ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/{STACK}/3", {}),
@@ -106,6 +112,9 @@ REFUSED = [
     ("s3:ListBucket", BUCKET, {"s3:prefix": "raw/"}),
     ("kms:Decrypt", KEY, {}),
     ("kms:GenerateDataKey", KEY, THROUGH_S3),
+    ("ecr:PutImage", TREES, {}),
+    ("ecr:BatchDeleteImage", TREES, {}),
+    ("ecr:SetRepositoryPolicy", TREES, {}),
 ]
 
 
@@ -143,6 +152,30 @@ def test_nothing_else_is_open_to_them(action: str, resource: str, context: dict[
     assert refusal((DEV, "pipeline"), action, resource, **context) == (
         f"because no resource-based policy allows the {action} action"
     )
+
+
+def test_jobs_and_models_pull_images_of_another_account_where_both_sides_say_so() -> None:
+    assert IMAGES["Conditions"].items() <= TEMPLATE["Conditions"].items()  # by which this page renders the policy
+    rule = TEMPLATE["Rules"]["ImagesOfAnAccountHaveARepository"]
+    (has_repository,) = (one["Assert"] for one in rule["Assertions"])
+
+    def may(account: str, repository: str = "images/trees", shared: tuple[str, ...] = (PROD,)) -> bool:
+        given = parameter_values(OwnImageRepository="images/trees", OwnImageAccount=account)
+        assert holds(rule["RuleCondition"], given) is (account != "")
+        assert holds(has_repository, given)
+        pulls = made({"Version": "2012-10-17", "Statement": [images]}, **given, **{"AWS::AccountId": PROD})
+        resource = f"arn:aws:ecr:eu-west-1:{DEV}:repository/{repository}"
+        asked = request(session_arn(f"arn:aws:iam::{PROD}:role/model", "s"), "ecr:BatchGetImage", resource, {})
+        document = policy("ecr", SharedWith=list(shared), SharedWithOrganization="")
+        return decide(asked, [statements(json.dumps(pulls))], document, DEV) is None
+
+    images = by_sid(properties("JobBasicsPolicy")["PolicyDocument"])["Images"]
+    assert may(DEV)
+    assert not may("")
+    assert not may(OTHER)
+    assert not may(DEV, repository="images/other")
+    assert not may(DEV, shared=(OTHER,))
+    assert not holds(has_repository, parameter_values(OwnImageAccount=DEV))
 
 
 @pytest.mark.parametrize(
