@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from perennial.data import parquet_files
 from perennial.monitoring.capture import Tally, events
 from perennial.words import number
 from processing import check_batch, join_predictions
+from tests.memory import bounded
 from tests.monitored import COLUMNS, Car, World, cars
 from tests.pages import Page
 
@@ -264,6 +266,37 @@ def test_parquet_comes_back_as_parquet_with_its_own_types(scoring: Scoring) -> N
     assert after["prediction"].to_pylist() == before["mileage"].to_pylist()
     assert after["inference_id"].to_pylist() == [f"{BATCH}-{number}" for number in range(1, 301)]
     assert after["problem"].null_count == 300
+
+
+def wide(kind: str) -> bytes:
+    """A file of 80 MB to its reader, quick to read: few rows, with a long column that is passed through."""
+    written, some = io.BytesIO(), cars(100, 5)
+    columns = {name: [car.fields[at] for car in some] for at, name in enumerate(COLUMNS)}
+    rows = pa.table({**columns, "note": ["x" * 40_000] * len(some)})
+    if kind == "parquet":
+        with pq.ParquetWriter(written, rows.schema, compression="zstd", use_dictionary=False) as parquet:
+            for _ in range(20):
+                parquet.write_table(rows)
+        return written.getvalue()
+    header, *lines = as_csv(some).splitlines()
+    with gzip.GzipFile("", "wb", compresslevel=1, fileobj=written) as packed:
+        packed.write(header + b",note\n")
+        for _ in range(20):
+            packed.writelines(line + b"," + b"x" * 40_000 + b"\n" for line in lines)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "gzip"])
+def test_memory_does_not_grow_with_the_file(scoring: Scoring, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_files, "BATCH_BYTES", 4 << 20)  # which is most of what a job holds of a file
+    content = wide(kind)
+    pa.default_memory_pool().release_unused()  # what is kept from before could be taken again unseen
+    with bounded(megabytes=70):  # what reads all of it first takes 85 and more
+        assert scoring.check(content)["verdict"] == "Healthy"
+    scoring.answer()
+    with bounded(megabytes=70):
+        assert scoring.join() == 0
+    assert (scoring.report["scored"], scoring.report["format"]) == (2000, "csv" if kind == "gzip" else kind)
 
 
 def test_parquet_of_other_types_is_bad_data_that_names_the_column(scoring: Scoring) -> None:
