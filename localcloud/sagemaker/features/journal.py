@@ -11,14 +11,17 @@ from localcloud.sagemaker.platform.store import Document
 
 
 class Journal:
-    """One file, which one thread at a time changes. A line that a crash has torn is as if it had never been."""
+    """One file, which one thread at a time changes. What a crash has torn is as if it had never been.
+
+    Each document begins a line, so that the next one is none of a torn one's.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def add(self, document: Document) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        disk.append(self._path, json.dumps(document).encode() + b"\n")
+        disk.append(self._path, b"\n" + json.dumps(document).encode())
 
     def read(self) -> Iterator[Document]:
         lines = self._path.read_bytes().split(b"\n") if self._path.exists() else []

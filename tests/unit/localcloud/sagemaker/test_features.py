@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -238,12 +239,30 @@ def test_what_was_put_is_there_when_the_local_cloud_starts_again(cars: Lake) -> 
     cars.put(FIRST)
     cars.put({**FIRST, "vin": "b"})
     cars("DeleteRecord", RecordIdentifierValueAsString="b", EventTime=LATER["sold"])
-    (journal,) = cars.state.rglob("online.jsonl")
-    with journal.open("a") as file:
-        file.write('{"Id": "torn')
     cars.service.stop()
     cars.service = cars.started()
     assert (cars.get("a")["miles"], cars.get("b")) == ("10", {})
+
+
+def test_what_a_power_cut_has_torn_takes_nothing_that_comes_after_it_along(
+    cars: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline, "SECONDS", 60)
+    for name in ("a", "torn"):
+        cars.put({**FIRST, "vin": name})
+    cars.service.stop()
+    for name in ("online", "offline"):
+        (journal,) = cars.state.rglob(f"{name}.jsonl")
+        os.truncate(journal, journal.stat().st_size - 9)
+    cars.service = cars.started()
+    cars.put({**FIRST, "vin": "b"})
+    cars.service.stop()
+    monkeypatch.setattr(offline, "SECONDS", 0.02)
+    cars.service = cars.started()
+    assert [cars.get(name).get("vin") for name in ("a", "torn", "b")] == ["a", None, "b"]
+    cars.service.offline_store.start()
+    (table,) = cars.written(1).values()
+    assert table["vin"].to_pylist() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
