@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from perennial.data.header import FileError, reason
 
-_KEY = re.compile(r"(?:.*/)?offline-store/(?P<group>[^/]+)-\d+/data/[^?]*\.parquet")
+_KEY = re.compile(r"(?:.*/)?offline-store/(?P<group>[^/]+)-(?P<created>\d+)/data/[^?]*\.parquet")
 DELETED, WRITTEN = "is_deleted", "write_time"
 _LATEST = np.iinfo(np.int64).max
 _TIME = pa.timestamp("ms", tz="UTC")
@@ -34,10 +34,14 @@ Integers = npt.NDArray[np.int64]
 NamedFile = tuple[str, Path | None]
 
 
-def group_of(key: str) -> str | None:
-    """Return the feature group whose offline store an object belongs to; None where it is of none."""
-    match = _KEY.fullmatch(key)
-    return match["group"] if match else None
+def _places(keys: Sequence[str], groups: Collection[str]) -> dict[str, dict[int, list[int]]]:
+    """Return which files, by their places, are of each group, by the time when it was made."""
+    by_creation: dict[str, dict[int, list[int]]] = {name: {} for name in groups}
+    for place, key in enumerate(keys):
+        match = _KEY.fullmatch(key)
+        if match and match["group"] in by_creation:
+            by_creation[match["group"]].setdefault(int(match["created"]), []).append(place)
+    return by_creation
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ def rows(
 ) -> list[NamedFile]:
     """Return the files with the rows that their records are, written below `folder`, in the same places.
 
-    A file is None where none of its records is a row: they are superseded, deleted, or joined to others. One that is of
-    no group stays as it is.
+    A file is None where none of its records is a row: they are superseded, deleted, joined to others, or of a group
+    that was deleted and has been made again. One that is of no group stays as it is.
 
     keys     of the files, which say their groups
     section  `feature_store` of the definition
@@ -70,14 +74,13 @@ def rows(
 
     Raises FileError: a file of a group lacks what tells its records, or cannot be read.
     """
-    of_group: dict[str, list[int]] = {name: [] for name in section["groups"]}
-    for place, key in enumerate(keys):
-        of_group.get(group_of(key) or "", []).append(place)
+    by_creation = _places(keys, section["groups"])
+    of_group = {name: created[max(created)] if created else [] for name, created in by_creation.items()}
     (spine, first), *others = section["groups"].items()
     joins = {other["record"] for _, other in others}
     versions = _read(first, files, of_group[spine], {*wanted, *joins})
     made: list[NamedFile] = list(files)
-    for place in (place for places in of_group.values() for place in places):
+    for place in (place for created in by_creation.values() for places in created.values() for place in places):
         made[place] = (files[place][0], None)
     if versions is None:
         return made
@@ -157,15 +160,17 @@ def _read(
         of_file.append(np.full(table.num_rows, place, np.int64))
     if not sum(table.num_rows for table in tables):
         return None
-    whole = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-    files_of = np.concatenate(of_file)
-    names = ", ".join(files[place][0] for place in places[:1])
+    files_of, name = np.concatenate(of_file), files[places[0]][0]
+    try:
+        whole = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    except pa.ArrowException as error:
+        raise FileError(f"{name}: other files of its feature group have other types ({reason(error)})") from error
     try:
         events = _times(whole[group["event_time"]])
         written = _times(whole[WRITTEN]) if WRITTEN in whole.column_names else np.zeros(len(files_of), np.int64)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise FileError(
-            f"{names}: {group['event_time']} holds no event times ({reason(error)}); expected Unix seconds or ISO 8601 "
+            f"{name}: {group['event_time']} holds no event times ({reason(error)}); expected Unix seconds or ISO 8601 "
             "in UTC, as SageMaker Feature Store takes them"
         ) from error
     deleted = (

@@ -31,9 +31,9 @@ class Lake:
     def __init__(self, folder: Path) -> None:
         self.folder, self.keys, self.files = folder, list[str](), list[tuple[str, Path]]()
 
-    def add(self, group: str, *rows: dict[str, Any]) -> None:
+    def add(self, group: str, *rows: dict[str, Any], created: int = 1764000000) -> None:
         number = len(self.keys)
-        self.keys.append(f"{FOLDER}/{group}-1764000000/data/year=2026/month=11/day=29/hour=10/f{number}.parquet")
+        self.keys.append(f"{FOLDER}/{group}-{created}/data/year=2026/month=11/day=29/hour=10/f{number}.parquet")
         path = self.folder / f"{number:05}.parquet"
         later = datetime(2026, 11, 30, tzinfo=UTC)
         pq.write_table(pa.Table.from_pylist([{"is_deleted": False, "write_time": later, **row} for row in rows]), path)
@@ -139,6 +139,23 @@ def test_seconds_and_numbers_tell_times_and_records_too(lake: Lake) -> None:
         {"owner": 3, "changed": 1_764_410_400.75, "income": 2},
     )
     assert lake.rows() == [{"sale": 7, "price": 1.0, "income": 1}]
+
+
+def test_a_group_that_was_deleted_and_made_again_has_the_records_of_the_new_one_alone(lake: Lake) -> None:
+    lake.add("sales", sale("a", 9), sale("b", 9, price=2.0), created=1_764_000_100)
+    lake.add("sales", {**sale("a", 12), "price": "dear"}, {**sale("c", 9), "price": "cheap"}, created=999)
+    lake.add("owners", owner("ada", 8, 10), created=1_764_000_000)
+    lake.add("owners", owner("ada", 9, 99), created=999)
+    assert lake.read() == [
+        [{"sale": "a", "price": 1.0, "income": 10}, {"sale": "b", "price": 2.0, "income": 10}], None, None, None
+    ]  # fmt: skip
+
+
+def test_files_of_a_group_whose_types_do_not_fit_are_told(lake: Lake) -> None:
+    lake.add("sales", sale("a", 9))
+    lake.add("sales", {**sale("b", 9), "price": "dear"})
+    with pytest.raises(FileError, match=r"^f0: other files of its feature group have other types \(.*price.*string"):
+        lake.rows()
 
 
 def test_what_is_of_no_group_stays_as_it_is(lake: Lake) -> None:
