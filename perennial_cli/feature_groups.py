@@ -107,17 +107,16 @@ def _ensure(
         known = client.describe_feature_group(FeatureGroupName=name)
     except client.exceptions.ResourceNotFound:
         known = None
+    place = f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}".rstrip("/")
     if known is not None:
-        features = {one["FeatureName"] for one in known["FeatureDefinitions"]}
-        if unknown := [column for column in table.column_names if column not in features]:
-            raise CommandError(f"the feature group {name} has no feature {unknown[0]!r}; it has {', '.join(features)}")
+        _check(known, group, table, place)
+        _wait(client, name)
         return False
     if role is None:
         raise CommandError(
-            f"there is no feature group {name}. Name the role that SageMaker takes to write its records into "
-            f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}: --role arn:aws:iam::...:role/..."
+            f"there is no feature group {name}. Name the role that SageMaker takes to write its records into {place}: "
+            "--role arn:aws:iam::...:role/..."
         )
-    place = f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}".rstrip("/")
     key = stack.parameters.get("KmsKeyArn")
     storage: Any = {"S3Uri": place, **({"KmsKeyId": key} if key else {})}
     client.create_feature_group(
@@ -131,6 +130,28 @@ def _ensure(
     )
     _wait(client, name)
     return True
+
+
+def _check(known: Any, group: FeatureGroup, table: pa.Table, place: str) -> None:
+    """Raise CommandError unless a group that is there is the stack's: an account has one of a name in a region."""
+    name = known["FeatureGroupName"]
+    for key, what, wanted in (
+        ("RecordIdentifierFeatureName", "record", group.record),
+        ("EventTimeFeatureName", "event_time", group.event_time),
+    ):
+        if known[key] != wanted:
+            raise CommandError(f"the feature group {name} has the {what} {known[key]!r}; model.yaml says {wanted!r}")
+    written = known.get("OfflineStoreConfig", {}).get("S3StorageConfig", {}).get("S3Uri", "")
+    if not f"{written}/".startswith(f"{place}/"):
+        raise CommandError(
+            f"the feature group {name} is none of this stack: its records are written to {written or 'no bucket'}, and "
+            f"runs read {place}. Give the group another name in model.yaml"
+        )
+    if not known.get("OnlineStoreConfig", {}).get("EnableOnlineStore"):
+        raise CommandError(f"the feature group {name} has no online store")
+    features = [one["FeatureName"] for one in known["FeatureDefinitions"]]
+    if unknown := [column for column in table.column_names if column not in features]:
+        raise CommandError(f"the feature group {name} has no feature {unknown[0]!r}; it has {', '.join(features)}")
 
 
 def features_of(definition: Definition, group: FeatureGroup, table: pa.Table) -> Iterator[Any]:

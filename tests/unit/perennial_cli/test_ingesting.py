@@ -197,3 +197,68 @@ def test_a_column_that_the_group_does_not_have_is_refused_before_anything_is_put
     ended = perennial("ingest", sales)
     assert "the feature group sales has no feature 'mood'" in ended.stderr
     assert record(store, "sales", "c") == {}
+
+
+def made_by_others(**changed: Any) -> dict[str, Any]:
+    """What made a group for the rows of SALES, in a folder of its own where the stack takes its data."""
+    names = ("sale", "sold", "price", "Miles", "colour")
+    request = {
+        "FeatureGroupName": "sales",
+        "RecordIdentifierFeatureName": "sale",
+        "EventTimeFeatureName": "sold",
+        "FeatureDefinitions": [{"FeatureName": name, "FeatureType": "String"} for name in names],
+        "OnlineStoreConfig": {"EnableOnlineStore": True},
+        "OfflineStoreConfig": offline("s3://lake/raw/features/"),
+        "RoleArn": ROLE,
+    }
+    return {key: value for key, value in {**request, **changed}.items() if value is not None}
+
+
+def offline(uri: str) -> dict[str, Any]:
+    return {"S3StorageConfig": {"S3Uri": uri}, "DisableGlueTableCreation": True}
+
+
+def test_a_group_below_the_data_prefix_is_the_stacks_whoever_made_it(store: SageMakerService, sales: Path) -> None:
+    store.handle("CreateFeatureGroup", made_by_others())
+    assert "2 records of" in perennial("ingest", sales).stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"OfflineStoreConfig": offline("s3://lake/raw-of-others")},
+            "is none of this stack: its records are written to s3://lake/raw-of-others, and runs read s3://lake/raw.",
+        ),
+        ({"OfflineStoreConfig": None}, "its records are written to no bucket"),
+        ({"OnlineStoreConfig": None}, "the feature group sales has no online store"),
+        ({"RecordIdentifierFeatureName": "colour"}, "has the record 'colour'; model.yaml says 'sale'"),
+        ({"EventTimeFeatureName": "colour"}, "has the event_time 'colour'; model.yaml says 'sold'"),
+    ],
+)
+def test_a_group_of_that_name_that_is_none_of_the_stacks_gets_no_records(
+    store: SageMakerService, sales: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], said: str
+) -> None:
+    store.handle("CreateFeatureGroup", made_by_others(**changed))
+    put = Mock()
+    monkeypatch.setitem(store.records._operations, "BatchWriteRecord", put)
+    ended = perennial("ingest", sales)
+    assert (ended.exit_code, said in ended.stderr, put.called) == (1, True, False), ended.stderr
+
+
+def test_a_group_that_is_being_made_is_waited_for(
+    store: SageMakerService, sales: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perennial_cli.feature_groups.PAUSE_SECONDS", 0)
+    store.handle("CreateFeatureGroup", made_by_others())
+    statuses = iter(["Creating", "Creating", "CreateFailed"])
+    describe = Client.__getattr__
+
+    def failing(client: Client, method: str) -> Any:
+        call = describe(client, method)
+        if method != "describe_feature_group":
+            return call
+        return lambda **request: {**call(**request), "FeatureGroupStatus": next(statuses), "FailureReason": "no role"}
+
+    monkeypatch.setattr(Client, "__getattr__", failing)
+    assert "the feature group sales is CreateFailed: no role" in perennial("ingest", sales).stderr
