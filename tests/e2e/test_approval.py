@@ -229,6 +229,18 @@ def test_a_version_that_nobody_has_answered_in_time_is_deployed_when_it_is_appro
     assert (output["Version"], output["RunId"]) == (2, waiting.run_id)
 
 
+def test_linear_learner_tells_the_species_as_well(app: App, first: Run) -> None:
+    arn = waits(
+        situation.start_with(app, {"Trigger": {"Type": "Manual"}, "Overrides": {"Algorithm": "linear-learner"}})
+    )
+    so_far = json.loads(perennial("show", situation.run_of(arn), "--stack", app.stack, "--json").stdout)
+    assert so_far["configuration"]["algorithm"]["name"] == "linear-learner"
+    assert so_far["metrics"]["candidate"]["accuracy"] >= 0.9
+    assert so_far["metrics"]["candidate"]["logloss"] < 0.5
+    app.client("stepfunctions").stop_execution(executionArn=arn)
+    assert situation.end_of(app, arn).status == "ABORTED"
+
+
 # ---- Whoever would rather look: the console in a browser
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from localcloud import mailbox
+from tests.command import perennial
 from tests.e2e.conftest import App, Run, mails
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -111,6 +112,7 @@ class Watched:
 
 
 OWN_METRICS = "metrics: {within_a_fifth: maximize, broken: minimize}\n"
+GROUPS = "feature_store: {groups: {sales: {record: sale, event_time: sold}}}\n"
 OWN_CODE = """
 def within_a_fifth(actual, predicted):
     return (abs(predicted - actual) <= 0.2 * actual).mean()
@@ -124,11 +126,11 @@ def broken(actual, predicted):
 def watched(
     deploy: Callable[..., App], built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Watched:
-    """The model has metrics of its own besides."""
+    """The model has metrics of its own besides, and its rows may be records of a feature group."""
     layer = situation.copied_layer(built, tmp_path_factory.mktemp("watched"))
     model = layer / "python/models/car-sales"
     (model / "metrics.py").write_text(OWN_CODE)
-    (model / "model.yaml").write_text(f"{(model / 'model.yaml').read_text()}\n{OWN_METRICS}")
+    (model / "model.yaml").write_text(f"{(model / 'model.yaml').read_text()}\n{OWN_METRICS}{GROUPS}")
     app = deploy(
         STACK, situation.with_layer(packaged, layer), ModelName="car-sales", QuietPeriodSeconds="0", PollSeconds="0",
         CaptureDelaySeconds="0", MonitorSchedule="rate(30 days)",
@@ -410,3 +412,30 @@ def test_the_demo_shows_bad_data_that_retrain_nothing_and_drift_that_does(watche
     assert started in drift.body
     assert "report.html" in drift.body
     assert "report.html" in again.body
+
+
+# ---- Rows of a feature group
+
+
+def test_records_that_are_ingested_start_a_run_whose_model_serves(watched: Watched, tmp_path: Path) -> None:
+    """They are worth so much less that the model in service is wrong about them. The local cloud makes the role."""
+    app, sold = watched.app, sales.sales(400, next(_numbers), sales.dearer(0.3))
+    (tmp_path / "sold.csv").write_bytes(sales.as_csv(sold))
+    ended = perennial("ingest", tmp_path / "sold.csv", "--stack", STACK, "--json")
+    assert ended.exit_code == 0, ended.stderr
+    assert json.loads(ended.stdout) == {"group": "sales", "created": True, "records": 400}
+
+    run = app.wait(lambda given: "/offline-store/sales-" in given["Trigger"].get("Object", {}).get("key", ""))
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+    report = json.loads(app.client("s3").get_object(
+        Bucket=app.bucket, Key=f"runs/{run.run_id}/report/report.json"
+    )["Body"].read())  # fmt: skip
+    assert report["rows"] == {"read": 400, "used": 400, "quarantined": 0, "written_to_quarantine": 0}
+    assert app.parameters()["run"] == run.run_id
+    (price,) = sales.ask(app.client("sagemaker-runtime"), app.endpoint, sold[:1])
+    assert price == pytest.approx(sold[0].price, rel=0.5)
+
+    online = app.client("sagemaker-featurestore-runtime").get_record(
+        FeatureGroupName="sales", RecordIdentifierValueAsString=sold[0].id, FeatureNames=["price"]
+    )
+    assert float(online["Record"][0]["ValueAsString"]) == sold[0].price
