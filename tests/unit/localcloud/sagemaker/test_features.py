@@ -375,7 +375,7 @@ def test_an_event_time_may_be_seconds(lake: Lake) -> None:
     [
         ("PUT", "/FeatureGroup/cars", "PutRecord", "cars"),
         ("GET", "/FeatureGroup/cars", "GetRecord", "cars"),
-        ("DELETE", f"/FeatureGroup/{ARN}", "DeleteRecord", ARN),
+        pytest.param("DELETE", f"/FeatureGroup/{ARN}", "DeleteRecord", ARN, id="by its ARN"),
         ("POST", "/BatchGetRecord", "BatchGetRecord", ""),
         ("POST", "/BatchWriteRecord", "BatchWriteRecord", ""),
         ("POST", "/FeatureGroup/cars/Record", "UpdateRecord", "cars"),
