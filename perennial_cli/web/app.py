@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from perennial.model.definition import Definition
 from perennial.registry import approval
 from perennial.runs.record import json_safe
 from perennial_cli import (
@@ -51,6 +52,7 @@ KNOWN_SECONDS = 30
 REPORTS = {"runs": "runs/", "windows": "monitoring/"}
 A_FILE = "application/octet-stream"  # no browser shows it here, where it would be of this page's origin
 ONLY_READS = "the console only reads of AWS; to approve, drop or ask here, start it with --allow-changes"
+ABOUT_SERIES = "the model forecasts series, which no form holds; ask about them by `perennial predict FILE`"
 NOT_LOCAL = "only the local cloud has {}; on AWS {}"
 Answer = Callable[["Call"], Any]
 
@@ -70,8 +72,10 @@ class Console:
     _known: dict[str, tuple[float, Stack]] = field(default_factory=dict)
 
     def chosen(self, name: str | None) -> Stack:
-        """Return a stack, which is looked at anew after a while."""
+        """Return a stack, which is looked at anew after a while. Raises CommandError: it is not the one shown alone."""
         wanted = name or self.stack or ""
+        if self.stack and wanted != self.stack:
+            raise CommandError(f"the console shows {self.stack} alone, as --stack says, and not {wanted}")
         since, stack = self._known.get(wanted, (0.0, None))
         if stack is None or time.monotonic() - since > KNOWN_SECONDS:
             stack = stacks.chosen(wanted or None)
@@ -268,12 +272,20 @@ def _drawing(call: Call) -> dict[str, Any]:
 
 def _record(call: Call) -> dict[str, Any]:
     """Return the schema of a record, and the typical record of what serves to begin with, where one is known."""
-    stack = call.stack
+    stack, definition = call.stack, _of_records(call.stack)
     try:
-        usual = dict(explanations.Explainer.of(stack, definition_of(stack)).usual)
+        usual = dict(explanations.Explainer.of(stack, definition).usual)
     except CommandError:
         usual = {}
     return {**serving_api.record(stack), "usual": usual}
+
+
+def _of_records(stack: Stack) -> Definition:
+    """Return the definition of a model that is asked about records. Raises CommandError: it forecasts series."""
+    definition = definition_of(stack)
+    if definition.series:
+        raise CommandError(ABOUT_SERIES)
+    return definition
 
 
 def _report(call: Call) -> Response:
@@ -366,7 +378,7 @@ def _predict(call: Call) -> dict[str, Any]:
     stack, features = call.stack, call.document.get("record")
     if not isinstance(features, dict):
         raise CommandError("record is missing; expected an object")
-    definition, notes = definition_of(stack), list[str]()
+    definition, notes = _of_records(stack), list[str]()
     (record,) = predictions.from_bytes(json.dumps(features).encode(), definition, notes, "the record")
     if record.problems:
         return {"problems": record.problems, "notes": notes}

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from perennial.runs.costs import DATE
 from perennial_cli import local_cloud, run_flow
 from perennial_cli.account import Account
 from perennial_cli.stacks import Stack
-from perennial_cli.web.app import LARGEST_DOCUMENT, ONLY_READS, Console, application
+from perennial_cli.web.app import ABOUT_SERIES, LARGEST_DOCUMENT, ONLY_READS, Console, application
+from tests import verdicts
 from tests.asgi import PORT, SECRET, ask
 from tests.command import perennial
 from tests.unit.conftest import BUCKET, REGION, FakeAws, refusal
@@ -39,7 +41,8 @@ def stack(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack("cars", OUTPUTS, {"ModelName": "used-cars"}))
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.write(ROOT / "models/used-cars/model.yaml", "models/used-cars/model.yaml")
+        for model in ("used-cars", "employment"):
+            archive.write(ROOT / f"models/{model}/model.yaml", f"models/{model}/model.yaml")
     aws.put("code/0123/code.zip", packed.getvalue())
     aws.put(f"runs/{RUN}/run.json", json.dumps(RECORD))
     return aws
@@ -83,12 +86,47 @@ def one_run(stack: FakeAws, answers: Callable[..., list[Any]]) -> None:
     answers("sagemaker", "DescribeModelPackage", (200, {**pending, "ModelPackageStatusDetails": {}}))
 
 
+@pytest.fixture
+def one_window(stack: FakeAws) -> None:
+    stack.put(f"monitoring/{RUN}/verdict.json", json.dumps(verdicts.drifted("mileage")))
+
+
 @pytest.mark.parametrize("command", ["runs", "versions", "windows"])
-def test_it_answers_what_the_command_prints(one_run: None, app: Any, command: str) -> None:
+def test_it_answers_what_the_command_prints(one_run: None, one_window: None, app: Any, command: str) -> None:
     answered = ask(app, f"/api/{command}").json
     for one in answered:
         one.pop("decision", None)  # what the command's own list shows
+    assert answered
     assert answered == json.loads(perennial(command, "--json").stdout)
+
+
+def test_the_distance_of_each_feature_is_in_the_answer_about_windows(one_window: None, app: Any) -> None:
+    ((window,), about) = (ask(app, f"/api/{path}").json for path in ("windows", "stack"))
+    (column,) = window["analyses"]["data_quality"]["columns"]
+    assert (column["name"], column["distance"]["largest"] > about["drift"]["distance"]) == ("mileage", True)
+
+
+def test_what_runs_and_a_month_cost_is_what_the_command_says(
+    one_run: None, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perennial_cli.billing.price", lambda *_: 0.128)
+    known = ask(app, "/api/cost").json
+    assert known["month"] > known["run"]["usd"] > 0
+    assert {**known, "prices": DATE} == json.loads(perennial("cost", "--json").stdout)
+
+
+def test_one_that_shows_a_stack_alone_reads_and_changes_no_other(one_run: None, stack: FakeAws, answers) -> None:
+    changes = answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": "arn"}))
+    app = application(Console(ACCOUNT, "cars"), PORT, SECRET)
+    for path, method, document in (
+        ("versions", "GET", b""),
+        ("versions/3", "POST", {"status": "Approved"}),
+        ("files", "POST", b"a,b\n"),
+    ):
+        answer = ask(app, f"/api/{path}", method, document, stack="vans", name="a.csv")
+        assert (answer.status, "shows cars alone" in answer.json["message"]) == (400, True)
+    assert (changes, stack.keys("raw/")) == ([], [])
+    assert [ask(app, "/api/versions", **query).status for query in ({}, {"stack": "cars"})] == [200, 200]
 
 
 def test_what_comes_from_data_stays_what_it_is_and_no_number_is_no_json(one_run: None, app: Any) -> None:
@@ -216,6 +254,13 @@ def test_a_record_that_breaks_the_definition_is_not_asked_about(app: Any) -> Non
     }
     answer = ask(app, "/api/predictions", "POST", {"record": car}).json
     assert [text.split(":")[0] for text in answer["problems"]] == ["mileage"]
+
+
+def test_series_are_asked_about_by_the_command_alone(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = Stack("jobs", OUTPUTS, {"ModelName": "employment"})
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: jobs)
+    for answer in (ask(app, "/api/record"), ask(app, "/api/predictions", "POST", {"record": {"item_id": "Total"}})):
+        assert (answer.status, answer.json["message"]) == (400, ABOUT_SERIES)
 
 
 def test_the_form_is_made_from_the_definition_and_begins_with_what_it_allows(app: Any) -> None:
