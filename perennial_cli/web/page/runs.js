@@ -19,7 +19,7 @@ export async function runs({ place, again, signal }) {
   };
   await look();
   again(look, () => (isAtWork ? 2000 : 5000) * (state.isLocal ? 1 : 3));
-  get("cost").then((known) => cost.append(h("h2", {}, "What it costs"), costs(known))).catch(() => {});
+  get("cost").then(costs, (error) => message(error.message, "bad")).then((shown) => cost.append(h("h2", {}, "What it costs"), shown));
 }
 
 function list(known) {

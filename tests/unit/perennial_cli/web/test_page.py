@@ -29,6 +29,11 @@ def test_no_text_of_data_is_read_as_html_or_as_a_script() -> None:
     assert [(path.name, one) for path in MODULES for one in READS_AS_CODE if one in path.read_text()] == []
 
 
+def test_nothing_that_goes_wrong_is_kept_from_the_person() -> None:
+    silent = re.compile(r"catch\(\(\w*\) => (?:\{\s*\}|null|undefined)\)|catch(?: \(\w+\))? \{\s*\}")
+    assert [(path.name, one) for path in MODULES for one in silent.findall(path.read_text())] == []
+
+
 def test_addresses_of_links_are_those_of_this_page() -> None:
     """Data stand in addresses behind a #, so that none of them can be one such as javascript:..."""
     links = [link for path in MODULES for link in re.findall(r"href: ([`\"'].)(.)", path.read_text())]
