@@ -530,8 +530,12 @@ def _unreadable_for_web_pages(send: Send) -> Send:
 
 
 def _without_scripts(request: Request, send: Send) -> Send:
-    """Let no object that a browser opens run a script, or be of the same origin as the console on this port."""
-    if "sec-fetch-dest" not in request.headers:
+    """Let no object that a browser opens run a script, or be of the same origin as the console on this port.
+
+    Whoever signs in a header is no browser; an address that is signed could be opened in any, also in one that says
+    nothing of itself (Sec-Fetch-Dest).
+    """
+    if "authorization" in request.headers:
         return send
 
     async def send_sandboxed(message: dict[str, Any]) -> None:
