@@ -56,15 +56,20 @@ def opened(address: str) -> Iterator[tuple[Page, list[str]]]:
     """Yield a page of a browser that has opened an address, and whatever went wrong in it or led elsewhere."""
     from playwright.sync_api import sync_playwright
 
-    own, wrong = urlsplit(address).netloc, list[str]()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program(), args=QUIETLY)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(LIMIT_MILLISECONDS)
-        page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append(dialog.message) or dialog.dismiss())
-        page.on("request", lambda asked: urlsplit(asked.url).netloc != own and wrong.append(asked.url))
-        page.goto(address)
-        yield page, wrong
+        yield page, visit(page, address)
         browser.close()
+
+
+def visit(page: Page, address: str) -> list[str]:
+    """Open an address in a new page; return the list of what goes wrong in it or leads elsewhere, from now on."""
+    own, wrong = urlsplit(address).netloc, list[str]()
+    page.set_default_timeout(LIMIT_MILLISECONDS)
+    page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message) or dialog.dismiss())
+    page.on("request", lambda asked: urlsplit(asked.url).netloc != own and wrong.append(asked.url))
+    page.goto(address)
+    return wrong

@@ -21,7 +21,7 @@ import pytest
 from localcloud.engine import guest
 from localcloud.mailbox import Message
 from perennial_cli.web.guard import TOKEN
-from tests import browser
+from tests import browser, verdicts
 from tests.command import perennial
 from tests.e2e.conftest import App, Run, dropped_version, mails
 from tests.e2e.matrix import situation
@@ -245,6 +245,7 @@ def test_linear_learner_tells_the_species_as_well(app: App, first: Run) -> None:
 
 
 WHY = '<img src=x onerror=alert(1)> no column price & "none" of <b>it</b>'
+DARK, LIGHT = "rgb(13, 17, 23)", "rgb(255, 255, 255)"
 PAGES = ("Versions", "Ask", "Drift", "Lineage", "Mails", "Faults", "Logs", "Runs")
 
 
@@ -338,6 +339,48 @@ def test_a_version_is_approved_in_the_browser_and_serves(app: App, page: Page) -
     page.get_by_role("listitem").filter(has_text="more <b>penguins.csv").last.wait_for()
 
 
+def test_a_version_is_rejected_in_the_browser_with_a_reason_alone(app: App, page: Page) -> None:
+    go_to(page, "Versions")
+    reject = page.get_by_role("button", name="Reject version 1", exact=True)
+    reject.click()
+    page.get_by_role("alert").filter(has_text="Say why version 1 is rejected.").wait_for()
+    page.get_by_label("Why").fill(WHY)
+    reject.click()
+    page.get_by_role("alert").filter(has_text="Version 1: Rejected, before Approved.").wait_for()
+    version = version_of(app, 1)
+    assert (version["ModelApprovalStatus"], version["ApprovalDescription"]) == ("Rejected", WHY)
+
+
+def test_the_metric_of_runs_is_drawn_over_time_above_what_they_cost(page: Page) -> None:
+    go_to(page, "Runs")
+    label = re.compile(r"^accuracy of \d+ runs; the newest has [\d.]+, the threshold is [\d.]+$")
+    drawn = page.get_by_role("img", name=label)
+    drawn.locator("circle.candidate").first.wait_for()
+    assert drawn.locator("circle.champion").count() > 0
+    assert drawn.locator("path.threshold[d^=M]").count() == 1
+    page.get_by_role("heading", name="What it costs").wait_for()
+    assert re.search(r"a month[\d.]+ USD \(\d+ runs\)", page.locator("dl").last.inner_text().replace("\n", ""))
+
+
+def test_what_the_role_may_not_see_of_costs_is_said(page: Page, looking: tuple[Page, list[str]]) -> None:
+    refused = json.dumps({"message": "AccessDenied: no cost for you"})
+    page.route("**/api/cost?*", lambda route: route.fulfill(status=400, body=refused))
+    with page.expect_console_message():  # the browser's own, about the status
+        page.reload()
+    page.get_by_text("AccessDenied: no cost for you").wait_for()
+    page.unroute_all()
+    assert looking[1].pop().endswith("a status of 400 (Bad Request)")
+
+
+def test_the_distance_of_each_feature_is_shown_window_by_window(app: App, page: Page) -> None:
+    key = "monitoring/20261120120000-1a2b/verdict.json"
+    app.client("s3").put_object(Bucket=app.bucket, Key=key, Body=json.dumps(verdicts.drifted("flipper_length_mm")))
+    go_to(page, "Drift")
+    page.get_by_role("row", name="flipper_length_mm 0.4 drifted").wait_for()
+    page.get_by_role("columnheader", name="11-20 10:00").wait_for()
+    page.get_by_role("row").filter(has_text="flipper_length_mm: median 200 -> median 900").wait_for()
+
+
 def test_a_form_of_the_definition_asks_the_endpoint_and_explains_its_answer(page: Page) -> None:
     go_to(page, "Ask")
     page.get_by_label("island").select_option("Biscoe")
@@ -364,7 +407,32 @@ def test_it_is_on_the_port_of_the_local_cloud_as_well(app: App, first: Run) -> N
     assert answered == (200, json.loads(perennial("versions", "--stack", app.stack, "--json").stdout))
 
 
-def test_every_page_is_for_a_keyboard_a_phone_and_the_dark(page: Page) -> None:
+def test_it_works_in_the_browser_below_a_path_as_well(app: App, looking: tuple[Page, list[str]]) -> None:
+    known = looking[0].context.browser
+    assert known is not None
+    page = known.new_page()
+    address = f"{os.environ['AWS_ENDPOINT_URL']}{guest.PATH}"
+    wrong = browser.visit(page, f"{address}/#token={guest.token(app.state)}")
+    page.get_by_label("Stack").select_option(app.stack)
+    page.get_by_role("heading", name=f"Runs of {app.stack}").wait_for()
+    go_to(page, "Versions")
+    page.get_by_role("button", name="Reject version 1", exact=True).wait_for()
+    assert (page.url, wrong) == (f"{address}/#/versions", [])
+    page.close()
+
+
+def is_for_a_phone(page: Page, what: str, paper: str) -> None:
+    """Nothing is wider than the screen, all of it has its colours, and each control a name."""
+    page.locator("h1:focus").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 375, what
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper, what
+    controls = page.locator("input:visible, select:visible, button:visible").all()
+    names = [control.aria_snapshot() for control in controls]
+    assert names
+    assert [one for one in names if not re.match(r"- \w+ \"", one)] == []
+
+
+def test_every_page_is_for_a_keyboard_a_phone_the_dark_and_the_light(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 375, "height": 740})
     go_to(page, "Runs")
@@ -376,10 +444,9 @@ def test_every_page_is_for_a_keyboard_a_phone_and_the_dark(page: Page) -> None:
         link = page.get_by_role("navigation").get_by_role("link", name=name, exact=True)
         link.focus()
         page.keyboard.press("Enter")
-        page.locator("h1:focus").wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") == 375, name
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)", name
-        controls = page.locator("input:visible, select:visible, button:visible").all()
-        assert [
-            one for one in (control.aria_snapshot() for control in controls) if not re.match(r"- \w+ \"", one)
-        ] == []
+        is_for_a_phone(page, name, DARK)
+    page.emulate_media(color_scheme="light")
+    page.get_by_role("row").get_by_role("link").first.press("Enter")
+    page.get_by_role("heading", name=re.compile("^Run ")).wait_for()
+    page.get_by_role("region", name="The flow, which scrolls").wait_for()
+    is_for_a_phone(page, "a run", LIGHT)
