@@ -579,6 +579,7 @@ def test_what_is_no_series_is_refused_with_its_place(tmp_path: Path, record: obj
         (seasonal(8), {"num_dynamic_feat": "1"}, "dynamic_feat has 0 series, expected 1"),
         (seasonal(8, dynamic_feat=[[1]]), {}, "dynamic_feat has 1 values a series, expected 60"),
     ],
+    ids=lambda value: str(value)[:20],
 )
 def test_data_that_cannot_be_trained_on_are_the_callers_error(
     tmp_path: Path, train: list[Record] | bytes, said: dict[str, str], text: str
