@@ -215,7 +215,8 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
     here, there = dict(os.environ), variables(prod)
     deploy, _ = steps("deploy")
     local = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    deliver(project, f"{deploy} SIZE=large", "other", **{**local, **there})
+    for size in ("medium", "large"):
+        deliver(project, f"{deploy} SIZE={size}", "other", **{**local, **there})
     with pointed_at(prod):
         (stack,) = boto3.client("cloudformation").describe_stacks(StackName=f"{STACK}-prod")["Stacks"]
     size = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
