@@ -329,11 +329,11 @@ def test_what_only_some_values_cause_is_a_note_and_stops_no_deployment(
 def test_a_metric_that_is_too_slow_for_a_window_is_told(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_models, "SECONDS", 1.0)
+    monkeypatch.setattr(check_models, "SECONDS", 2.0)
     code = "import time\n\ndef gain(actual, predicted):\n    time.sleep(0.01)\n    return 1.0\n"
     with_metrics(model, code, "{gain: maximize}")
     assert not check_models.are_sound([model])
-    assert "cars/metrics.py, line 4: gain takes longer than 1 s for all that" in capsys.readouterr().err
+    assert "cars/metrics.py, line 4: gain takes longer than 2 s for all that" in capsys.readouterr().err
 
 
 # ---- capture.py

@@ -25,6 +25,8 @@ from tests.e2e.matrix.test_matrix_data import BROKEN
 from tests.unit.processing.test_preprocess import CARS, cars, changed, described
 from tools import demo_data
 
+pytestmark = pytest.mark.xdist_group("spark")  # all cases in one application
+
 ROOT = Path(__file__).parents[3]
 SPARK = ROOT / ".venvs" / "spark"
 HOOK = """
@@ -223,6 +225,9 @@ def spark_submit(top: Path, folders: Sequence[Path]) -> None:
     }
     # Java compiles little of so short a program well.
     options = ["--master", "local[2]", "--driver-java-options", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
+    # Nor does it pay to compile each small query.
+    for setting in ("wholeStage=false", "factoryMode=NO_CODEGEN"):
+        options += ["--conf", f"spark.sql.codegen.{setting}"]
     program = [str(ROOT / "tests" / "spark_cases.py"), "spark", *map(str, folders)]
     command = [str(SPARK / "bin" / "spark-submit"), *options, *program]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
