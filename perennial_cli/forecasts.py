@@ -6,29 +6,27 @@ import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
-from botocore.exceptions import ClientError
 
 from perennial.data.contract import Contract
+from perennial.data.files import GZIP
 from perennial.data.periods import periods_of
 from perennial.data.series_files import ITEM_ID, SeriesError, SeriesReader
+from perennial.data.text_files import undamaged
 from perennial.evaluation import forecasts
 from perennial.evaluation.predictions import PredictionsError
 from perennial.evaluation.problem_types.forecasting import quantile_columns
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.json_text import decode
 from perennial.model.definition import Definition
-from perennial.serving import failures
 from perennial_cli.console import CommandError
-from perennial_cli.predictions import require_served
+from perennial_cli.predictions import asking
 from perennial_cli.stacks import Stack
 
-JSON, GZIP = "application/json", b"\x1f\x8b"
+JSON = "application/json"
 COLUMNS = ("mean", *quantile_columns())
 
 
@@ -56,10 +54,10 @@ class Forecast:
         return {"row": self.question.number, ITEM_ID: self.question.name, "period": self.times, **columns}
 
 
-def text_of(path: Path) -> bytes:
-    """Return what a file holds, unpacked where it is gzip."""
-    content = path.read_bytes()
-    return gzip.decompress(content) if content.startswith(GZIP) else content
+def unpacked(content: bytes, name: str) -> bytes:
+    """Return a text, unpacked where it is gzip. Raises FileError: the gzip data are damaged."""
+    with undamaged(name):
+        return gzip.decompress(content) if content.startswith(GZIP) else content
 
 
 def series_of(text: bytes, definition: Definition) -> Iterator[Question]:
@@ -93,19 +91,11 @@ def ask(stack: Stack, definition: Definition, series: list[Question]) -> Iterato
     periods = periods_of(definition.as_json())
     for one in series:
         body = json.dumps({"instances": [one.instance], "configuration": forecasts.CONFIGURATION}).encode()
-        try:
+        with asking(client, stack, f"series {one.number}"):
             reply = client.invoke_endpoint(EndpointName=endpoint, ContentType=JSON, Accept=JSON, Body=body)
+        try:
             (answer,) = json.loads(reply["Body"].read())["predictions"]
             values = forecasts.forecast(answer, f"the answer of {endpoint}")
-        except client.exceptions.ModelError as error:
-            text = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
-            raise CommandError(f"the endpoint {endpoint} refuses series {one.number}: {text}") from error
-        except ClientError as error:
-            problem = failures.of_response(error.response, stack.hours, datetime.now(UTC))
-            if problem is None:
-                raise
-            require_served(stack)
-            raise CommandError(f"{endpoint}: {problem}") from error
         except (ValueError, KeyError, TypeError) as error:
             why = str(error) if isinstance(error, PredictionsError) else "holds no forecast"
             raise CommandError(f"the answer of {endpoint} to series {one.number}: {why}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -103,6 +104,24 @@ def require_served(stack: Stack) -> str:
     return run
 
 
+@contextmanager
+def asking(client: Any, stack: Stack, what: str) -> Iterator[None]:
+    """Raise CommandError where the endpoint of a stack refuses what it is asked about, sleeps, or is not there yet."""
+    endpoint = stack.outputs["EndpointName"]
+    try:
+        yield
+    except client.exceptions.ModelError as error:
+        text = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
+        raise CommandError(f"the endpoint {endpoint} refuses {what}: {text}") from error
+    except ClientError as error:
+        problem = failures.of_response(error.response, stack.hours, datetime.now(UTC))
+        if problem is None:
+            raise
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            require_served(stack)
+        raise CommandError(f"{endpoint}: {problem}") from error
+
+
 def answers(stack: Stack, records: Sequence[Record], inference_ids: Iterator[str] | None = None) -> Iterator[Answer]:
     """Yield what the endpoint of a stack says to each record, in their order.
 
@@ -115,18 +134,8 @@ def answers(stack: Stack, records: Sequence[Record], inference_ids: Iterator[str
         part = records[start : start + AT_ONCE]
         body = "".join(f"{json.dumps(record.features)}\n" for record in part).encode()
         known = {"InferenceId": next(inference_ids)} if inference_ids else {}
-        try:
+        with asking(client, stack, f"records {part[0].number} and on"):
             reply = client.invoke_endpoint(EndpointName=endpoint, ContentType=LINES, Accept=LINES, Body=body, **known)
-        except client.exceptions.ModelError as error:
-            text = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
-            raise CommandError(f"the endpoint {endpoint} refuses records {part[0].number} and on: {text}") from error
-        except ClientError as error:
-            problem = failures.of_response(error.response, stack.hours, datetime.now(UTC))
-            if problem is None:
-                raise
-            if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-                require_served(stack)
-            raise CommandError(f"{endpoint}: {problem}") from error
         lines = reply["Body"].read().decode().splitlines()
         if len(lines) != len(part):
             raise CommandError(f"the endpoint {endpoint} gave {len(lines)} answers to {len(part)} records")

@@ -115,31 +115,30 @@ def predict(
 
 
 def _forecast(chosen: Stack, definition: Definition, source: str, output: Path | None, *, as_json: bool) -> None:
+    name = STANDARD_INPUT if source == "-" else source
     if source == "-":
-        text = sys.stdin.buffer.read()
+        content = _standard_input()
     elif _is_object(source):
-        text = _on_one_line(source).encode()
-    elif os.path.isfile(source):  # noqa: PTH113 - as above
-        text = forecasts.text_of(Path(source))
+        content = _on_one_line(source).encode()
     else:
-        raise typer.BadParameter(f"{_what_is(source)}; {EXPECTED}", param_hint="FILE|RECORD|-")
-    series = list(forecasts.series_of(text, definition))
+        content = _file(source).read_bytes()
+    series = list(forecasts.series_of(forecasts.unpacked(content, name), definition))
     if not series:
-        raise CommandError(f"{STANDARD_INPUT if source == '-' else source} holds no series; expected one at least")
+        raise CommandError(f"{name} holds no series; expected one at least")
     sound, broken = ([one for one in series if bool(one.problem) is is_broken] for is_broken in (False, True))
     answers = list(each(forecasts.ask(chosen, definition, sound), len(sound), "asking the endpoint"))
     if as_json:
         refused = [{"row": one.number, "error": one.problem} for one in broken]
-        text_of_all = as_text(sorted([*(one.as_json() for one in answers), *refused], key=lambda one: one["row"]))
+        text = as_text(sorted([*(one.as_json() for one in answers), *refused], key=lambda one: one["row"]))
     else:
-        text_of_all = _forecasts_as_csv(answers)
+        text = _forecasts_as_csv(answers)
     if not as_json and _is_object(source) and output is None:
         for one in answers:
             _show_forecast(one, definition)
     elif output is None:
-        sys.stdout.write(text_of_all)
+        sys.stdout.write(text)
     elif sound or as_json:
-        write_file(output, text_of_all)
+        write_file(output, text)
     else:
         warn(f"no series was asked about, so {output} is not written")
     for question in broken:
@@ -191,9 +190,14 @@ def _records(source: str, definition: Definition, notes: list[str]) -> Iterable[
         return predictions.from_bytes(_standard_input(), definition, notes, STANDARD_INPUT)
     if _is_object(source):
         return predictions.from_bytes(_on_one_line(source).encode(), definition, notes, "the record")
-    if _is_file(source):
-        return predictions.records(Path(source), definition, notes)
-    raise typer.BadParameter(f"{_what_is(source)}; {EXPECTED}", param_hint="FILE|RECORD|-")
+    return predictions.records(_file(source), definition, notes)
+
+
+def _file(source: str) -> Path:
+    """Return the file that an argument names. Raises BadParameter: it names none."""
+    if not _is_file(source):
+        raise typer.BadParameter(f"{_what_is(source)}; {EXPECTED}", param_hint="FILE|RECORD|-")
+    return Path(source)
 
 
 def _on_one_line(source: str) -> str:

@@ -62,6 +62,20 @@ def test_a_series_is_shown_with_its_band(endpoint: list[Any]) -> None:
     assert asked["instances"] == [{name: value for name, value in SHOP.items() if name != "item_id"}]
 
 
+def test_a_damaged_file_of_series_is_told_for_what_it_is(endpoint: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "shops.json.gz").write_bytes(gzip.compress(json.dumps(SHOP).encode())[:-9])
+    ended = perennial("predict", tmp_path / "shops.json.gz")
+    assert (ended.exit_code, ended.stdout, endpoint) == (1, "", [])
+    assert "shops.json.gz: the gzip data are damaged or cut off" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["text", "gzip"])
+def test_series_are_read_from_standard_input_as_records_are(endpoint: list[Any], pack: Any) -> None:
+    ended = perennial("predict", "-", typed=pack(json.dumps(SHOP, indent=2 if pack is bytes else None).encode()))
+    assert ended.exit_code == 0, ended.stderr
+    assert [row.split(",")[:2] for row in ended.stdout.splitlines()[1:]] == [["1", "oslo-1"], ["1", "oslo-1"]]
+
+
 def test_series_of_a_file_are_answered_as_a_table_of_periods(endpoint: list[Any], tmp_path: Path) -> None:
     lines = f"{json.dumps(SHOP)}\n{json.dumps({**SHOP, 'item_id': 'rome-1', 'cat': ['Rome']})}\n"
     (tmp_path / "shops.json.gz").write_bytes(gzip.compress(lines.encode()))
