@@ -7,7 +7,7 @@
 * It is for the service that it was signed for, and each of its `x-amz-` headers is signed: whoever holds a link to an
   object holds that, and no more.
 * Paths of the local cloud itself (`/_...`) take the account's own keys only; the page of somebody else's that may be
-  below `/_console` checks its callers itself (guest.py).
+  below `/_console` checks its callers itself (mounted_page.py).
 
 What the head of a request decides is decided before its body is read; how large and slow a head may be, and how many
 connections there are, is bounded before that (`connections.py`).
@@ -43,7 +43,7 @@ from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 from localcloud import access
 from localcloud.engine import apigateway
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
-from localcloud.engine.guest import Guest
+from localcloud.engine.mounted_page import MountedPage
 from localcloud.engine.seams import Seams
 from localcloud.sagemaker.errors import one_line
 from localcloud.settings import HOST, Settings
@@ -192,15 +192,15 @@ class Guard:
     def __init__(self, settings: Settings, inner: App) -> None:
         self._settings, self._inner = settings, inner
         self._keys = access.keys(settings.state)
-        self._guest = Guest(settings)
+        self._page = MountedPage(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, send = Request.of(scope), _unreadable_for_web_pages(_sayable(send))
         if why := foreign(request.headers):
             _log(request, why)
             await answer_json(send, 403, {"message": why})
-        elif self._guest.is_meant(request.path):
-            await self._guest(scope, receive, send)
+        elif self._page.is_meant(request.path):
+            await self._page(scope, receive, send)
         else:
             await self._let_in(request, scope, receive, _without_scripts(request, send))
 

@@ -144,7 +144,8 @@ class LocalSageMaker:
 def _make_resource_policy(original: Any, handle: Callable[[str, JsonObject], JsonObject], account: str) -> Any:
     def resource_policy(service: str, resource_arn: str) -> tuple[str, str] | None:
         """Return the policy of a model package group too, also for its versions, and whose it is."""
-        named = re.fullmatch(rf"arn:aws:sagemaker:[^:]*:{account}:model-package(?:-group)?/([^/]+).*", resource_arn)
+        pattern = rf"arn:aws:sagemaker:[^:]*:{account}:model-package(?:-group)?/([^/]+).*"
+        named = re.fullmatch(pattern, resource_arn) if service == "sagemaker" else None
         if not named:
             known: tuple[str, str] | None = original(service, resource_arn)
             return known

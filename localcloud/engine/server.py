@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from localcloud import access, disk, faults, mailbox, process, sdks
-from localcloud.engine import apigateway, guest, inside, leftovers, log_lines, s3, seams
+from localcloud.engine import apigateway, inside, leftovers, log_lines, mounted_page, s3, seams
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.connections import BoundedHttp
 from localcloud.engine.guard import Guard, Request
@@ -399,7 +399,7 @@ class _Server:
             "started": self._started.isoformat(),
             "ready": self._ready,
             "problem": self._problem or disk.problem(self._settings.state) or self._saver.problem,
-            "console": guest.address(self._settings),
+            "console": mounted_page.address(self._settings),
             "engine": f"MiniStack {seams.PINNED_VERSION}",
             "services": sorted(ministack_app.SERVICE_HANDLERS),
         }

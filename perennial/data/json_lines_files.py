@@ -107,7 +107,9 @@ class _Shapes:
                     raise FileError(f"{self._name}: {problem}") from error
                 problem = str(error) if is_json else NO_OBJECT
                 unreadable.append(UnreadableRow(number, "json", problem, line[:200].decode("utf-8", "replace")))
-        arrays = {column.name: _column(column, records) for column in self._columns}
+        arrays = {
+            column.name: typed(column, [record.get(column.name) for record in records]) for column in self._columns
+        }
         rows = np.array(numbers, np.int64)
         absent = arrays.keys() - {name for record in records for name in record}
         return Batch(
@@ -159,8 +161,8 @@ def _wrapped(record: Mapping[str, Any]) -> str | None:
     return next((name for name, some in lists.items() if len(record) == 1 or isinstance((*some, None)[0], dict)), None)
 
 
-def _column(column: Column, records: Sequence[Mapping[str, Any]]) -> pa.StructArray:
-    values = [record.get(column.name) for record in records]
+def typed(column: Column, values: Sequence[Any]) -> pa.StructArray:
+    """Return values of JSON as a column: as texts for people, as values, and which are of another type."""
     parsed = from_json(column.type, values, column.parsing)
     invalid = pa.array(np.zeros(len(values), bool)) if parsed.invalid is None else parsed.invalid
     texts = pa.array([_as_text(value) for value in values], pa.string())

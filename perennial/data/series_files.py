@@ -27,11 +27,11 @@ import pyarrow as pa
 from perennial.data.csv_files import Batch, UnreadableRow
 from perennial.data.file_form import FileForm
 from perennial.data.header import FileError
+from perennial.data.json_lines_files import typed
 from perennial.data.periods import Periods
 from perennial.data.series_form import SeriesForm
 from perennial.data.text_files import BLOCK_BYTES, Opener, TextFile
 from perennial.features.column import Column
-from perennial.features.from_json import from_json
 from perennial.features.json_text import RefusedJsonError, decode
 from perennial.words import quoted
 
@@ -230,14 +230,4 @@ def _column(column: Column, values: Sequence[Any]) -> pa.StructArray:
         array = pa.array(values, pa.timestamp("us"))
         texts, invalid = array.cast(pa.string()), pa.array(np.zeros(len(values), bool))
         return pa.StructArray.from_arrays([texts, array, invalid], ["text", "value", "invalid"])
-    parsed = from_json(column.type, values, column.parsing)
-    invalid = pa.array(np.zeros(len(values), bool)) if parsed.invalid is None else parsed.invalid
-    texts = pa.array([_as_text(value) for value in values], pa.string())
-    return pa.StructArray.from_arrays([texts, parsed.values, invalid], ["text", "value", "invalid"])
-
-
-def _as_text(value: Any) -> str | None:
-    """Return a value as a text for people."""
-    if value is None or isinstance(value, str):
-        return value and value.encode("utf-8", "backslashreplace").decode()
-    return json.dumps(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+    return typed(column, values)

@@ -24,7 +24,7 @@ COMMANDS = {
     "faults": "Make something fail on purpose, list what will, or clear it.",
 }
 
-# What the local cloud shows on its own port below /_console: localcloud/engine/guest.py.
+# What the local cloud shows on its own port below /_console: localcloud/engine/mounted_page.py.
 CONSOLE = {"LOCALCLOUD_CONSOLE": "perennial_cli.web.mounted:console"}
 
 

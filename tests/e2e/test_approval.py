@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from localcloud.engine import guest
+from localcloud.engine import mounted_page
 from localcloud.mailbox import Message
 from perennial_cli.web.guard import TOKEN
 from tests import browser, verdicts
@@ -397,8 +397,8 @@ def test_a_form_of_the_definition_asks_the_endpoint_and_explains_its_answer(page
 def test_it_is_on_the_port_of_the_local_cloud_as_well(app: App, first: Run) -> None:
     connection = HTTPConnection(urlsplit(os.environ["AWS_ENDPOINT_URL"]).netloc)
     answers = []
-    for known in ({}, {TOKEN: guest.token(app.state)}):
-        connection.request("GET", f"{guest.PATH}/api/versions?stack={app.stack}", headers=known)
+    for known in ({}, {TOKEN: mounted_page.token(app.state)}):
+        connection.request("GET", f"{mounted_page.PATH}/api/versions?stack={app.stack}", headers=known)
         reply = connection.getresponse()
         answers.append((reply.status, json.loads(reply.read())))
     connection.close()
@@ -411,8 +411,8 @@ def test_it_works_in_the_browser_below_a_path_as_well(app: App, looking: tuple[P
     known = looking[0].context.browser
     assert known is not None
     page = known.new_page()
-    address = f"{os.environ['AWS_ENDPOINT_URL']}{guest.PATH}"
-    wrong = browser.visit(page, f"{address}/#token={guest.token(app.state)}")
+    address = f"{os.environ['AWS_ENDPOINT_URL']}{mounted_page.PATH}"
+    wrong = browser.visit(page, f"{address}/#token={mounted_page.token(app.state)}")
     page.get_by_label("Stack").select_option(app.stack)
     page.get_by_role("heading", name=f"Runs of {app.stack}").wait_for()
     go_to(page, "Versions")

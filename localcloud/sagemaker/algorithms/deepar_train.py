@@ -31,7 +31,7 @@ from localcloud.sagemaker.algorithms.autoregression import Model, Settings
 from localcloud.sagemaker.algorithms.autoregression_fit import fit
 from localcloud.sagemaker.algorithms.deepar_hyperparameters import BETA, NEGATIVE_BINOMIAL
 from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries, read_channel
-from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, run
+from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, require_channels, run
 from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 CHANNELS = ("train", "test")
@@ -59,11 +59,7 @@ def train(environment: Environment) -> None:
 def load(environment: Environment) -> dict[str, list[TimeSeries]]:
     """Channel names to their series."""
     channels = environment.channels
-    if "train" not in channels:
-        raise CustomerError("Missing required channel: train")
-    for name in channels:
-        if name not in CHANNELS:
-            raise CustomerError(f"Unknown channel {name}; expected some of {', '.join(CHANNELS)}")
+    require_channels(channels, CHANNELS)
     if len(environment.hosts) > 1:
         raise CustomerError(f"Training on several hosts is not supported locally: {environment.hosts}")
     return {name: _read(environment, name, configuration) for name, configuration in channels.items()}

@@ -48,6 +48,10 @@ class Hosts:
         summed: Array = self.collective.allreduce(np.ascontiguousarray(values), self.collective.Op.SUM)
         return summed.reshape(values.shape)
 
+    def count_all(self, number: int) -> int:
+        """Return the sum of every host's number."""
+        return int(self.total(np.array([number]))[0])
+
     def all_rows(self, rows: Array) -> Array:
         """Return the rows of every host, those of the first one first."""
         if self.collective is None:

@@ -41,7 +41,7 @@ from localcloud.sagemaker.algorithms.linear_model import (
     make_loss,
     softmax_loss,
 )
-from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, run
+from localcloud.sagemaker.algorithms.training_container import CustomerError, Environment, require_channels, run
 from localcloud.sagemaker.algorithms.xgboost_train import import_xgboost
 from localcloud.sagemaker.without_pandas import leave_out_pandas
 
@@ -94,11 +94,7 @@ def _say_nothing(values: Mapping[str, float], part: str, epoch: int | None = Non
 def load(environment: Environment, values: Mapping[str, Any]) -> dict[str, Array]:
     """Channel names to rows, label first."""
     channels = environment.channels
-    if "train" not in channels:
-        raise CustomerError("Missing required channel: train")
-    for name in channels:
-        if name not in CHANNELS:
-            raise CustomerError(f"Unknown channel {name}; expected some of {', '.join(CHANNELS)}")
+    require_channels(channels, CHANNELS)
     rows = {name: _read_channel(environment, name, configuration) for name, configuration in channels.items()}
     _check_rows(rows, values)
     return rows

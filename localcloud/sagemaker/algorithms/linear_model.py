@@ -220,7 +220,7 @@ class Scaler:
     def fit(values: Array, *, unbias: bool, normalize: bool, hosts: Hosts = ALONE) -> Scaler:
         """Of columns; one that does not vary keeps scale 1, so that it cannot divide by zero."""
         values = np.asarray(values, dtype=float)
-        rows = int(hosts.total(np.array([len(values)]))[0])
+        rows = hosts.count_all(len(values))
         mean = hosts.total(values.sum(axis=0)) / rows
         shift = mean if unbias else np.zeros(values.shape[1:])
         deviation = np.sqrt(hosts.total(((values - mean) ** 2).sum(axis=0)) / rows)
@@ -279,7 +279,7 @@ class Bank:
         scores = features @ self.weights + self.bias
         by_label = settings.label_weights
         weight = 1.0 if by_label is None else by_label[labels.astype(int)][:, None]
-        rows = int(self._hosts.total(np.array([len(labels)]))[0])
+        rows = self._hosts.count_all(len(labels))
         slope = weight * loss.slope(scores, labels[:, None]) / rows
         gradient = (
             self._hosts.total(features.T @ slope) + self._decays * self.weights + settings.l1 * np.sign(self.weights)
@@ -319,7 +319,7 @@ class Bank:
             chunk = np.asarray(rows[start : start + CHUNK_ROWS], dtype=float)
             scores = features.apply(chunk[:, 1:]) @ self.mean_weights + self.mean_bias
             total += self._settings.loss.value(scores, labels.apply(chunk[:, :1])).sum(axis=0)
-        mean: Array = self._hosts.total(total) / self._hosts.total(np.array([len(rows)]))[0]
+        mean: Array = self._hosts.total(total) / self._hosts.count_all(len(rows))
         return mean
 
 
@@ -354,7 +354,7 @@ def fit(
     """
     features, labels = _scalers(settings, predictor_type, training, hosts)
     bank = Bank(settings, training.shape[1] - 1, hosts)
-    rows = int(hosts.total(np.array([len(training)]))[0])
+    rows = hosts.count_all(len(training))
     size = max(1, min(settings.mini_batch_size, math.ceil(rows / SMALLEST_STEPS_AN_EPOCH)))
     steps = math.ceil(rows / size)
     schedule = Schedule(settings.rate_factor, settings.epochs * steps)

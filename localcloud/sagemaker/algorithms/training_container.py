@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,15 @@ class Environment:
         path = self.root / "input" / "config" / name
         values: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
         return values
+
+
+def require_channels(channels: Collection[str], known: Sequence[str]) -> None:
+    """Raise CustomerError unless there is `train`, and none that is not known: of Amazon's own algorithms."""
+    if "train" not in channels:
+        raise CustomerError("Missing required channel: train")
+    for name in channels:
+        if name not in known:
+            raise CustomerError(f"Unknown channel {name}; expected some of {', '.join(known)}")
 
 
 def log(message: str, level: str = "INFO") -> None:

@@ -32,7 +32,7 @@ def address(settings: Settings) -> str:
     return f"{settings.endpoint_url}{PATH}/#token={token(settings.state)}" if os.environ.get(VARIABLE) else ""
 
 
-class Guest:
+class MountedPage:
     """The application, below PATH."""
 
     def __init__(self, settings: Settings) -> None:
