@@ -36,13 +36,16 @@ def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None 
 
 
 def check_machines(resolved: Configuration, image: str) -> None:
-    """Raise ConfigurationError where a run preprocesses on several machines, and the stack has no image for that."""
-    if (count := resolved.definition.instances.preprocess.count) > 1 and not image:
-        raise ConfigurationError(
-            f"instances.preprocess.count: got {count} where the stack's parameter SparkImage is empty; expected 1, or "
-            "repository and tag of an image of images/spark, in which Apache Spark divides the files among machines "
-            "(docs/spark.md)"
-        )
+    """Raise ConfigurationError where a run asks for a cluster, and the stack has no image for that."""
+    instances = resolved.definition.instances
+    counts = {"preprocess": instances.preprocess.count, "baseline": instances.baseline.count}
+    for step, count in counts.items():
+        if count > 1 and not image:
+            raise ConfigurationError(
+                f"instances.{step}.count: got {count} where the stack's parameter SparkImage is empty; expected 1, or "
+                "repository and tag of an image of images/spark, in which Apache Spark divides the files among "
+                "machines (docs/spark.md)"
+            )
 
 
 def scripts() -> str | None:

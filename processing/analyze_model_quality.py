@@ -37,6 +37,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 
+from perennial.data import baseline
 from perennial.data.column_statistics import StatisticsError
 from perennial.data.payload import LARGEST_LINE
 from perennial.evaluation import metrics, model_quality
@@ -48,7 +49,7 @@ from perennial.model.problem_types import PROBLEM_TYPES, classes_of
 from perennial.monitoring import analysis, bias
 from perennial.monitoring.analysis import OutcomeCounter, Outcomes
 from perennial.monitoring.facets import FacetCounter, Sides, section_of
-from processing import analyze_data_quality, contributions, job_script, own_code
+from processing import contributions, job_script, own_code
 
 COLUMNS = ("prediction", "label", "probability")
 ARROW_TYPES = {"float": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
@@ -191,7 +192,7 @@ def count_training_rows(definition: dict[str, Any], folder: Path) -> list[Outcom
     if facets.rules:
         types = {name: ARROW_TYPES[definition["columns"][name]["type"]] for name in counter.columns}
         types[target] = pa.string() if classes else ARROW_TYPES[definition["columns"][target]["type"]]
-        for batch in analyze_data_quality.batches(sorted(folder.rglob("*.csv")), types):
+        for batch in baseline.batches(sorted(folder.rglob("*.csv")), types):
             table = pa.Table.from_batches([batch])
             labels = table[target].combine_chunks()
             numbers = pc.index_in(labels, pa.array(classes)) if classes else labels

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
@@ -48,6 +49,11 @@ def paths(
     parser.add_argument("--output", type=Path, default=MOUNTED / "output")
     parser.add_argument("--message", type=Path, default=MESSAGE)
     return parser.parse_args(argv)
+
+
+def submitted_to_spark() -> bool:
+    """Return whether spark-submit has started this program, and leaves it the port of its gateway."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 class _WithoutPandas(MetaPathFinder):

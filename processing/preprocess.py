@@ -68,7 +68,6 @@ from perennial.data.payload import shortest_line
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
 from perennial.data.series_sets import SeriesWriter
-from perennial.data.shares import share_out
 from perennial.data.split import Sets
 from perennial.evaluation.comparison import other_series
 from perennial.features.column import Column
@@ -155,7 +154,8 @@ def run(
                 _write_series(definition, contract, machines, sets, champion, output, report)
                 pack_series(model, definition, output / "preprocessor")
                 return
-            writer = machines.writer(contract, sets, output, ROWS_PER_PART, with_header=is_own)
+            hosts = algorithm.get("hosts", 1)
+            writer = machines.writer(contract, sets, output, ROWS_PER_PART, with_header=is_own, hosts=hosts)
             nullable = frozenset(column.name for column in contract.features if column.nullable)
             fit = EncoderFit(
                 nullable,
@@ -172,8 +172,6 @@ def run(
             coverage = Coverage(encoder)
             report.widest_row = writer.write(encoder, coverage, shortest_line(champion.widest_row))
             report.texts = coverage.as_json()
-            if (hosts := algorithm.get("hosts", 1)) > 1:
-                share_out(output / "train", hosts)
         except (DataError, HookError) as error:
             report.problems = _reasons(error)
             raise
@@ -189,7 +187,7 @@ def run(
 @contextmanager
 def _machines(contract: Contract, output: Path, folder: Path) -> Iterator[Machines]:
     """Yield what reads the files: the machines of a cluster, where spark-submit has started this job, or this one."""
-    if spark.submitted():
+    if job_script.submitted_to_spark():
         with closing(spark.SparkMachines(spark.session(), contract, output)) as machines:
             yield machines
     else:
@@ -351,6 +349,6 @@ def _class_values(contract: Contract) -> list[str] | list[int]:
 
 
 if __name__ == "__main__":
-    if not spark.submitted():  # PySpark wants it
+    if not job_script.submitted_to_spark():  # PySpark wants it
         job_script.leave_out_pandas(but_for_hooks=True)
     sys.exit(main())

@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from perennial.data.broken import Broken
+from perennial.data.column_statistics import StatisticsError
 from perennial.data.contract import Contract
 from perennial.data.coverage import Counts, Coverage
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
@@ -47,7 +48,6 @@ from processing.job_script import CODE
 T = TypeVar("T")
 Findings = Iterator[tuple[int, str, Any]]
 
-SUBMITTED = "PYSPARK_GATEWAY_PORT"  # spark-submit leaves it to the program that it starts
 ROWS, FINDINGS, END = "rows", "findings", "end"
 PIECES, RESULT = "file long, kind string, payload binary", "payload binary"
 AT_ONCE = "16"  # rows of those tables that Spark moves in one piece, of BATCH_BYTES each
@@ -57,12 +57,7 @@ ROOMS = ("perennial", "processing")  # of the job code
 # one machine the driver needs some as well.
 SHARES = {"memory": 0.2, "memoryOverhead": 0.4}
 FOR_JAVA = ("JAVA_TOOL_OPTIONS",)  # of images/spark
-ITS_OWN = (DataError, HookError, MemoryError, OSError)  # what a person is findings about
-
-
-def submitted() -> bool:
-    """Return whether spark-submit has started this program."""
-    return SUBMITTED in os.environ
+ITS_OWN = (DataError, HookError, StatisticsError, MemoryError, OSError)  # what a person is findings about
 
 
 def session() -> Any:
@@ -92,6 +87,28 @@ def _memory(conf: Any) -> dict[str, str]:
     return {f"spark.executor.{name}": f"{int(megabytes * share)}m" for name, share in SHARES.items()}
 
 
+def each_share(work: Callable[[Sequence[Path]], T], files: Sequence[Path]) -> Iterator[T]:
+    """Have machines do some work on files that each of them has; yield the results in the order of the files."""
+    spark = session()
+    task = _in_worker(_OfFiles(work, files), _shipped(spark.sparkContext))
+    return _answers(_dealt(spark, len(files)).mapInArrow(task, RESULT))
+
+
+def _dealt(spark: Any, count: int) -> Any:
+    """Return the numbers of files, of which each task gets neighbours."""
+    tasks = max(1, min(count, TASKS_OF_A_PROCESSOR * spark.sparkContext.defaultParallelism))
+    return spark.range(0, count, 1, tasks)
+
+
+def _answers(returned: Any) -> Iterator[Any]:
+    """Yield what tasks have returned. Raises what the first one that failed has raised."""
+    for row in returned.collect():
+        result = pickle.loads(row.payload)
+        if isinstance(result, _Failed):
+            raise result.error
+        yield result
+
+
 class SparkMachines:
     """Reads the files on the machines of a cluster; their valid rows stay on its disks until this is closed."""
 
@@ -112,10 +129,8 @@ class SparkMachines:
     def reading(self, reader: Reader, files: Files) -> Iterator[ReadRows]:
         from pyspark import StorageLevel
 
-        tasks = max(1, min(len(files), TASKS_OF_A_PROCESSOR * self._spark.sparkContext.defaultParallelism))
         read = _in_worker(_Reading(reader, self._contract, files), self._code)
-        numbers = self._spark.range(0, len(files), 1, tasks)
-        self._pieces = numbers.mapInArrow(read, PIECES).persist(StorageLevel.DISK_ONLY)
+        self._pieces = _dealt(self._spark, len(files)).mapInArrow(read, PIECES).persist(StorageLevel.DISK_ONLY)
         self._pieces.count()  # by all machines at once; what follows asks for one task after the other
         rows = self._pieces.filter(f"kind != '{ROWS}'").toLocalIterator(prefetchPartitions=True)
         findings = ((row.file, row.kind, pickle.loads(row.payload)) for row in rows)
@@ -152,20 +167,16 @@ class SparkMachines:
         return self._run(self._send(sets), functools.partial(_go_through, wanted=wanted, task=task))
 
     def writer(
-        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool
+        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
     ) -> SparkSetWriter:
-        make = functools.partial(SetWriter, contract, rows_per_part=rows_per_part, with_header=with_header)
+        make = functools.partial(SetWriter, contract, rows_per_part=rows_per_part, with_header=with_header, hosts=hosts)
         return SparkSetWriter(functools.partial(self._run, self._send(sets)), make, folder)
 
     def _run(self, sets: str, work: Callable[[RowsOf], T]) -> Iterator[T]:
         """Have each task do the work on the rows of its files; yield the results in the order of the files."""
         task = _in_worker(_Task(work, self._starts, sets), self._code)
         rows = self._pieces.filter(f"kind = '{ROWS}'").select("file", "payload")
-        for row in rows.mapInArrow(task, RESULT).collect():
-            result = pickle.loads(row.payload)
-            if isinstance(result, _Failed):
-                raise result.error
-            yield result
+        return _answers(rows.mapInArrow(task, RESULT))
 
     def _send(self, sets: Sets) -> str:
         """Have the sets of all rows on every machine, and return the name of the file."""
@@ -211,6 +222,28 @@ class SparkSetWriter:
 @dataclass(frozen=True)
 class _Failed:
     error: Exception
+
+
+@dataclass(frozen=True)
+class _OfFiles:
+    """Does some work on files, given their numbers."""
+
+    work: Callable[[Sequence[Path]], Any]
+    files: Sequence[Path]
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        numbers = (number for batch in batches for number in batch.column(0).to_pylist())
+        yield _answer(lambda: self.work([self.files[number] for number in numbers]))
+
+
+def _answer(work: Callable[[], Any]) -> pa.RecordBatch:
+    """Return what a task returns: what some work returns, or why it failed."""
+    result: Any
+    try:
+        result = work()
+    except ITS_OWN as error:
+        result = _Failed(error)
+    return pa.RecordBatch.from_arrays([pa.array([pickle.dumps(result)], pa.binary())], ["payload"])
 
 
 @dataclass(frozen=True)
@@ -267,12 +300,7 @@ class _Task:
     sets: str
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        result: Any
-        try:
-            result = self.work(functools.partial(self._rows_of, batches))
-        except ITS_OWN as error:
-            result = _Failed(error)
-        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(result)], pa.binary())], ["payload"])
+        yield _answer(lambda: self.work(functools.partial(self._rows_of, batches)))
 
     def _rows_of(
         self, batches: Iterable[pa.RecordBatch], wanted: Sequence[int], columns: Sequence[str] | None = None

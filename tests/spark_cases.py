@@ -3,7 +3,8 @@
     spark-submit --master local[2] tests/spark_cases.py spark FOLDER ...
 
 A folder has config.json, data/, and perhaps champion/ and models/; it gets a folder of the name that is given with
-output/, what the job has written, and `ended`: its exit code and what it said.
+output/, what the job has written, and `ended`: its exit code and what it said. With a file `described` it also gets
+described/, the baseline of its training rows.
 """
 
 import json
@@ -16,7 +17,7 @@ ROWS_PER_PART = 150  # so that there are several
 
 def run(name: str, folders: Sequence[Path]) -> None:
     """Run the job for each folder, into its folder of a name."""
-    from processing import preprocess
+    from processing import analyze_data_quality, preprocess
 
     whole, rows_per_part = preprocess.run, preprocess.ROWS_PER_PART
     try:
@@ -29,6 +30,12 @@ def run(name: str, folders: Sequence[Path]) -> None:
             code = preprocess.main([f"--{option}={path}" for option, path in {**given, **made}.items()])
             said = made["message"].read_text() if made["message"].is_file() else ""
             (folder / name / "ended").write_text(json.dumps({"code": code, "said": said}))
+            if (folder / "described").is_file():
+                rows = {"config": given["config"], "baseline-data": made["output"] / "baseline"}
+                described = {"output": folder / name / "described", "message": made["message"]}
+                assert not analyze_data_quality.main(
+                    [f"--{option}={path}" for option, path in {**rows, **described}.items()]
+                )
     finally:
         preprocess.run, preprocess.ROWS_PER_PART = whole, rows_per_part
 

@@ -218,11 +218,24 @@ class StringColumn:
             self._add_hashes(self._counts)
             self._counts = None
 
+    def merge(self, other: StringColumn) -> None:
+        """Take in what another has seen of the column."""
+        if other._counts is not None:
+            self.add([*other._counts.items(), (None, other.num_missing)])
+            return
+        self.num_present += other.num_present
+        self.num_missing += other.num_missing
+        self._add_hashes(self._counts or ())
+        self._counts = None
+        self._keep_smallest(other._hashes)
+
     def _add_hashes(self, values: Iterable[str]) -> None:
-        """Keep the smallest hashes there are (bottom-k sketch, Bar-Yossef et al. 2002)."""
         digests = b"".join(hashlib.blake2b(value.encode(), digest_size=8).digest() for value in values)
-        merged = np.concatenate([self._hashes, np.frombuffer(digests, dtype="<u8").astype(np.uint64)])
-        self._hashes = np.unique(merged)[:MAX_DISTINCT]
+        self._keep_smallest(np.frombuffer(digests, dtype="<u8").astype(np.uint64))
+
+    def _keep_smallest(self, hashes: npt.NDArray[np.uint64]) -> None:
+        """Keep the smallest hashes there are (bottom-k sketch, Bar-Yossef et al. 2002)."""
+        self._hashes = np.unique(np.concatenate([self._hashes, hashes]))[:MAX_DISTINCT]
 
     @property
     def distinct_count(self) -> float:

@@ -78,7 +78,7 @@ class Machines(Protocol):
     def each(self, sets: Sets, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> Iterable[T]: ...
 
     def writer(
-        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool
+        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
     ) -> SetsWriter: ...
 
 
@@ -103,7 +103,7 @@ class OneMachine:
         return [task(rows_of_sets(self.spill, sets, wanted))]
 
     def writer(
-        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool
+        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
     ) -> SetWriter:
         rows = partial(rows_of_sets, self.spill, sets)
-        return SetWriter(contract, rows, folder, rows_per_part, with_header=with_header)
+        return SetWriter(contract, rows, folder, rows_per_part, with_header=with_header, hosts=hosts)

@@ -22,6 +22,7 @@ from perennial.data.record_lines import encoded_lengths, record_lines
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY, REST, Hashes
+from perennial.data.shares import share_out
 from perennial.data.slicer import slice_bits
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, Sets
 from perennial.features.encoding import Encoder, prepared, whole_column
@@ -132,6 +133,7 @@ class SetWriter:
 
     rows         yields (set, rows) of the wanted sets, given them and perhaps columns; the same ones each time
     with_header  what trains begins with the names of its columns: for scripts; built-in algorithms refuse it
+    hosts        machines that train, each on a share of the training rows
     named        what the names of parts begin with
     """
 
@@ -143,9 +145,10 @@ class SetWriter:
         rows_per_part: int,
         *,
         with_header: bool = False,
+        hosts: int = 1,
         named: str = "part-",
     ) -> None:
-        self._with_header = with_header
+        self._with_header, self._hosts = with_header, hosts
         self._contract, self._target = contract, contract.target.name
         self._features, self._baseline = [column.name for column in contract.features], contract.baseline
         self._rows = rows
@@ -193,6 +196,8 @@ class SetWriter:
                 _write_hashes(hashes[name], of_rows)
         for writer in (*writers.values(), *hashes.values()):
             writer.close()
+        if self._hosts > 1:
+            share_out(self._folder / SETS[TRAIN], self._hosts)
         return widest
 
     def _pieces(self, encoder: Encoder, coverage: Coverage, shortest: int) -> Iterator[_Piece]:

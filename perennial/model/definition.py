@@ -1076,9 +1076,6 @@ def _check_instances(instances: Instances) -> Complaints:
         wanted = getattr(instances, step).type
         if not INSTANCE_TYPE.fullmatch(wanted):
             yield f"instances.{step}.type", f"got {wanted!r}; expected a SageMaker instance type such as 'ml.m5.large'"
-    if (count := instances.baseline.count) != 1:
-        text = f"got {count}; allowed: 1, this step runs on one machine (take a larger type)"
-        yield "instances.baseline.count", text
     for position, wanted in enumerate(instances.allowed.types):
         if not INSTANCE_TYPES.fullmatch(wanted):
             text = (
@@ -1110,9 +1107,6 @@ def _check_cluster(algorithm: str, feature_store: FeatureStore | None, instances
         yield "instances.preprocess.count", text
     if count > 1 and ALGORITHMS[algorithm].reads_series:
         yield "instances.preprocess.count", f"got {count}; allowed: 1, the points of a series stand in many files"
-    if count > 1 and instances.train.count > 1:
-        text = f"got {instances.train.count}; allowed: 1 where instances.preprocess.count is {count}"
-        yield "instances.train.count", f"{text}: one machine shares out the rows to those that train"
 
 
 def _check_spot(algorithm: str, hyperparameters: dict[str, dict[str, Any]], instances: Instances) -> Complaints:

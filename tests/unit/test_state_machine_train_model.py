@@ -561,9 +561,10 @@ def test_a_network_is_given_to_jobs_and_model_only_when_there_is_one() -> None:
     assert inside.called("Preprocess")[0]["NetworkConfig"]["VpcConfig"] == vpc["VpcConfig"]
 
 
-def test_several_machines_preprocess_as_a_cluster_of_spark_whose_machines_talk_to_each_other() -> None:
-    machines = {**WORK["Instances"], "Preprocess": {**JOB, "InstanceCount": 4}}
-    one, several = (walked.called("Preprocess")[0] for walked in (walk(), walk(work={"Instances": machines})))
+@pytest.mark.parametrize(("step", "state"), [("Preprocess", "Preprocess"), ("Baseline", "Baseline data drift")])
+def test_several_machines_are_a_cluster_of_spark_whose_machines_talk_to_each_other(step: str, state: str) -> None:
+    machines = {**WORK["Instances"], step: {**JOB, "InstanceCount": 4}}
+    one, several = (walked.called(state)[0] for walked in (walk(), walk(work={"Instances": machines})))
     entry = [job["AppSpecification"]["ContainerEntrypoint"] for job in (one, several)]
     assert [job["AppSpecification"]["ImageUri"] for job in (one, several)] == [
         VALUES["SklearnImage"],
@@ -577,6 +578,13 @@ def test_several_machines_preprocess_as_a_cluster_of_spark_whose_machines_talk_t
     assert [{key: job[key] for key in job if key not in changed} for job in (one,)] == [
         {key: several[key] for key in several if key not in changed}
     ]
+
+
+def test_how_good_the_model_is_is_measured_on_one_machine() -> None:
+    """Each of several would write all of it."""
+    machines = {**WORK["Instances"], "Baseline": {**JOB, "InstanceCount": 4}}
+    (job,) = walk(work={"Instances": machines}).called("Baseline model quality")
+    assert job["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 1
 
 
 def test_volumes_have_the_key_where_the_machine_takes_one() -> None:

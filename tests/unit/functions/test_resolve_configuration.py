@@ -187,13 +187,15 @@ def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve
     }
 
 
-def test_several_machines_preprocess_only_where_the_stack_has_an_image_for_them(aws, resolve, monkeypatch):
+@pytest.mark.parametrize("step", ["Preprocess", "Baseline"])
+def test_several_machines_are_a_cluster_only_where_the_stack_has_an_image_for_them(aws, resolve, monkeypatch, step):
     aws.put("raw/a.csv", "a")
-    several = {"Instances": {"Preprocess": {"InstanceCount": 2}}}
-    with pytest.raises(ConfigurationError, match=r"instances\.preprocess\.count: got 2 where .* SparkImage is empty"):
+    several = {"Instances": {step: {"InstanceCount": 2}}}
+    refused = rf"instances\.{step.lower()}\.count: got 2 where .* SparkImage is empty"
+    with pytest.raises(ConfigurationError, match=refused):
         resolve(Overrides=several)
     monkeypatch.setenv("SPARK_IMAGE", "images/spark:spark-1a2b")
-    assert resolve(Overrides=several)["Instances"]["Preprocess"]["InstanceCount"] == 2
+    assert resolve(Overrides=several)["Instances"][step]["InstanceCount"] == 2
 
 
 def test_code_of_ones_own_goes_on_from_checkpoints_where_its_machine_may_be_taken_away(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from perennial.data import in_order
+from perennial.data import baseline, in_order
 from processing import analyze_data_quality
 
 Job = Callable[..., dict[str, Any]]
@@ -135,7 +135,7 @@ def test_a_table_of_many_batches_is_described_as_pandas_does(
     job: Job, monkeypatch: pytest.MonkeyPatch, cores: int
 ) -> None:
     monkeypatch.setattr(in_order, "cores", lambda: cores)
-    monkeypatch.setattr(analyze_data_quality, "BATCHES_AT_ONCE", 2)
+    monkeypatch.setattr(baseline, "BATCHES_AT_ONCE", 2)
     random = np.random.default_rng(1)
     count = 60_000
     table = pd.DataFrame(
@@ -149,7 +149,7 @@ def test_a_table_of_many_batches_is_described_as_pandas_does(
         }
     )
     text = table.to_csv(index=False)
-    assert len(text) > 2 * analyze_data_quality.BLOCK_BYTES
+    assert len(text) > 2 * baseline.BLOCK_BYTES
     found = features(job(text)["statistics"])
     for name in ("price", "mileage", "doors", "cruise"):
         statistics = found[name]["numerical_statistics"]

@@ -30,7 +30,7 @@ from bench import made_up_names
 from localcloud.sagemaker.algorithms import linear_learner_train, training_container
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from localcloud.sagemaker.jobs.transform import payloads
-from perennial.data import csv_files, in_order, ingest, sets
+from perennial.data import baseline, csv_files, in_order, ingest, sets
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
 from perennial.data.copies import copy_name
 from perennial.data.machines import OneMachine
@@ -38,7 +38,7 @@ from perennial.data.parts import PartWriter
 from perennial.data.slices import masks
 from perennial.features.target_encoding import FOLDS
 from perennial.features.values import DataError
-from processing import analyze_data_quality, inference, preprocess
+from processing import inference, preprocess
 from tests.archives import unpack
 from tests.e2e.matrix.registry import matrix
 from tools import synthetic
@@ -881,8 +881,8 @@ def test_texts_of_any_characters_are_known_by_their_baseline(tmp_path: Path) -> 
     noted = with_columns(cars(600), note=lambda row: '"{}"'.format(words[row % len(words)].replace('"', '""')))
     served = Job(tmp_path / "served")
     assert served.run(defined(note=kept), noted) == 0
-    baseline = statistics(analyze_data_quality.describe(defined(note=kept), served.output / "baseline"))
-    (note,) = [feature["string_statistics"] for feature in baseline["features"] if feature["name"] == "note"]
+    described_rows = statistics(baseline.describe(defined(note=kept), served.output / "baseline"))
+    (note,) = [feature["string_statistics"] for feature in described_rows["features"] if feature["name"] == "note"]
     assert {bucket["value"] for bucket in note["distribution"]["categorical"]["buckets"]} == set(words)
     fresh = champion(Job(tmp_path / "fresh"), definition=defined(note=kept), new_files=[1], statistics=baseline)
     others = with_columns(cars(600, seed=2), note=lambda row: '"{}"'.format(words[row % len(words)].replace('"', '""')))

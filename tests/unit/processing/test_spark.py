@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perennial.data.column_statistics import Sketch
 from perennial.model import definition
 from processing import spark
 from tests import spark_cases
@@ -151,7 +153,9 @@ def beside_broken() -> dict[str, bytes]:
 
 CASES: dict[str, Callable[[], Case]] = {
     "used cars": lambda: Case(of_model("used-cars"), in_files(demo_data.used_cars(), 3)),
-    "mammography": lambda: Case(of_model("mammography"), in_files(demo_data.mammography(), 2)),
+    "mammography, for two machines that train": lambda: Case(
+        of_model("mammography"), in_files(demo_data.mammography(), 2), more={"algorithm": {"hosts": 2}}
+    ),
     "penguins": lambda: Case(of_model("penguins"), in_files(demo_data.penguins(), 2)),
     "houses, for a script": lambda: Case(
         of_model("ames-houses"), in_files(demo_data.ames_houses(), 2), more={"algorithm": {"is_own": True}}
@@ -194,6 +198,9 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
+DESCRIBED = ("used cars", "one file of many rows", "files of every kind")
+
+
 @pytest.fixture(scope="module")
 def cases() -> dict[str, Case]:
     return {name: make() for name, make in CASES.items()}
@@ -205,6 +212,8 @@ def folder(cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> 
     top = tmp_path_factory.mktemp("spark")
     for name, case in cases.items():
         case.write(top / name)
+        if name in DESCRIBED:
+            (top / name / "described").touch()
     spark_submit(top, [top / name for name in CASES])
     spark_cases.run("one", [top / name for name in CASES])
     return top
@@ -271,8 +280,13 @@ def test_what_a_cluster_writes_is_what_one_machine_writes(folder: Path, cases: d
         assert cluster.rows(kept) == one.rows(kept), kept
     for kept in ("rows/v1/champion", "rows/champion-test", "preprocessor"):
         assert cluster.rows(kept) == one.rows(kept), kept
+    algorithm = case.more.get("algorithm", {})
     for kept in ("train", "validation"):
-        assert cluster.rows(kept, with_header=bool(case.more)) == one.rows(kept, with_header=bool(case.more)), kept
+        has_header, hosts = algorithm.get("is_own", False), algorithm.get("hosts", 1) if kept == "train" else 1
+        rows = [
+            done.rows(kept, with_header=has_header) if hosts == 1 else together(done, kept) for done in (one, cluster)
+        ]
+        assert rows[0] == rows[1], kept
     assert cluster.rows("baseline", with_header=True) == one.rows("baseline", with_header=True)
     # Those of training and validation rows take turns, batch by batch.
     for kept in ("seen", "seen-rest"):
@@ -280,6 +294,39 @@ def test_what_a_cluster_writes_is_what_one_machine_writes(folder: Path, cases: d
     packed = [done.folder / "output" / "preprocessor" / "model.tar.gz" for done in (one, cluster)]
     assert [path.is_file() for path in packed] == [not case.ends] * 2
     assert case.ends or packed[0].read_bytes() == packed[1].read_bytes()
+
+
+def together(done: Written, kept: str) -> bytes:
+    """The rows of a set whose parts are pairs that are shared out line by line."""
+    lines = [part.splitlines(keepends=True) for part in done.parts(kept)]
+    pairs = list(zip(lines[::2], lines[1::2], strict=True))
+    assert all(len(first) - len(second) in (0, 1) for first, second in pairs)
+    return b"".join(row for pair in pairs for turn in zip_longest(*pair, fillvalue=b"") for row in turn)
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_a_cluster_describes_the_training_rows_as_one_machine_does(folder: Path, name: str) -> None:
+    one, cluster = (folder / name / by for by in ("one", "spark"))
+    documents = [by / "described" / "constraints.json" for by in (one, cluster)]
+    assert documents[0].read_bytes() == documents[1].read_bytes()
+    assert len(list((cluster / "output" / "baseline").iterdir())) > 1
+    whole, merged = (json.loads(path.with_name("statistics.json").read_text()) for path in documents)
+    rows = whole["dataset"]["item_count"]
+    assert merged["dataset"]["item_count"] == rows
+    off = 0 if rows <= Sketch.SIZE else 0.01 * rows
+    for expected, got in zip(whole["features"], merged["features"], strict=True):
+        numbers, merged_numbers = (feature.pop("numerical_statistics", {}) for feature in (expected, got))
+        assert got == expected  # texts, whole
+        assert counts(merged_numbers) == pytest.approx(counts(numbers), abs=off)
+        for moments in (numbers, merged_numbers):
+            moments.pop("distribution", None)
+        assert merged_numbers.pop("common", {}) == numbers.pop("common", {})
+        assert merged_numbers == pytest.approx(numbers, rel=1e-12)
+
+
+def counts(numbers: dict[str, Any]) -> list[float]:
+    """How many values are in each bucket."""
+    return [bucket["count"] for bucket in numbers["distribution"]["kll"]["buckets"]] if numbers else []
 
 
 def reported(report: dict[str, Any], *leaving_out: str) -> dict[str, Any]:

@@ -215,6 +215,17 @@ def test_columns_that_are_merged_say_what_one_says_and_ranks_are_as_close_as_doc
     assert error <= (np.log2(known.size / Sketch.SIZE) + 3) / Sketch.SIZE
 
 
+@pytest.mark.parametrize("different", [[3, 40], [30_000, 5], [5, 30_000], [9_000, 9_000], [20_000, 30_000]])
+def test_texts_that_are_merged_say_what_one_column_says(different: list[int]) -> None:
+    pieces = [[None, *(f"{number}" for number in range(count)), "0"] for count in different]
+    parted = StringColumn("s")
+    for piece in pieces:
+        parted.merge(texts(piece))
+    whole = texts([value for piece in pieces for value in piece])
+    assert parted.statistics() == whole.statistics()
+    assert parted.constraints() == whole.constraints()
+
+
 def test_up_to_2048_values_the_sketch_is_all_of_them() -> None:
     values = np.random.default_rng(1).normal(size=2_048)
     assert kll(numbers(values))["sketch"]["data"] == [sorted(values.tolist())]

@@ -335,21 +335,6 @@ def test_a_definition_cannot_be_changed():
         ),
         (
             "gate:",
-            "instances: {baseline: {count: 2}}\ngate:",
-            "instances.baseline.count: got 2; allowed: 1, this step runs on one machine",
-        ),
-        (
-            "gate:",
-            "instances: {baseline: {count: 4}}\ngate:",
-            "instances.baseline.count: got 4; allowed: 1, this step runs on one machine",
-        ),
-        (
-            "gate:",
-            "instances: {preprocess: {count: 3}, train: {count: 2}}\ngate:",
-            "instances.train.count: got 2; allowed: 1 where instances.preprocess.count is 3",
-        ),
-        (
-            "gate:",
             "algorithm: scikit-learn-script\ninstances: {train: {count: 2}}\ngate:",
             "instances.train.count: got 2; allowed: 1, scikit-learn-script trains on one machine (take a larger type)",
         ),
