@@ -27,7 +27,11 @@ ministack_app = Seams(
     _credential_failure="179c3d03",
     _decompress_request_body="f9c0320b",
     _dispatch_service_request="941ca11a",
+    _handle_s3_vhost_request="9aba5a97",
+    _handle_special_data_plane_request="b4d2374d",
+    _parse_execute_api_url="5d105d57",
     _routing_params="f998243d",
+    _with_data_plane_headers="70ebbac9",
     detect_service="e264c9da",
     pin_request_origin="8883e72a",
 )
@@ -57,7 +61,7 @@ iam_evaluator = Seams(
     resolve_principal="8d0a9633",
 )
 responses = Seams("core.responses", get_account_id="270e1115", set_request_account_id="3015b909")
-router = Seams("core.router", extract_region="a5a7a981")
+router = Seams("core.router", extract_access_key_id="73d8c373", extract_region="a5a7a981")
 s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69", _parse_bucket_key="7d747b7b")
 sts = Seams("services.sts", _sessions="c712c346")
 
@@ -129,6 +133,7 @@ def register() -> None:
     iam_evaluator.replace("parse_policy_document", _make_parse_policy_document)
     ministack_app.replace("pin_request_origin", _make_pin_request_origin)
     ministack_app.replace("_dispatch_service_request", _make_dispatch_service_request)
+    ministack_app.replace("_handle_special_data_plane_request", _make_handle_special_data_plane_request)
 
 
 def _make_extract_iam_action(original: Any) -> Any:
@@ -137,21 +142,23 @@ def _make_extract_iam_action(original: Any) -> Any:
     ) -> str:
         """Return the action; what is not known, only root may do, whatever a policy says of all actions."""
         _unmapped.set("")
-        action = _action_of(service, method, path, headers, query_params)
-        if not action:
-            _unmapped.set(f"{method} {path} of {service}")
-            action = f"{service}{_UNMAPPED}"
+        action = _action_of(service, method, path, headers, query_params) or _not_mapped(service, method, path)
         _action.set(action)
         return action
 
     return extract_iam_action
 
 
+def _not_mapped(service: str, method: str, path: str) -> str:
+    """Return the action of a request that nobody has mapped."""
+    _unmapped.set(f"{method} {path} of {service}")
+    return f"{service}{_UNMAPPED}"
+
+
 def _action_of(service: str, method: str, path: str, headers: JsonObject, query: JsonObject) -> str:
     """Return the action of a request, empty if nobody has mapped it; MiniStack would ask a parameter of any."""
     if service == "s3":
-        action = iam_actions._s3_action(method, path, query)
-        return f"s3:{action}" if action else ""
+        return f"s3:{iam_actions._s3_action(method, path, query)}"
     if service == "sagemaker":
         operation, _ = operations.sagemaker(method, path, headers)
         return f"sagemaker:{operation}" if operation else ""
@@ -229,8 +236,13 @@ def _for_sns(action: str, arn: str) -> list[Needs]:
 
 
 def _make_s3_action(original: Any) -> Any:
-    def s3_action(method: str, path: str, query_params: JsonObject) -> str | None:
-        """Return the action of what S3 does; None for a request that S3 of MiniStack takes for another one."""
+    def s3_action(method: str, path: str, query_params: JsonObject) -> str:
+        """Return the action of what S3 does; MiniStack asks for no permission where there is none."""
+        action = known_action(method, path, query_params) or _not_mapped("s3", method, path)
+        return action.removeprefix("s3:")
+
+    def known_action(method: str, path: str, query_params: JsonObject) -> str | None:
+        """Return None for a request that S3 of MiniStack takes for another one."""
         bucket, key = s3._parse_bucket_key(path, {})
         subresources = _SUBRESOURCES & query_params.keys()
         known = _OF_OBJECT if key else _OF_BUCKET
@@ -276,12 +288,29 @@ def _make_dispatch_service_request(original: Any) -> Any:
         except operations.UnclearError as unclear:
             return _unclear(service, headers, unclear, request_id)
         _call.set(call)
-        if guests.is_guest(account := responses.get_account_id()):
-            _guest.set(account)
-            responses.set_request_account_id(guests.home())
         return await original(*parts, request_id)
 
     return dispatch_service_request
+
+
+def _make_handle_special_data_plane_request(original: Any) -> Any:
+    async def handle_special_data_plane_request(
+        method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject, request_id: str, **more: Any
+    ) -> Any:
+        """Leave what MiniStack answers before it looks for a service to root: of some it asks for no permission.
+
+        For others these are calls of APIs, which check their callers, and S3 by the name of a bucket as the host.
+        """
+        if guests.is_guest(account := responses.get_account_id()):
+            _guest.set(account)
+            responses.set_request_account_id(guests.home())
+        host, key = headers.get("host", ""), router.extract_access_key_id(headers, query_params)
+        if iam_evaluator.is_root_access_key(key) or ministack_app._parse_execute_api_url(host, path):
+            return await original(method, path, headers, body, query_params, request_id, **more)
+        answer = await ministack_app._handle_s3_vhost_request(host, path, method, headers, body, query_params)
+        return ministack_app._with_data_plane_headers(answer, request_id, include_s3_id=True, wildcard_cors=False)
+
+    return handle_special_data_plane_request
 
 
 def _unclear(service: str, headers: JsonObject, error: operations.UnclearError, request_id: str) -> Any:
@@ -349,7 +378,7 @@ def _make_enforce(original: Any) -> Any:
         caller = _session(access_key_id)
         if caller and guests.is_guest(caller.split(":")[4]):
             own = Needs(action, resource_arn, service_context or {})
-            return _refuse(guests.refusal(caller, [own, *waiting]))
+            return _refuse(_not_open(caller, own) if _unmapped.get() else guests.refusal(caller, [own, *waiting]))
         refused = original(access_key_id, action, service, region, resource_arn, service_context)
         if refused is None and _unmapped.get() and not iam_evaluator.is_root_access_key(access_key_id):
             refused = iam_evaluator.EvalResult("ImplicitDeny", principal_arn=_principal(access_key_id))
@@ -368,6 +397,13 @@ def _make_enforce(original: Any) -> Any:
         return None
 
     return enforce
+
+
+def _not_open(caller: str, needs: Needs) -> Denial:
+    """Return the refusal of what nobody has mapped, whatever a resource's policy says of all actions."""
+    denial = Denial(request(caller, *needs), f"because no resource-based policy allows the {needs.action} action")
+    ledger.note(denial.request, denial)
+    return denial
 
 
 def _in_context(needs: Needs, action: str, context: JsonObject | None) -> Needs:

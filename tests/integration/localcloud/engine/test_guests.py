@@ -14,7 +14,7 @@ from localcloud.engine.permissions import guests
 from localcloud.settings import variables
 from tests.integration import servers
 from tests.integration.conftest import Cloud, policy, unique
-from tests.integration.localcloud.engine.test_guard import client, send
+from tests.integration.localcloud.engine.test_guard import client, send, signed
 
 CONTAINER = {"Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"}
 VERSION = {"InferenceSpecification": {"Containers": [CONTAINER], "SupportedContentTypes": ["text/csv"]}}
@@ -76,6 +76,27 @@ def test_a_bucket_and_its_key_let_in_the_account_that_they_name(cloud: Cloud, bu
     ):
         refused(closed)
     refused(partial(client(cloud, "s3", guest(cloud, STRANGER)).get_object, Bucket=bucket, Key="open/a"))
+
+
+def test_a_bucket_that_lets_in_an_account_for_everything_lets_it_do_what_is_known(cloud: Cloud) -> None:
+    """`DELETE /bucket?metrics` is MiniStack's deletion of the bucket."""
+    name, s3 = unique("shared"), cloud.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_policy(
+        Bucket=name, Policy=policy(allow(["s3:*"], [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]))
+    )
+    keys, host = guest(cloud, KNOWN), {"Host": f"{name}.s3.localhost:{cloud.settings.port}"}
+    client(cloud, "s3", keys).put_object(Bucket=name, Key="a", Body=b"1")
+    for path, place in ((f"/{name}?metrics", {}), ("/?metrics", host)):
+        assert (
+            send(
+                cloud, "DELETE", path, headers={**signed(cloud, "DELETE", path, b"", "s3", keys, **place), **place}
+            ).status
+            == 403
+        )
+    assert (
+        send(cloud, "GET", "/a", headers={**signed(cloud, "GET", "/a", b"", "s3", keys, **host), **host}).body == b"1"
+    )
 
 
 def test_the_policy_of_a_guests_own_role_has_to_allow_it_too(cloud: Cloud, bucket: str) -> None:

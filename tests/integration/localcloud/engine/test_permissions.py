@@ -498,6 +498,19 @@ def test_no_parameter_makes_the_deletion_of_a_bucket_pass_for_another_operation(
     cloud.client("s3").head_bucket(Bucket=name)
 
 
+@pytest.mark.parametrize("host", ["{}.localhost", "{}.s3.localhost", "{}.s3-website.localhost"])
+def test_a_bucket_as_the_host_is_asked_for_as_one_in_the_path(cloud: Cloud, bucket: str, host: str) -> None:
+    """MiniStack asks for no permission of what it takes for no operation, and does it."""
+    key, place = unique("kept"), {"Host": f"{host.format(bucket)}:{cloud.settings.port}"}
+    put(cloud, bucket, key)
+    keys = allowed(cloud, "session", "s3:GetObject", resource=f"arn:aws:s3:::{bucket}/{key}")
+    unknown = [(method, f"/{key}?x=1&x=2") for method in ("GET", "PUT", "DELETE")]
+    for method, path in (*unknown, ("GET", f"/{key}?torrent"), ("GET", "/?x=1&x=2"), ("DELETE", "/?metrics")):
+        assert aside(cloud, keys, "s3", path, b"", method, **place)[0] == 403, (method, path)
+    assert aside(cloud, keys, "s3", f"/{key}", b"", "GET", **place) == (200, b"1")
+    assert len(versions(cloud, bucket, key)) == 1
+
+
 def test_a_key_is_as_long_as_s3_takes_it(cloud: Cloud, bucket: str) -> None:
     s3 = cloud.client("s3")
     s3.put_object(Bucket=bucket, Key="é" * 512, Body=b"1")
@@ -514,6 +527,17 @@ def test_what_nobody_has_mapped_is_root_s_alone(cloud: Cloud) -> None:
             getattr(client(cloud, service, session(cloud, everything)), operation)()
         assert "The local cloud does not know which permissions" in str(refused.value)
         getattr(cloud.client(service), operation)()
+
+
+def test_images_are_pushed_and_pulled_by_root_alone(cloud: Cloud) -> None:
+    """MiniStack's registry asks for no permission."""
+    everything = session(cloud, {"Effect": "Allow", "Action": "*", "Resource": "*"})
+    name = unique("images")
+    cloud.client("ecr").create_repository(repositoryName=name)
+    path, blob = f"/v2/{name}/blobs/uploads/", b"layer"
+    assert aside(cloud, everything, "ecr", path, blob)[0] >= 400
+    assert aside(cloud, everything, "ecr", "/v2/_catalog", b"", "GET")[0] >= 400
+    assert aside(cloud, own(cloud), "ecr", path, b"")[0] == 202
 
 
 @pytest.mark.parametrize("names_the_key", [True, False])
