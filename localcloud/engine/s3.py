@@ -37,6 +37,7 @@ from xml.sax.saxutils import escape, unescape
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from localcloud import disk
+from localcloud.engine import uploads
 from localcloud.engine.eventbridge.deliveries import origin
 from localcloud.engine.journal import Entry, Journal
 from localcloud.engine.persistence import rebound
@@ -263,6 +264,8 @@ def _make_dispatch(original: Any, state: Path, journal: Journal) -> Any:
             extra = {"Size": str(size), "MaxSizeAllowed": str(_KEY_BYTES)}
             refused: Answer = s3._error("KeyTooLongError", "Your key is too long", 400, extra=extra)
             return refused
+        if unlike_s3 := uploads.refusal(method, bucket, key, headers, body, query):
+            return unlike_s3
         if method in _READS:
             status, answered, content = original(method, bucket, key, headers, body, query)
             return status, _sayable(answered), content
@@ -359,5 +362,12 @@ def _remembered(bucket: str, key: str, query: dict[str, Any]) -> Callable[[], No
 
 
 def _copied(value: Any) -> Any:
-    """Return a copy that no later request changes; of versions, which may be many, only marks are changed."""
-    return [{**version} for version in value] if isinstance(value, list) else copy.deepcopy(value)
+    """Return a copy that no later request changes.
+
+    Of versions, which may be many, only marks are changed; of the parts of an upload, which they are, that are there.
+    """
+    if isinstance(value, list):
+        return [{**version} for version in value]
+    if isinstance(value, dict) and isinstance(value.get("parts"), dict):
+        return {**value, "parts": {**value["parts"]}}
+    return copy.deepcopy(value)

@@ -158,3 +158,72 @@ def test_metadata_that_are_not_ascii_are_answered_encoded(cloud: Cloud, bucket: 
     told = cloud.client("s3").head_object(Bucket=bucket, Key="encoded")["Metadata"]["a"]
     assert told.startswith("=?UTF-8?B?")
     assert str(make_header(decode_header(told))) == "Fahrzeuge für Ähnliches"
+
+
+# ---- Uploads in parts
+
+MB = 1 << 20
+PART = "<Part><PartNumber>{}</PartNumber><ETag>{}</ETag></Part>"
+
+
+def upload(cloud: Cloud, bucket: str, key: str, *sizes: int) -> tuple[str, list[str]]:
+    """The id of an upload with parts of these sizes, and their tags."""
+    s3 = cloud.client("s3")
+    place = {"Bucket": bucket, "Key": key}
+    begun = s3.create_multipart_upload(**place)["UploadId"]
+    numbered = enumerate(sizes, start=1)
+    tags = [s3.upload_part(**place, UploadId=begun, PartNumber=n, Body=bytes(size))["ETag"] for n, size in numbered]
+    return begun, tags
+
+
+@pytest.mark.parametrize(("numbers", "code"), [
+    ((), "MalformedXML"),
+    ((2, 1), "InvalidPartOrder"),
+    ((1, 1), "InvalidPartOrder"),
+    ((1, 2, 3), "EntityTooSmall"),
+    ((1, 4), "InvalidPart"),
+    ((1, "one"), "MalformedXML"),
+])  # fmt: skip
+def test_an_upload_ends_with_its_parts_in_their_order(
+    cloud: Cloud, bucket: str, numbers: tuple[Any, ...], code: str
+) -> None:
+    key, s3 = unique("parts"), cloud.client("s3")
+    s3.put_object(Bucket=bucket, Key=key, Body=b"before")
+    begun, tags = upload(cloud, bucket, key, 5 * MB, 100, 100)
+    tag_of = dict(enumerate(tags, start=1))
+    listed = "".join(PART.format(number, tag_of.get(number, tags[0])) for number in numbers)
+    path = f"/{bucket}/{key}?uploadId={begun}"
+    for body in (f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode(), b""):
+        answer = send(cloud, "POST", path, body, signed(cloud, "POST", path, body, "s3"))
+        assert (answer.status, f"<Code>{code if body else 'MalformedXML'}</Code>" in answer.text) == (400, True), answer
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"before"
+    parts = [{"PartNumber": number, "ETag": tag} for number, tag in tag_of.items() if number < 3]
+    s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=begun, MultipartUpload={"Parts": parts})
+    assert s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == 5 * MB + 100
+
+
+def test_a_part_without_a_tag_ends_no_upload(cloud: Cloud, bucket: str) -> None:
+    begun, _ = upload(cloud, bucket, "untagged", 100)
+    with pytest.raises(ClientError, match="MalformedXML"):
+        cloud.client("s3").complete_multipart_upload(
+            Bucket=bucket, Key="untagged", UploadId=begun, MultipartUpload={"Parts": [{"PartNumber": 1}]}
+        )
+
+
+@pytest.mark.parametrize(("key", "number", "code"), [
+    ("mine", "1", "NoSuchUpload"), ("theirs", "0", "InvalidArgument"), ("theirs", "10001", "InvalidArgument"),
+    ("theirs", "x", "InvalidArgument"), ("theirs", "1", ""),
+])  # fmt: skip
+def test_a_copied_part_goes_into_the_upload_of_its_own_object(
+    cloud: Cloud, bucket: str, key: str, number: str, code: str
+) -> None:
+    """Whoever may write an object could else write into an upload of any other."""
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=bucket, Key="source", Body=b"1")
+    begun, _ = upload(cloud, bucket, "theirs")
+    path = f"/{bucket}/{key}?partNumber={number}&uploadId={begun}"
+    source = {"X-Amz-Copy-Source": f"{bucket}/source"}
+    answer = send(cloud, "PUT", path, headers=signed(cloud, "PUT", path, b"", "s3", **source))
+    assert (answer.status == 200, f"<Code>{code}</Code>" in answer.text) == (not code, bool(code)), answer
+    parts = s3.list_parts(Bucket=bucket, Key="theirs", UploadId=begun).get("Parts", [])
+    assert len(parts) == (not code)

@@ -1,0 +1,83 @@
+"""Uploads in parts, where MiniStack takes what S3 refuses.
+
+* A part that is copied goes into the upload of its own bucket and key, under a number from 1 to 10,000.
+* An upload ends with one part at least, each named once, in the order of their numbers and with its ETag; all but the
+  last have 5 MB.
+
+Source: Amazon S3 API Reference, UploadPartCopy, CompleteMultipartUpload, "Error responses".
+"""
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+from defusedxml.ElementTree import fromstring
+
+from localcloud.engine.seams import Seams
+
+s3 = Seams("services.s3", _error="7dee2faa", _multipart_uploads="31750c2d", _qp="9568d6e5")
+
+Answer = tuple[int, dict[str, str], bytes]
+_MOST_PARTS = 10_000
+_SMALLEST_PART_BYTES = 5 << 20
+_NUMBER = f"Part number must be an integer between 1 and {_MOST_PARTS}, inclusive"
+_NO_UPLOAD = "The specified multipart upload does not exist."
+_MALFORMED = "The XML you provided was not well-formed or did not validate against our published schema"
+_ORDER = "The list of parts was not in ascending order. Parts must be ordered by part number."
+_TOO_SMALL = "Your proposed upload is smaller than the minimum allowed size"
+
+
+def refusal(
+    method: str, bucket: str, key: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Any]
+) -> Answer | None:
+    """Return S3's answer to a request about an upload that it refuses; None where MiniStack may answer."""
+    upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
+    if upload is None:
+        return None
+    if method == "PUT" and "x-amz-copy-source" in headers:
+        return _refused_copy(upload, bucket, key, s3._qp(query, "partNumber"))
+    if method == "POST" and (upload["bucket"], upload["key"]) == (bucket, key):
+        return _refused_end(upload, body)
+    return None
+
+
+def _refused_copy(upload: Mapping[str, Any], bucket: str, key: str, number: str) -> Answer | None:
+    if not (re.fullmatch(r"[0-9]{1,5}", number) and 1 <= int(number) <= _MOST_PARTS):
+        return _answer("InvalidArgument", _NUMBER)
+    if (upload["bucket"], upload["key"]) != (bucket, key):
+        return _answer("NoSuchUpload", _NO_UPLOAD, 404)
+    return None
+
+
+def _refused_end(upload: Mapping[str, Any], body: bytes) -> Answer | None:
+    try:
+        parts = [_part(element) for element in fromstring(body) if _tag(element) == "Part"]
+    except (ParseError, ValueError, KeyError):
+        return _answer("MalformedXML", _MALFORMED)
+    if not 1 <= len(parts) <= _MOST_PARTS:
+        return _answer("MalformedXML", _MALFORMED)
+    if any(number >= following for number, following in pairwise(parts)):
+        return _answer("InvalidPartOrder", _ORDER)
+    sizes = [upload["parts"][number]["size"] for number in parts if number in upload["parts"]]
+    if len(sizes) == len(parts) and any(size < _SMALLEST_PART_BYTES for size in sizes[:-1]):
+        return _answer("EntityTooSmall", _TOO_SMALL)
+    return None
+
+
+def _part(element: Any) -> int:
+    """Return the number of a part. Raises ValueError, KeyError: it has none, or no ETag."""
+    said = {_tag(child): child.text or "" for child in element}
+    if not said["ETag"]:
+        raise ValueError("ETag")
+    return int(said["PartNumber"])
+
+
+def _tag(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2]
+
+
+def _answer(code: str, text: str, status: int = 400) -> Answer:
+    answer: Answer = s3._error(code, text, status)
+    return answer
