@@ -11,7 +11,8 @@ from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.platform.store import Document
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
-_INTEGRAL = re.compile(r"[+-]?\d{1,19}")
+_INTEGRAL = re.compile(r"[+-]?[0-9]{1,19}")
+_FRACTIONAL = re.compile(r"[0-9A-Za-z.+-]+")  # of what Python reads as a number also 1_000, " 1 " and other digits
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -46,12 +47,12 @@ def typed(name: str, kind: str, text: str) -> Any:
     try:
         if kind == "Integral" and _INTEGRAL.fullmatch(text) and -(2**63) <= int(text) < 2**63:
             return int(text)
-        if kind == "Fractional":
+        if kind == "Fractional" and _FRACTIONAL.fullmatch(text):
             return float(text)
+        if kind == "String":
+            return text.encode().decode()  # JSON can name half a character, which no file can hold
     except ValueError:
         pass
-    if kind == "String":
-        return text
     raise refused(f"the value {text[:100]!r} of the feature {name!r} is not {kind}.")
 
 

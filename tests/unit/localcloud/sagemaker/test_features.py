@@ -272,6 +272,9 @@ def test_what_a_power_cut_has_torn_takes_nothing_that_comes_after_it_along(
         ({**FIRST, "miles": "1.5"}, "the value '1.5' of the feature 'miles' is not Integral"),
         ({**FIRST, "miles": 2**63}, "is not Integral"),
         ({**FIRST, "price": "dear"}, "is not Fractional"),
+        ({**FIRST, "price": "1_000"}, "is not Fractional"),
+        ({**FIRST, "vin": "\ud800"}, "is not String"),  # half a character, which no Parquet file can hold
+        ({**FIRST, "miles": "\u0663"}, "is not Integral"),
         ({"vin": "a", "miles": 1}, "the record has no value of 'sold'"),
         ({**FIRST, "sold": "2026-11-29 10:15"}, "the event time '2026-11-29 10:15' is no ISO 8601 time"),
         ({**FIRST, "sold": "2026-13-29T10:15:00Z"}, "is no ISO 8601 time"),
