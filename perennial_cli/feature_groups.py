@@ -6,6 +6,7 @@ Offline, their records lie below the data prefix, so that what is written there 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
+from perennial.data.files import GZIP
+from perennial.features.parsing import MISSING_WORDS
 from perennial.model.definition import Definition
 from perennial.model.feature_store import FeatureGroup
 from perennial_cli.console import CommandError
@@ -50,7 +53,7 @@ def ingest(stack: Stack, definition: Definition, path: Path, name: str | None, r
     Raises CommandError: the definition names no such group, the file is not of it, or SageMaker refuses.
     """
     name, group = _group(definition, name)
-    table = _with_time(read(path), group, datetime.now(UTC))
+    table = _with_time(_without_missing(read(path), definition, group), group, datetime.now(UTC))
     if group.record not in table.column_names:
         raise CommandError(f"{path}: has no column {group.record!r}, which tells the records of {name}")
     try:
@@ -71,16 +74,25 @@ def _group(definition: Definition, name: str | None) -> tuple[str, FeatureGroup]
 
 
 def read(path: Path) -> pa.Table:
-    """Return a CSV or Parquet file as texts. Raises CommandError."""
+    """Return a CSV file, also in gzip, or a Parquet file as texts; an empty field is no value. Raises CommandError."""
     try:
-        if path.read_bytes()[:4] == b"PAR1":
+        with path.open("rb") as file:
+            begin = file.read(4)
+        if begin == b"PAR1":
             table = pq.read_table(path)
             return pa.table({name: _texts(table[name]) for name in table.column_names})
-        with path.open("rb") as file:
+        compression = "gzip" if begin.startswith(GZIP) else None
+        with pa.input_stream(str(path), compression=compression) as file:
             names = pa_csv.open_csv(file).schema.names
-        texts = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
-        return pa_csv.read_csv(path, convert_options=texts)
-    except pa.ArrowException as error:
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            raise CommandError(f"{path}: the column {twice[0]!r} stands in the header more than once")
+        # Else pyarrow takes NA, null and nan for no value, whatever the column.
+        texts = pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+        )
+        with pa.input_stream(str(path), compression=compression) as file:
+            return pa_csv.read_csv(file, convert_options=texts)
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise CommandError(f"{path}: cannot be read as CSV or Parquet: {error}") from error
 
 
@@ -89,6 +101,17 @@ def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(values.type):
         return pc.strftime(values.cast(pa.timestamp("ms", "UTC"), safe=False), "%Y-%m-%dT%H:%M:%SZ")
     return values.cast(pa.string())
+
+
+def _without_missing(table: pa.Table, definition: Definition, group: FeatureGroup) -> pa.Table:
+    """Return rows without the words that mean no value, where runs read them so as well: in all but texts."""
+    words = pa.array(sorted(MISSING_WORDS))
+    for place, feature in enumerate(features_of(definition, group, table)):
+        if feature["FeatureType"] != "String":
+            texts = table.column(place)
+            is_missing = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(texts)), words)
+            table = table.set_column(place, feature["FeatureName"], pc.if_else(is_missing, None, texts))
+    return table
 
 
 def _with_time(table: pa.Table, group: FeatureGroup, now: datetime) -> pa.Table:

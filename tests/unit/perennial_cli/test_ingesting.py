@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -118,6 +119,16 @@ def test_rows_are_records_of_a_group_that_is_made_where_the_stack_takes_its_data
     assert "which is new" not in again.stdout
 
 
+def test_a_word_that_means_no_number_is_one_and_a_text_stays_what_it_is(
+    store: SageMakerService, tmp_path: Path
+) -> None:
+    table = SALES.replace("1.5,7,red", "N/A,null,NA").replace("2,,", '2,,""')
+    (tmp_path / "sales.csv.gz").write_bytes(gzip.compress(table.encode()))
+    assert perennial("ingest", tmp_path / "sales.csv.gz", "--role", ROLE).exit_code == 0
+    assert record(store, "sales", "a") == {"sale": "a", "sold": "2026-11-29T10:00:00Z", "colour": "NA"}
+    assert set(record(store, "sales", "b")) == {"sale", "sold", "price"}
+
+
 def test_a_file_may_be_parquet_of_another_group_and_be_of_now(store: SageMakerService, tmp_path: Path) -> None:
     pq.write_table(pa.table({"owner": [1, 2], "income": [10.5, None]}), tmp_path / "owners.parquet")
     assert perennial("ingest", tmp_path / "owners.parquet", "--group", "owners", "--role", ROLE).exit_code == 0
@@ -142,6 +153,7 @@ def test_a_file_may_be_parquet_of_another_group_and_be_of_now(store: SageMakerSe
             "row 1: Validation Error: the value 'many' of the feature 'Mi",
         ),
         ("", ["--role", ROLE], "cannot be read as CSV or Parquet"),
+        (SALES.replace("Miles", "price"), ["--role", ROLE], "the column 'price' stands in the header more than once"),
     ],
 )
 def test_what_cannot_be_ingested_is_said_in_words(
