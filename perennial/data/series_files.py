@@ -41,7 +41,7 @@ MAX_LINE = 64 << 20  # bytes
 ROWS_AT_ONCE = 200_000
 FIRST_VALUES = 24  # first values of a series without an id
 _BEGINS = re.compile(rb'"(target|cat|dynamic_feat)"\s*:\s*\[')
-_START = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?")
+_START = re.compile(r"(?!0000)\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?")
 NO_ID = (
     f"series without {ITEM_ID} are told by their start, their categories and their first values: one that is dropped "
     "again with other first values is another series"
@@ -155,6 +155,10 @@ class SeriesReader:
             raise SeriesError(f"{quoted(unknown[0])} is no field of a series; expected {', '.join(FIELDS)}")
         form, target = self._form, self._target(record)
         start = self._start(record)
+        if several := next(
+            (name for name in (ITEM_ID, form.key, *self._others) if _is_several(record.get(name))), None
+        ):
+            raise SeriesError(f"{several} is {quoted(record[several])}, expected one value of all its rows")
         key = record.get(ITEM_ID, record.get(form.key))
         self.lacks_ids = self.lacks_ids or key is None
         key = _name_of(record, target) if key is None else key
@@ -197,6 +201,8 @@ class SeriesReader:
             names = f" ({', '.join(name for name, _ in wanted)})" if wanted else ""
             raise SeriesError(f"cat has not a number for each category column, of which there are {len(wanted)}{names}")
         for number, (name, categories) in zip(numbers, wanted, strict=True):
+            if _is_several(number):
+                raise SeriesError(f"cat {quoted(number)} is no category of {name}")
             if isinstance(number, bool) or (isinstance(number, int) and not 0 <= number < len(categories)):
                 raise SeriesError(f"cat {number} is no category of {name}, which has {len(categories)} from 0")
         return {
@@ -216,6 +222,10 @@ class SeriesReader:
                 what = "target has" if not self._ahead else "target and the periods ahead have together"
                 raise SeriesError(f"dynamic_feat of {name} has {size}, and {what} {length:,}")
         return dict(zip(wanted, lists, strict=True))
+
+
+def _is_several(value: Any) -> bool:
+    return isinstance(value, list | dict)
 
 
 def _name_of(record: Mapping[str, Any], target: Sequence[Any]) -> str:

@@ -39,7 +39,7 @@ def row(values: Floats, categories: Mapping[str, Any], ahead: Mapping[str, float
     context = values[-int(series["context_length"]) :]
     missing = 1 - np.isfinite(context).sum() / int(series["context_length"])
     numbers = {**ahead, "season_change": season_change(values, season_of(series)), "missing_share": float(missing)}
-    return {**categories, **{name: None if np.isnan(value) else float(value) for name, value in numbers.items()}}
+    return {**categories, **{name: float(value) if np.isfinite(value) else None for name, value in numbers.items()}}
 
 
 def season_change(values: Floats, season: int) -> float:
@@ -47,5 +47,6 @@ def season_change(values: Floats, season: int) -> float:
     last, before = values[-season:], values[-2 * season : -season]
     if len(before) < season or not (np.isfinite(last).any() and np.isfinite(before).any()):
         return float("nan")
-    earlier = float(np.nanmean(before))
-    return float(np.nanmean(last)) / earlier - 1 if earlier else float("nan")
+    with np.errstate(over="ignore", invalid="ignore"):
+        earlier, latest = np.nanmean(before), np.nanmean(last)
+        return float(latest / earlier - 1) if earlier else float("nan")

@@ -27,6 +27,7 @@ from perennial.monitoring.window import NO_PLACE, NO_SCORE, Window
 Floats = npt.NDArray[np.float64]
 MOST_FORECASTS = 200  # forecasts of which some are drawn
 SEASONS_DRAWN = 2
+MOST_NAME = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,8 @@ class SeriesWindow(Window):
                 self.requests.add(f"{name}/{step}", [*of_step, float(self._series)])
             self._series += 1
             if len(self._forecasts_of_window) < MOST_FORECASTS:
-                self._forecasts_of_window.append(
-                    (name, str(one.get("item_id", name)), _target(one)[-self._drawn_before :], scores)
-                )
+                before = _target(one)[-self._drawn_before :].copy()  # a view would keep all of it
+                self._forecasts_of_window.append((name, str(one.get("item_id", name))[:MOST_NAME], before, scores))
         self._size += len(event.request.text)
         if self._is_full():
             self._flush("json")
@@ -105,7 +105,8 @@ class SeriesWindow(Window):
         ahead = {}
         for name, values in zip(self._dynamic, [*_numbers(features), *[[]] * len(self._dynamic)], strict=False):
             later = values[len(target) :]
-            ahead[name] = float(np.mean(later)) if later else float("nan")
+            with np.errstate(over="ignore"):
+                ahead[name] = float(np.mean(later)) if later else float("nan")
         return dict(row(target, categories, ahead, self._section))
 
     def drawn(self, joined: Joined, most: int) -> list[Forecast]:
@@ -145,9 +146,11 @@ def _target(series: Mapping[str, Any]) -> Floats:
 
 
 def _numbers(lists: Any) -> list[list[float]]:
+    if not all(isinstance(values, list) for values in lists):
+        raise UnreadableError("a series has something else than lists of numbers")
     try:
         return [[float("nan") if one is None or one == "NaN" else float(one) for one in values] for values in lists]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UnreadableError("a series has something else than numbers") from error
 
 

@@ -201,6 +201,9 @@ def test_tables_of_points_make_the_same_sets_as_series(tmp_path: Path) -> None:
         ({"dynamic_feat": [[1, 2]]}, "dynamic_feat of days has 2 values, and target has 120"),
         ({"dynamic_feat": []}, "dynamic_feat has not a list for each number column, of which there are 1 (days)"),
         ({"item_id": "shop-0"}, "series 'shop-0' stands in line 1 already"),
+        ({"item_id": ["a", "b"]}, "item_id is '['a', 'b']', expected one value of all its rows"),
+        ({"cat": [["Oslo"] * MONTHS]}, "is no category of town"),
+        ({"start": "0000-01-01 00:00:00"}, "is no time such as"),
         ({"price": 4}, "'price' is no field of a series"),
         ({"start": "9995-01-01 00:00:00"}, "its 120 values from 9995-01-01 00:00:00 on go beyond the year 9999"),
     ],
@@ -442,14 +445,21 @@ def test_series_unlike_those_that_the_model_was_made_of_are_drift(baselines: Pat
     assert any(reason.startswith("season_change") for reason in verdict["reasons"]), verdict["reasons"]
 
 
+def test_numbers_whose_sum_no_float_can_be_have_no_mean(baselines: Path) -> None:
+    asked, truth = questions(baselines)
+    asked[0]["dynamic_feat"], asked[1]["target"] = [[1e308] * 140], [1e308] * 120
+    assert judged(baselines, asked, 5.0, truth)["records"] == 40
+
+
 def test_a_category_that_the_model_does_not_know_and_what_is_no_series_are_told(baselines: Path) -> None:
     asked, truth = questions(baselines)
-    asked[0]["cat"], asked[1]["target"], asked[2]["target"] = 5, "many", [1.0, "x"]
+    asked[0]["cat"], asked[1]["target"], asked[2]["target"] = 5, "123", [1.0, "x"]
+    asked[13]["target"], asked[14]["target"], asked[15]["dynamic_feat"] = {"1": 2}, [10**400], ["12"]
     for one in asked[3:13]:
         one["cat"] = [7]
     verdict = judged(baselines, asked, 5.0, truth)
-    assert verdict["collected"]["unreadable_requests"] == 3
-    assert verdict["records"] == 37
+    assert verdict["collected"]["unreadable_requests"] == 6
+    assert verdict["records"] == 34
     assert any("town" in one["text"] for one in verdict["analyses"]["data_quality"]["findings"])
 
 
