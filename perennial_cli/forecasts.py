@@ -20,8 +20,9 @@ from perennial.evaluation import forecasts
 from perennial.evaluation.predictions import PredictionsError
 from perennial.evaluation.problem_types.forecasting import quantile_columns
 from perennial.evaluation.problem_types.measures import Floats
-from perennial.features.json_text import decode
+from perennial.features.grammar import LARGEST, LARGEST_FLOAT
 from perennial.model.definition import Definition
+from perennial.words import quoted
 from perennial_cli.console import CommandError
 from perennial_cli.predictions import asking
 from perennial_cli.stacks import Stack
@@ -74,15 +75,30 @@ def series_of(text: bytes, definition: Definition) -> Iterator[Question]:
         try:
             columns = reader.series(number, line)
             numbers = [list(names).index(columns[name]) for name, names in form.categories]
+            target = _numbers(columns[form.target], "target")
+            dynamic = [_numbers(columns[name], name, may_miss=False) for name in form.dynamic]
         except (SeriesError, ValueError) as error:
             why = str(error) if isinstance(error, SeriesError) else "cat names no category of model.yaml"
             yield Question(number, "", {}, problem=why)
             continue
-        record = decode(line.decode())
-        instance = {name: record[name] for name in ("start", "target", "dynamic_feat") if name in record}
-        instance |= {"cat": numbers} if numbers else {}
         start = int(periods.units(np.array([columns[form.time][0]], "datetime64[us]"))[0])
-        yield Question(number, str(columns[form.key]), instance, start + periods.step * len(record["target"]))
+        instance: dict[str, Any] = {"start": periods.text(start), "target": target}
+        instance |= {"cat": numbers} if numbers else {}
+        instance |= {"dynamic_feat": dynamic} if dynamic else {}
+        yield Question(number, str(columns[form.key]), instance, start + periods.step * len(target))
+
+
+def _numbers(values: list[Any], name: str, *, may_miss: bool = True) -> list[float | None]:
+    """Return values as JSON has them, None for a missing one. Raises SeriesError: one is no number, or too large."""
+    for value in values:
+        if value is None or value != value:
+            if not may_miss:
+                raise SeriesError(f"{name}: is missing; only the target may miss some")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise SeriesError(f"{name}: {quoted(value)} is not a number")
+        elif abs(value) > LARGEST_FLOAT:
+            raise SeriesError(f"{name}: {quoted(value)} is not {LARGEST['float']}")
+    return [None if value != value else value for value in values]
 
 
 def ask(stack: Stack, definition: Definition, series: list[Question]) -> Iterator[Forecast]:

@@ -62,6 +62,11 @@ def test_a_series_is_shown_with_its_band(endpoint: list[Any]) -> None:
     assert asked["instances"] == [{name: value for name, value in SHOP.items() if name != "item_id"}]
 
 
+def test_a_missing_value_is_asked_about_as_json_has_it(endpoint: list[Any]) -> None:
+    assert perennial("predict", json.dumps({**SHOP, "target": [1, float("nan"), "NaN"]})).exit_code == 0
+    assert json.loads(endpoint[0].body)["instances"][0]["target"] == [1, None, None]
+
+
 def test_a_damaged_file_of_series_is_told_for_what_it_is(endpoint: list[Any], tmp_path: Path) -> None:
     (tmp_path / "shops.json.gz").write_bytes(gzip.compress(json.dumps(SHOP).encode())[:-9])
     ended = perennial("predict", tmp_path / "shops.json.gz")
@@ -104,6 +109,10 @@ def test_a_forecast_for_machines_names_its_quantiles(endpoint: list[Any]) -> Non
         ({"cat": [2]}, "cat 2 is no category of town, which has 2 from 0"),
         ({"cat": ["Bonn"]}, "cat names no category of model.yaml"),
         ({"dynamic_feat": [[20, 21, 22]]}, "has 3 values, and target and the periods ahead have together 5"),
+        ({"dynamic_feat": [[20, 21, 22, 23, None]]}, "days: is missing; only the target may miss some"),
+        ({"target": [1, 2, 10**400]}, "target: '1000000000000000000000000000000000000...' is not a number up to"),
+        ({"target": [1, 2, "3"]}, "target: '3' is not a number"),
+        ({"item_id": ["oslo-1"]}, "item_id is '['oslo-1']', expected one value of all its rows"),
     ],
 )
 def test_a_series_that_breaks_the_definition_is_named_and_not_asked_about(
