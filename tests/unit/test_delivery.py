@@ -570,6 +570,37 @@ def test_the_product_is_the_pipelines_template_and_one_role_may_launch_it() -> N
     assert who["PortfolioId"] == {"Ref": "Portfolio"}
 
 
+def test_a_product_deploys_the_reviewed_branch_of_known_repositories_and_for_nobody_else() -> None:
+    """A deployer makes roles, and so has the rights of any: what it runs is what decides."""
+    template = cfn.load(ROOT / "delivery/portfolio.yaml")
+    constraint = template["Resources"]["OnlyKnownSources"]["Properties"]
+    text, values = constraint["Rules"]["Fn::Sub"]
+    assert values == {"Addresses": {"Fn::Join": ['","', {"Ref": "Sources"}]}}
+    rules = json.loads(text.replace("${Addresses}", 'https://a","https://b').replace("${Branch}", "main"))
+    says = [one["Assert"] for rule in rules.values() for one in rule["Assertions"]]
+    assert says[:2] == [
+        {"Fn::Contains": [["https://a", "https://b"], {"Ref": "SourceUrl"}]},
+        {"Fn::Equals": [{"Ref": "SourceVersion"}, "main"]},
+    ]
+    roles = ("GitHubRepository", "AgentRoleArn", "FromRoleArn", "PromoterRoleArn")
+    assert says[2:] == [{"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in roles]}]
+    assert {"SourceUrl", "SourceVersion", *roles} <= set(cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"])
+    assert '"' not in template["Parameters"]["Sources"]["AllowedPattern"]
+
+
+@pytest.mark.parametrize(
+    "name", ["deploys", "deploys-x", "builds", "watches-a", "SC", "SC-123456789012-pp", "aws", "AWS-x", "1a"]
+)
+def test_no_stack_has_a_name_with_which_others_of_the_account_begin(name: str) -> None:
+    """Who deploys a stack may change all whose names begin with its own."""
+    pattern = cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"]["StackName"]["AllowedPattern"]
+    assert not re.fullmatch(pattern, name)
+    assert all(re.fullmatch(pattern, good) for good in ("used-cars-prod", "scores", "deploysome", "awsome", "a" * 26))
+    launching = cfn.load(ROOT / "delivery/portfolio.yaml")["Resources"]
+    paths = {launching[one]["Properties"]["Path"] for one in ("LaunchRole", "LaunchPolicy")}
+    assert paths == {"/launches/"}  # role/launches/..., which no stack's role/<name>-* is
+
+
 def test_the_steps_of_a_build_take_the_role_by_the_containers_credentials(tmp_path: Path) -> None:
     """The shell of a build, with a make that says which profile it was called with."""
     project = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]["BuildProject"]["Properties"]
