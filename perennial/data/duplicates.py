@@ -6,6 +6,7 @@ they are in the sample together or not at all. Memory stays bounded: 16 bytes fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from perennial.data.split import LEFT_OUT, Sets, last_of_each
 
 MAX_COUNTED = 2_000_000  # rows that are compared one by one
 MAX_HALVINGS = 60
+CHANCE = 4  # standard deviations
 
 
 NO_HASHES: Hashes = np.empty(0, np.uint64)
@@ -57,13 +59,22 @@ class DuplicateCounter:
     def count(self, used: npt.NDArray[np.bool_]) -> int:
         """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one of them."""
         hashes, _, rows = self._counted()
-        distinct = len(different(hashes[used[rows]])) << self._halvings
-        return max(0, int(np.count_nonzero(used)) - distinct)
+        of_sample = hashes[used[rows]]
+        return self._repeated(used, len(of_sample), len(different(of_sample)))
 
     def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
         """Return how many of the new rows are like one that is not new; those left out do not count."""
-        used, unlike = int(np.count_nonzero(is_new & (sets != LEFT_OUT))), self._unlike_known(sets, is_new)
-        return max(0, used - (len(unlike) << self._halvings))
+        new, rows = is_new & (sets != LEFT_OUT), self._counted()[2]
+        return self._repeated(new, int(np.count_nonzero(new[rows])), len(self._unlike_known(sets, is_new)))
+
+    def _repeated(self, used: npt.NDArray[np.bool_], in_sample: int, distinct: int) -> int:
+        """Return how many of the rows in use repeat another, given those of the sample and how many of these do not.
+
+        A sample is larger or smaller by chance: where none of it repeats another, what that explains is no repetition.
+        """
+        estimate = max(0, int(np.count_nonzero(used)) - (distinct << self._halvings))
+        by_chance = CHANCE * math.sqrt((distinct << self._halvings) * ((1 << self._halvings) - 1))
+        return 0 if in_sample == distinct and estimate <= by_chance else estimate
 
     def count_replaced(self, sets: Sets, is_new: npt.NDArray[np.bool_], starts: Sequence[int]) -> int:
         """Return of how many keys a new row counts which says something else than the one that counted before.

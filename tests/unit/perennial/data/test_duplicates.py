@@ -109,6 +109,17 @@ def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.Monke
     assert not counter.unlike_known(np.full(len(values), TRAIN, np.uint8), is_new).any()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_of_many_rows_that_are_all_different_none_repeats_another(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """The sample is 2,500 of 10,000 rows by chance, some more or less."""
+    monkeypatch.setattr(duplicates, "MAX_COUNTED", 4_000)
+    counter = DuplicateCounter()
+    counter.observe(np.random.default_rng(seed).integers(1, 2**63, 10_000).astype(np.uint64))
+    sets = np.full(10_000, TRAIN, np.uint8)
+    is_new = np.arange(10_000) >= 5_000
+    assert (counter.count(sets == TRAIN), counter.count_known(sets, is_new)) == (0, 0)
+
+
 def test_of_many_rows_those_that_are_like_no_known_one_are_told_in_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "MAX_COUNTED", 1_000)
     known, new = np.split(np.random.default_rng(7).integers(1, 2**63, 12_000).astype(np.uint64), [10_000])
