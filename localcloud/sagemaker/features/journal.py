@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from localcloud import disk
@@ -24,12 +24,18 @@ class Journal:
         disk.append(self._path, b"\n" + json.dumps(document).encode())
 
     def read(self) -> Iterator[Document]:
-        lines = self._path.read_bytes().split(b"\n") if self._path.exists() else []
-        for line in lines:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as lines:
+            for line in lines:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue
+
+    def replace(self, documents: Iterable[Document]) -> None:
+        """Have these documents alone, in one step. Raises OSError: there is no room, and nothing has changed."""
+        disk.write_whole(self._path, b"".join(b"\n" + json.dumps(document).encode() for document in documents))
 
     def delete(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from localcloud.sagemaker.api import requests
@@ -22,19 +23,21 @@ from localcloud.sagemaker.platform.store import Document
 
 SERVICE = "sagemaker-featurestore-runtime"
 ONLINE, OFFLINE = "OnlineStore", "OfflineStore"
+FEW_LINES = 1_000
 
 
 class Records:
     """PutRecord, BatchWriteRecord, GetRecord, BatchGetRecord and DeleteRecord.
 
     Of a record the time of its latest event and its features are kept in memory, and in a file that grows by a line
-    with each change; None are the features of a deleted one.
+    with each change, until most of its lines are of no use; None are the features of a deleted one.
     """
 
     def __init__(self, context: Context, groups: FeatureGroups, offline: OfflineStore) -> None:
         self._root, self._groups, self._offline = context.root / "features", groups, offline
         self._lock = threading.RLock()
         self._online: dict[str, dict[str, Document]] = {}
+        self._lines: dict[str, int] = {}  # of their files
         self._operations = {
             "PutRecord": self.put,
             "BatchWriteRecord": self.put_several,
@@ -151,14 +154,22 @@ class Records:
         key = _folder(self._root, group).name
         if key not in self._online:
             known: dict[str, Document] = {}
+            lines = 0
             for entry in self._journal(group).read():
                 _apply(known, entry)
-            self._online[key] = known
+                lines += 1
+            self._online[key], self._lines[key] = known, lines
         return self._online[key]
 
     def _change(self, group: Document, entry: Document) -> None:
+        known, key = self._of(group), _folder(self._root, group).name
         self._journal(group).add(entry)
-        _apply(self._of(group), entry)
+        _apply(known, entry)
+        self._lines[key] += 1
+        if self._lines[key] > FEW_LINES + 2 * len(known):
+            self._lines[key] = len(known)
+            with suppress(OSError):  # there is no room for both; what is there serves
+                self._journal(group).replace(known.values())
 
     def _journal(self, group: Document) -> Journal:
         return Journal(_folder(self._root, group) / "online.jsonl")

@@ -17,7 +17,7 @@ import pytest
 
 from localcloud.engine.operations import feature_record
 from localcloud.sagemaker.errors import AwsError
-from localcloud.sagemaker.features import offline
+from localcloud.sagemaker.features import offline, records
 from localcloud.sagemaker.http import handle_record
 from localcloud.sagemaker.platform.aws import Aws, Credentials
 from localcloud.sagemaker.service import SageMakerService
@@ -242,6 +242,20 @@ def test_what_was_put_is_there_when_the_local_cloud_starts_again(cars: Lake) -> 
     cars.service.stop()
     cars.service = cars.started()
     assert (cars.get("a")["miles"], cars.get("b")) == ("10", {})
+
+
+def test_the_file_of_records_online_grows_with_the_records_and_not_with_their_changes(
+    cars: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "FEW_LINES", 10)
+    for minute in range(50):
+        cars.put({**FIRST, "miles": minute, "sold": f"2026-11-29T10:{minute:02}:00Z"})
+    cars.put({**FIRST, "vin": "b"})
+    (journal,) = cars.state.rglob("online.jsonl")
+    assert 2 <= len([line for line in journal.read_bytes().split(b"\n") if line]) < 15
+    cars.service.stop()
+    cars.service = cars.started()
+    assert [cars.get(name)["miles"] for name in ("a", "b")] == ["49", "10"]
 
 
 def test_what_a_power_cut_has_torn_takes_nothing_that_comes_after_it_along(
