@@ -3,7 +3,8 @@
 Developer Guide, "Amazon SageMaker Feature Store offline store data format": `<S3Uri>/<account>/sagemaker/<region>/
 offline-store/<name>-<creation time>/data/year=/month=/day=/hour=/<time of the latest event>_<16 characters>.parquet`,
 with the columns write_time, api_invocation_time and is_deleted besides the features. AWS writes within 15 minutes; here
-it takes SECONDS. Until they are in S3, records are in a file.
+it takes SECONDS, and up to MOST_SECONDS where records go on coming, so that they are no file a second. Until they are
+in S3, records are in a file.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +28,7 @@ from localcloud.sagemaker.features.groups import GROUP, FeatureGroups
 from localcloud.sagemaker.features.journal import Journal
 from localcloud.sagemaker.platform.store import Document
 
-SECONDS = 1.0
+SECONDS, MOST_SECONDS = 1.0, 60.0
 AGAIN_SECONDS = 10.0  # after a failure
 WAITING, TAKEN = "offline.jsonl", "offline-taken.jsonl"  # TAKEN while it is being written
 logger = logging.getLogger(__name__)
@@ -38,18 +41,20 @@ class OfflineStore:
         self._context, self._groups = context, groups
         self._lock, self._writing = threading.RLock(), threading.RLock()
         self._timers: dict[str, threading.Timer] = {}
+        self._pauses: dict[str, float] = {}
+        self._ends: dict[str, float] = {}  # when a group was written last
         self._is_stopped = False
 
     def add(self, group: Document, entry: Document) -> None:
         with self._lock:
             self._journal(group, WAITING).add(entry)
-            self._soon(group["FeatureGroupName"], SECONDS)
+            self._soon(group["FeatureGroupName"])
 
     def start(self) -> None:
         for group in self._context.store.view(GROUP):
             if any((self._folder(group) / name).exists() for name in (WAITING, TAKEN)):
                 with self._lock:
-                    self._soon(group["FeatureGroupName"], SECONDS)
+                    self._soon(group["FeatureGroupName"])
 
     def stop(self) -> None:
         """Write nothing more, once what is being written is; what waits is in its file."""
@@ -72,8 +77,11 @@ class OfflineStore:
         for name in (WAITING, TAKEN):
             self._journal(group, name).delete()
 
-    def _soon(self, name: str, seconds: float) -> None:
+    def _soon(self, name: str, seconds: float | None = None) -> None:
         if name not in self._timers and not self._is_stopped:
+            if seconds is None:
+                quiet = time.monotonic() - self._ends.get(name, -math.inf)
+                seconds = self._pauses[name] = next_pause(self._pauses.get(name, 0.0), quiet)
             timer = self._timers[name] = threading.Timer(seconds, self._flush, (name,))
             timer.daemon = True
             timer.start()
@@ -108,9 +116,10 @@ class OfflineStore:
             for hour, entries in hours.items():
                 self._upload(group, hour, entries, written)
             self._journal(group, TAKEN).delete()
+            self._ends[group["FeatureGroupName"]] = time.monotonic()
         if waiting.exists():
             with self._lock:
-                self._soon(group["FeatureGroupName"], SECONDS)
+                self._soon(group["FeatureGroupName"])
 
     def _upload(self, group: Document, hour: datetime, entries: Sequence[Document], written: float) -> None:
         """Write a file. The same records have the same name: what is written once more, after a failure, is one."""
@@ -130,6 +139,11 @@ class OfflineStore:
 
     def _journal(self, group: Document, name: str) -> Journal:
         return Journal(self._folder(group) / name)
+
+
+def next_pause(pause: float, quiet: float) -> float:
+    """Return how long to wait before writing, given how long it was before, and how long no records have come since."""
+    return min(2 * pause, MOST_SECONDS) if quiet < 2 * pause else SECONDS
 
 
 def write_parquet(group: Document, entries: Sequence[Document], written: float, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -334,6 +335,14 @@ def test_every_record_is_offline_by_the_hour_of_its_event_with_what_the_store_ad
         for name in ("write_time", "api_invocation_time")
     ]
     assert all(0 <= age < 60 for age in ages)
+
+
+def test_records_that_go_on_coming_are_a_file_a_minute_and_lone_ones_are_written_at_once() -> None:
+    pauses = [0.0]
+    for quiet in [math.inf, *[0.5] * 7]:
+        pauses.append(offline.next_pause(pauses[-1], quiet))
+    assert pauses[1:] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert offline.next_pause(60, 120) == 1
 
 
 def test_target_stores_say_where_a_record_goes(cars: Lake) -> None:
