@@ -75,6 +75,7 @@ class Report:
     texts              how text columns were encoded (data.coverage)
     logarithm          whether the algorithm learns the logarithm of the target
     is_series          whether rows are points of series, each of which DeepAR learns at its own scale
+    note_of_series     what is conspicuous about which of them test; empty if nothing is
     classes            names of the target's classes, where they have some; class_rows counts the rows of each by set
     """
 
@@ -104,6 +105,7 @@ class Report:
     texts: dict[str, Any] = field(default_factory=dict)
     logarithm: bool = False
     is_series: bool = False
+    note_of_series: str = ""
     aside: list[dict[str, Any]] = field(default_factory=list)
     problems: Sequence[str] = ()
     widest_row: int | None = None
@@ -182,6 +184,8 @@ class Report:
 
     def notes(self) -> list[str]:
         """Return what may make the model better."""
+        if self.note_of_series:
+            return [self.note_of_series]
         lowest, highest = self.targets["train"].min, self.targets["train"].max
         if self.is_series or self.logarithm or not lowest or not highest or lowest < 0 or highest < WIDE_RANGE * lowest:
             return []

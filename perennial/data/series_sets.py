@@ -32,8 +32,10 @@ from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, SeriesHorizon, S
 from perennial.features.lines import csv_field, csv_lines
 from perennial.features.values import DataError
 from perennial.model.series import MONITORED, category_columns, dynamic_columns, season_of
+from perennial.words import quoted
 
 Mask = npt.NDArray[np.bool_]
+FEW_TESTED = 0.5
 FEWEST_OBSERVATIONS = 300  # Developer Guide, "DeepAR Forecasting Algorithm", best practices
 BASELINE_TIMES = 8  # a horizon apart, back from the periods that test: how series differ by the times
 
@@ -70,7 +72,8 @@ class SeriesWriter:
             name: PartWriter(folder / FOLDER / name, ".u64", per_part) for name in ("seen", "test", "target")
         }
         self._lines_in_part = self._labels_in_part = self._observed = 0
-        self._last = 0
+        self._last = self._series = self._tested = 0
+        self._latest = ""  # a series that has the last value of all
 
     def write(self, spill: Path, sets: Sets, report: Report) -> None:
         """Write all sets, and count their points. Raises DataError: there is too little to learn from or to test."""
@@ -84,10 +87,19 @@ class SeriesWriter:
                 self._write(one, report)
         for writer in (*self._writers.values(), *self._hashes.values()):
             writer.close()
-        _judge(self._observed, report.rows_by_set)
+        last = f"which end with {self._periods.text(self._last)} of series {quoted(self._latest)}"
+        _judge(self._observed, report.rows_by_set, last)
+        if self._tested < FEW_TESTED * self._series:
+            report.note_of_series = (
+                f"only {self._tested:,} of {self._series:,} series have a value in the last periods, {last}; nothing "
+                "tests the others. Is that time right?"
+            )
 
     def _write(self, one: Series, report: Report) -> None:
         points, validation, test = one.points, self._place(one, 2), self._place(one, 1)
+        self._series += 1
+        if not np.isnan(points.values[points.units == self._last]).all():
+            self._latest = one.key
         is_observed = ~np.isnan(points.values)
         for number in (TRAIN, VALIDATION):
             of_set = points.sets == number
@@ -105,6 +117,7 @@ class SeriesWriter:
             report.rows_by_set["test"] += int(tested.sum())
             report.targets["test"].update(pa.array(points.values[tested]))
             self._write_test(one, test, tested)
+            self._tested += 1
         for back in range(BASELINE_TIMES):
             if line := self._baseline_line(one, test - back * self._length):
                 self._writers["baseline"].write(1, line)
@@ -189,14 +202,16 @@ class SeriesWriter:
         return bytes(csv_lines([csv_field(pa.array([values[name]])) for name in columns]))
 
 
-def _judge(observed: int, points: Mapping[str, int]) -> None:
-    """Raise DataError when there is too little to learn from, or nothing to test."""
+def _judge(observed: int, points: Mapping[str, int], last: str) -> None:
+    """Raise DataError when there is too little to learn from, or nothing to test. `last` says which periods test."""
     if observed < FEWEST_OBSERVATIONS:
         raise DataError(
             f"the series have {observed:,} values that train, before the last two times "
             f"series.prediction_length periods; DeepAR needs at least {FEWEST_OBSERVATIONS} over all series"
         )
     if not points["test"]:
-        raise DataError("no series has a value both in the last series.prediction_length periods and before them")
+        raise DataError(
+            f"no series has a value both in the last series.prediction_length periods, {last}, and before them"
+        )
     if not points["validation"]:
         raise DataError("no series has a row in the series.prediction_length periods before the last ones")

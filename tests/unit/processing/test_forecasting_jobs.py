@@ -277,6 +277,19 @@ def test_data_that_cannot_be_learned_from_fail_the_job(tmp_path: Path, files: li
         prepare(tmp_path, *files)
 
 
+def test_a_series_that_reaches_further_than_the_others_is_named(tmp_path: Path) -> None:
+    """A mistyped year makes its series the only one that tests, or leaves none."""
+    output = prepare(tmp_path, lines(*SHOPS, series("shop-9", start="2109-01-01 00:00:00")))
+    assert report(output)["notes"] == [
+        "only 1 of 5 series have a value in the last periods, which end with 2118-12-01 00:00:00 of series 'shop-9'; "
+        "nothing tests the others. Is that time right?"
+    ]
+    rows = "item_id,month,sold,town,days\nshop-9,9999-12-01,5,Oslo,20\n"
+    with pytest.raises(DataError, match="which end with 9999-12-01 00:00:00 of series 'shop-9', and before them"):
+        prepare(tmp_path / "alone", lines(*SHOPS), rows)
+    assert report(prepare(tmp_path / "even", lines(*SHOPS)))["notes"] == []
+
+
 def test_a_model_in_service_with_other_categories_is_asked_what_it_can_read(tmp_path: Path) -> None:
     before = MODEL.replace("[Oslo, Rome]", "[Oslo]").replace("  days: {type: integer}\n", "")
     before = before.replace("prediction_length: 3", "prediction_length: 6")
