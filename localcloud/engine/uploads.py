@@ -68,10 +68,10 @@ def _refused_end(upload: Mapping[str, Any], body: bytes) -> Answer | None:
 
 def _part(element: Any) -> int:
     """Return the number of a part. Raises ValueError, KeyError: it has none, or no ETag."""
-    said = {_tag(child): child.text or "" for child in element}
-    if not said["ETag"]:
+    texts = {_tag(child): child.text or "" for child in element}
+    if not texts["ETag"]:
         raise ValueError("ETag")
-    return int(said["PartNumber"])
+    return int(texts["PartNumber"])
 
 
 def _tag(element: Any) -> str:
