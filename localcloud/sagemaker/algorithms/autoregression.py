@@ -118,22 +118,23 @@ class Model:
         past = self._filled(series)[-season:]
         lags = np.array(self.shape.lags)
         longest = int(lags[-1])
+        coefficients = self.coefficients[: len(lags)]
         known = changes_of(series.target, season) / unit
         explained = self._explained(series)
         noise = self._noise(series.target, count) * self._error_of(series, known, explained)
-
-        values = np.empty((count, season + steps))
-        changes = np.zeros((count, longest + steps))
-        values[:, :season] = past
         recent = np.nan_to_num(known[-longest:])
-        changes[:, longest - len(recent) : longest] = recent
+        before = np.concatenate([np.zeros(longest - len(recent)), recent])
+
+        samples, changes = np.empty((count, steps)), np.zeros((count, steps))
         low, high = _BOUNDS.get(self.settings.likelihood, (-math.inf, math.inf))
         for step in range(steps):
-            from_lags = changes[:, longest + step - lags] @ self.coefficients[: len(lags)]
+            is_own = lags <= step  # a change that was forecast; the others are the same for all samples
+            from_lags = before[longest + step - lags[~is_own]] @ coefficients[~is_own]
+            from_lags = from_lags + changes[:, step - lags[is_own]] @ coefficients[is_own]
             change = from_lags + explained[len(series.target) + step] + noise[:, step]
-            values[:, season + step] = np.clip(values[:, step] + unit * change, low, high)
-            changes[:, longest + step] = (values[:, season + step] - values[:, step]) / unit
-        samples = values[:, season:]
+            season_before = past[step] if step < season else samples[:, step - season]
+            samples[:, step] = np.clip(season_before + unit * change, low, high)
+            changes[:, step] = (samples[:, step] - season_before) / unit
         return np.round(samples) if self.settings.likelihood == NEGATIVE_BINOMIAL else samples
 
     def _explained(self, series: TimeSeries) -> Array:

@@ -1,6 +1,7 @@
 """The answers of DeepAR's serving container, without its HTTP server."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localcloud.sagemaker.algorithms.autoregression import FILES, Model, Settings
+from localcloud.sagemaker.algorithms.autoregression import FILES, Model, Settings, Shape
 from localcloud.sagemaker.algorithms.autoregression_fit import fit
-from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries
+from localcloud.sagemaker.algorithms.time_series import Frequency, TimeSeries, parse_record
 from localcloud.sagemaker.containers import deepar_serve
 from localcloud.sagemaker.containers.deepar_serve import Configuration, DeepArApplication
 from localcloud.sagemaker.containers.serving_container import Request, Response
@@ -47,6 +48,20 @@ def predictions(model: Model, configuration: Document | None = None, **series: A
     document = json.loads(answer.body)
     assert list(document) == ["predictions"]
     return list(document["predictions"])
+
+
+def test_what_an_answer_takes_does_not_grow_with_how_far_the_model_looks_back(model: Model) -> None:
+    """Of minutes that is a week."""
+    shape = Shape(season=1, lags=(1, 10_080))
+    far = replace(model, shape=shape, coefficients=np.array([0.1, 0.1]), profile=np.zeros(1))
+    series = parse_record({**SERIES, "target": [*range(20_000)]})
+    far.sample(series, 1)
+    tracemalloc.start()
+    try:
+        far.sample(series, 10_000)
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_mean_quantiles_and_samples_are_answered_as_asked(model: Model) -> None:
