@@ -117,11 +117,22 @@ def one_meaning(service: str, parts: Parts) -> tuple[Call | None, Parts]:
     Raises:
         UnclearError: it is none of the service's operations, or it says something twice.
     """
+    if service == "sagemaker":
+        _check_types(parts)
     if service not in MODELS:
         return None, parts
     if service == "lambda":
         return _rest(service, parts)
     return _json(service, parts) if "x-amz-target" in parts[2] else _query(service, parts)
+
+
+def _check_types(parts: Parts) -> None:
+    """Raise UnclearError when a member of a request to SageMaker is none of its type: permissions are found by them."""
+    method, path, headers, body, _ = parts
+    operation, endpoint = sagemaker(method, path, headers)
+    model = service_model("sagemaker" if "x-amz-target" in headers else "sagemaker-featurestore-runtime")
+    if operation in model.operation_names and not endpoint:
+        _fitted_to(model.operation_model(operation).input_shape, operation, body)
 
 
 def _model(service: str) -> Any:
@@ -160,9 +171,12 @@ def _json(service: str, parts: Parts) -> tuple[Call, Parts]:
 
 def _fitted(service: str, operation: str, body: bytes) -> JsonObject:
     """Return the members of a body that the operation has. Raises UnclearError."""
+    return _fitted_to(_model(service).operation_model(operation).input_shape, operation, body)
+
+
+def _fitted_to(shape: Any, operation: str, body: bytes) -> JsonObject:
     try:
         document = json.loads(body or b"{}")
-        shape = _model(service).operation_model(operation).input_shape
         return _fit(shape, document) if shape else {}
     except (ValueError, RecursionError) as error:
         raise UnclearError("SerializationException", f"The request is not what {operation} takes: {error}") from error

@@ -315,7 +315,7 @@ def _make_handle_special_data_plane_request(original: Any) -> Any:
 
 def _unclear(service: str, headers: JsonObject, error: operations.UnclearError, request_id: str) -> Any:
     """In the protocol of the request."""
-    if service != "lambda" and "x-amz-target" not in headers:
+    if service not in ("lambda", "sagemaker") and "x-amz-target" not in headers:
         text = (
             f"<ErrorResponse><Error><Type>Sender</Type><Code>{error.code}</Code><Message>{escape(error.text)}</Message>"
             f"</Error><RequestId>{request_id}</RequestId></ErrorResponse>"

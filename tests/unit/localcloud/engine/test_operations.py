@@ -209,6 +209,19 @@ def test_json_of_another_shape_is_refused(body: bytes) -> None:
     assert refused.value.code == "SerializationException"
 
 
+@pytest.mark.parametrize(("path", "target", "document"), [
+    ("/BatchGetRecord", None, {"Identifiers": ["cars"]}),
+    ("/BatchGetRecord", None, {"Identifiers": {"a": 1}}),
+    ("/", "AddTags", {"ResourceArn": "arn", "Tags": "all"}),
+    ("/", "CreateEndpoint", {"EndpointName": "cars", "DeploymentConfig": "none"}),
+])  # fmt: skip
+def test_a_member_of_sagemaker_that_is_none_of_its_type_is_refused(path: str, target: str, document: Any) -> None:
+    headers = {"x-amz-target": f"SageMaker.{target}"} if target else {}
+    with pytest.raises(UnclearError) as refused:
+        one_meaning("sagemaker", ("POST", path, headers, json.dumps(document).encode(), {}))
+    assert refused.value.code == "SerializationException"
+
+
 def test_of_a_member_that_is_given_twice_both_read_the_same() -> None:
     headers = {"x-amz-target": "AmazonSSM.GetParameter"}
     call, parts = one_meaning("ssm", ("POST", "/", headers, b'{"Name": "a", "Name": "b", "Name2": 1}', {}))
