@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from localcloud.sagemaker.api.context import Context, now
-from localcloud.sagemaker.errors import one_line
+from localcloud.sagemaker.errors import AwsError, one_line
 from localcloud.sagemaker.features import values
 from localcloud.sagemaker.features.groups import GROUP, FeatureGroups
 from localcloud.sagemaker.features.journal import Journal
@@ -110,6 +110,9 @@ class OfflineStore:
                     waiting.rename(taken)
             hours: dict[datetime, list[Document]] = {}
             for entry in self._journal(group, TAKEN).read():
+                if problem := _problem(group, entry):
+                    logger.warning("a record of %s is left out: %s", group["FeatureGroupArn"], problem)
+                    continue
                 moment = datetime.fromtimestamp(entry["Event"], UTC)
                 hours.setdefault(moment.replace(minute=0, second=0, microsecond=0), []).append(entry)
             written = now()
@@ -139,6 +142,17 @@ class OfflineStore:
 
     def _journal(self, group: Document, name: str) -> Journal:
         return Journal(self._folder(group) / name)
+
+
+def _problem(group: Document, entry: Document) -> str:
+    """Return why a record cannot be written, which an earlier version may have taken; empty if it can."""
+    types = values.types_of(group)
+    try:
+        for name, text in entry["Features"].items():
+            values.typed(name, types[name], text)
+    except AwsError as error:
+        return error.message
+    return ""
 
 
 def next_pause(pause: float, quiet: float) -> float:

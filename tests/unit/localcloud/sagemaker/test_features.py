@@ -18,7 +18,7 @@ import pytest
 
 from localcloud.engine.operations import feature_record
 from localcloud.sagemaker.errors import AwsError
-from localcloud.sagemaker.features import offline, records
+from localcloud.sagemaker.features import offline, records, values
 from localcloud.sagemaker.http import handle_record
 from localcloud.sagemaker.platform.aws import Aws, Credentials
 from localcloud.sagemaker.service import SageMakerService
@@ -381,6 +381,20 @@ def test_what_was_not_written_when_the_local_cloud_stopped_is_written_when_it_st
     cars.service = cars.started()
     cars.service.offline_store.start()
     assert len(cars.written(1)) == 1
+
+
+def test_a_record_that_can_no_longer_be_written_holds_up_no_other(cars: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier version took half a character for a text."""
+    with monkeypatch.context() as before:
+        before.setattr(values, "typed", lambda name, kind, text: text)
+        before.setattr(offline, "SECONDS", 60)
+        cars.put({**FIRST, "vin": "\ud800"})
+        cars.put({**FIRST, "vin": "b"})
+        cars.service.stop()
+    cars.service = cars.started()
+    cars.service.offline_store.start()
+    (table,) = cars.written(1).values()
+    assert table["vin"].to_pylist() == ["b"]
 
 
 def test_an_event_time_may_be_seconds(lake: Lake) -> None:
