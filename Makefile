@@ -243,6 +243,7 @@ check-rest: install
 	@.venvs/sam/bin/python tools/list_resource_properties.py --check
 	@.venvs/sam/bin/python -m tools.check_deployer
 	@$(BIN)/python -m tools.compare_seams
+	@$(BIN)/actionlint .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/zizmor --offline --quiet --min-severity medium .github/workflows
 	@$(BIN)/python -m tools.audit_packages

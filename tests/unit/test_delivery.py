@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import yaml
 from tree_sitter import Language, Node, Parser
 
 from tests.e2e.matrix.registry import matrix
+from tests.unit.test_makefile import make
 from tools import cfn
 from tools.check_deployer import missing, types
 
@@ -93,6 +95,44 @@ def delivered() -> dict[str, list[str]]:
 def test_the_jenkinsfiles_are_groovy() -> None:
     assert not PIPELINE.has_error
     assert not PROMOTION.has_error
+
+
+def linted(folder: Path) -> str:
+    """Return what actionlint finds in the workflows of a folder, as `make check` calls it."""
+    (command,) = [line for line in make("-n", "check-rest").splitlines() if "actionlint" in line]
+    return subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture
+def workflows(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    (tmp_path / ".git").mkdir()  # of a project, workflows that call others are read with these
+    return tmp_path
+
+
+def test_actionlint_finds_nothing_in_the_workflows(workflows: Path) -> None:
+    assert linted(workflows) == ""
+
+
+@pytest.mark.parametrize(
+    ("workflow", "written", "mistaken", "finding"),
+    [
+        ("check", "ubuntu-24.04", "ubuntu-24.4", "[runner-label]"),
+        ("check", "{{ github.ref", "{{ githb.ref", "[expression]"),
+        ("deliver", "needs: staging", "needs: stagging", "[job-needs]"),
+        ("deliver", "section: prod", "sektion: prod", "[workflow-call]"),
+        ("promote-to", "{{ steps.promoted.", "{{ steps.promotd.", "[expression]"),
+        ("watch", "0 5 * * *", "0 25 * * *", "[events]"),
+    ],
+)
+def test_a_mistake_in_a_workflow_is_found(
+    workflows: Path, workflow: str, written: str, mistaken: str, finding: str
+) -> None:
+    file = workflows / f".github/workflows/{workflow}.yml"
+    text = file.read_text()
+    assert written in text
+    file.write_text(text.replace(written, mistaken))
+    assert finding in linted(workflows)
 
 
 def test_both_run_the_same_steps() -> None:
