@@ -12,15 +12,15 @@ from typing import Any
 
 import boto3
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
-from localcloud import access, mailbox
+from localcloud import access, faults, mailbox
 from localcloud.settings import Settings, variables
 from tests import lifecycle, sam_cli
 from tests.command import perennial
 from tests.e2e.conftest import pointed_at
 from tests.integration import servers
+from tests.pipelines import jobs, promote
 from tests.ports import free_port
 from tools import demo_data
 
@@ -28,8 +28,9 @@ pytestmark = pytest.mark.xdist_group("e2e-models")
 ROOT = Path(__file__).resolve().parents[2]
 LESIONS = 830
 STACK = "tumour-findings"
+STACKS = {"dev": STACK, "staging": f"{STACK}-staging", "prod": f"{STACK}-prod"}
+ACCOUNTS = {"staging": "111111111111", "prod": "222222222222"}
 SHARED_WITH, STRANGER = ("111111111111", "333333333333"), "444444444444"
-WORKFLOWS = ROOT / ".github" / "workflows"
 
 
 @pytest.fixture(scope="module")
@@ -46,35 +47,46 @@ def project(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (own / ".venvs").symlink_to(ROOT / ".venvs")
     shutil.rmtree(own / "models")
     (own / "models").mkdir()
-    samconfig = (own / "samconfig.toml").read_text().replace('"perennial-used-cars"', f'"{STACK}"')
-    (own / "samconfig.toml").write_text(samconfig.replace("ModelName=used-cars", f"ModelName={STACK}"))
+    samconfig = (own / "samconfig.toml").read_text().replace("ModelName=used-cars", f"ModelName={STACK}")
+    for theirs, name in (("perennial-used-cars", STACK), ("used-cars-dev", STACK), ("used-cars-", f"{STACK}-")):
+        samconfig = samconfig.replace(f'stack_name = "{theirs}', f'stack_name = "{name}')
+    (own / "samconfig.toml").write_text(samconfig)
     return own
 
 
 def steps(workflow: str) -> list[str]:
     """Return what the jobs of a workflow run."""
-    jobs = yaml.safe_load((WORKFLOWS / f"{workflow}.yml").read_text())["jobs"].values()
-    return [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    return [step["run"] for job in jobs(workflow).values() for step in job["steps"] if "run" in step]
+
+
+def ran(project: Path, step: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a step of a pipeline with variables, in the environments of this repository."""
+    command = ["sh", "-ec", f"{step} --assume-old=install"]
+    return subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=False)
 
 
 def deliver(project: Path, step: str, env: str = "local", **others: str) -> str:
     """Run a step of a pipeline in an environment; return what it prints."""
-    command = ["sh", "-ec", f"{step} ENV={env} --assume-old=install"]  # the environments are those of this repository
     aws = {name: value for name, value in os.environ.items() if not others or not name.startswith("AWS_")}
-    ended = subprocess.run(command, cwd=project, env={**aws, **others}, capture_output=True, text=True, check=False)
+    ended = ran(project, step, **{**aws, **others, "ENV": env})
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
 
 @pytest.fixture
-def prod(tmp_path: Path) -> Iterator[Settings]:
-    """A local cloud of another account than the session's."""
-    own = Settings(free_port(), tmp_path / "prod", account_id="222222222222")
-    place = ["--port", str(own.port), "--state", str(own.state)]
-    started = servers.command(*place, "up", "--account", own.account_id, env=dict(os.environ))
-    assert started.returncode == 0, started.stderr
-    yield own
-    servers.command(*place, "down", env=dict(os.environ))
+def others(tmp_path: Path) -> Iterator[dict[str, Settings]]:
+    """Local clouds of other accounts than the session's."""
+    clouds = {name: Settings(free_port(), tmp_path / name, account_id=account) for name, account in ACCOUNTS.items()}
+    for own in clouds.values():
+        started = servers.command(*_place(own), "up", "--account", own.account_id, env=dict(os.environ))
+        assert started.returncode == 0, started.stderr
+    yield clouds
+    for own in clouds.values():
+        servers.command(*_place(own), "down", env=dict(os.environ))
+
+
+def _place(cloud: Settings) -> list[str]:
+    return ["--port", str(cloud.port), "--state", str(cloud.state)]
 
 
 Keys = dict[str, str]
@@ -143,6 +155,48 @@ def policy_to_promote(keys: Keys, stack: str) -> Any:
     return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
 
 
+def sign_in(clouds: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, Any], dict[str, str], dict[str, Keys]]:
+    """Make the roles of the pipelines in dev, staging and prod, as docs/environments.md says.
+
+    Return the profiles of an agent: of each environment, of the same role where it reads (NAME-before), and of the role
+    that prod takes in staging (staging-promoted); then the role that each environment reads with; then the keys of
+    the accounts.
+    """
+    profiles: dict[str, Any] = {}
+    from_roles: dict[str, str] = {}
+    keys: dict[str, Keys] = {}
+    for before, name, after in ((None, "dev", "staging"), ("dev", "staging", "prod"), ("staging", "prod", None)):
+        arn, keys[name] = agent(clouds[name])
+        roles = {"AgentRoleArn": arn}
+        if before:
+            roles["FromRoleArn"] = from_roles[name]
+        if after:
+            roles["PromoterRoleArn"] = f"arn:aws:iam::{ACCOUNTS[after]}:role/deploys-{STACKS[after]}"
+        made = pipeline(keys[name], STACKS[name], **roles)
+        profiles[name] = taken(taken(keys[name], arn), made["RoleArn"])
+        if before:
+            same = {"Role": f"deploys-{STACKS[name]}", "Policy": policy_to_promote(keys[name], STACKS[name])}
+            profiles[f"{name}-before"] = guest(clouds[before], ACCOUNTS[name], **same)
+        if after:
+            from_roles[after] = made["PromotedRoleArn"]
+    profiles["staging-promoted"] = {
+        "role_arn": from_roles["prod"],
+        "source_profile": "prod-before",
+        "endpoint_url": clouds["staging"]["AWS_ENDPOINT_URL"],
+    }
+    return profiles, from_roles, keys
+
+
+def written(profiles: Mapping[str, Mapping[str, str]], file: Path) -> str:
+    """Write profiles as AWS reads them; return where."""
+    texts = [
+        "\n".join([f"[profile {name}]", *(f"{key} = {value}" for key, value in {"region": "us-east-1", **one}.items())])
+        for name, one in profiles.items()
+    ]
+    file.write_text("\n".join(texts) + "\n")
+    return str(file)
+
+
 def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real data as somebody's spreadsheet may write them: semicolons, a mark, a unit, another language."""
     rows = [row.split(",") for row in demo_data.mammography().decode().splitlines()[1:]]
@@ -200,91 +254,88 @@ def let_sets_expire() -> None:
     assert ("verification" in folders, folders & {"test", "train", "predictions"}) == (True, set())
 
 
-def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_more_than_that(
-    project: Path, prod: Settings, tmp_path: Path
+def test_a_version_that_serves_in_one_account_serves_in_two_others_and_nobody_may_more_than_that(
+    project: Path, others: dict[str, Settings], tmp_path: Path
 ) -> None:
-    """After the first test: what it has trained goes to an account of its own, by the roles of the pipelines."""
-    samconfig = (project / "samconfig.toml").read_text()
-    section = samconfig[samconfig.index("[local.deploy.parameters]") : samconfig.index("[default.deploy.parameters]")]
-    other = (
-        section.replace("local.", "other.")
-        .replace(STACK, f"{STACK}-prod", 1)
-        .replace("CostCenter", f"Approval=auto SharedWith={','.join(SHARED_WITH)} CostCenter")
-    )
-    (project / "samconfig.toml").write_text(f"{samconfig}\n{other}")
-    here, there = dict(os.environ), variables(prod)
+    """After the first test: what it has trained goes to staging, is tried there, and goes to prod, by promote.yml."""
+    config = project / "samconfig.toml"
+    more = f"AlertEmails=you@example.com SharedWith={','.join(SHARED_WITH)} CostCenter=prod"
+    config.write_text(config.read_text().replace("CostCenter=prod", more))
+    here, there = dict(os.environ), {name: variables(cloud) for name, cloud in others.items()}
     deploy, _ = steps("deploy")
     local = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    for size in ("medium", "large"):
-        deliver(project, f"{deploy} SIZE={size}", "other", **{**local, **there})
+    for name, size in (("staging", "medium"), ("prod", "large")):
+        deliver(project, f"{deploy} SIZE={size}", name, **{**local, **there[name]})
+    prod = others["prod"]
     with pointed_at(prod):
-        (stack,) = boto3.client("cloudformation").describe_stacks(StackName=f"{STACK}-prod")["Stacks"]
+        (stack,) = boto3.client("cloudformation").describe_stacks(StackName=STACKS["prod"])["Stacks"]
     size = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
-    assert (size["Approval"], size["ProtectArtefacts"], size["Api"]) == ("auto", "yes", "iam")
+    assert (size["Approval"], size["ProtectArtefacts"], size["Api"]) == ("manual", "yes", "iam")
 
     let_sets_expire()
-    promoted, step = steps("promote-to")
-    (mine_arn, mine), (their_arn, theirs) = agent(here), agent(there)
-    promoter = f"deploys-{STACK}-prod"
-    source = pipeline(
-        mine, STACK, AgentRoleArn=mine_arn, PromoterRoleArn=f"arn:aws:iam::{prod.account_id}:role/{promoter}"
-    )
-    from_role = source["PromotedRoleArn"]
-    target = pipeline(theirs, f"{STACK}-prod", AgentRoleArn=their_arn, FromRoleArn=from_role)
-    deployer = taken(taken(theirs, their_arn), target["RoleArn"])
-    policy = policy_to_promote(theirs, f"{STACK}-prod")
-    profiles = {
-        "prod": deployer,
-        "prod-in-dev": guest(here, prod.account_id, Role=promoter, Policy=policy),  # the same role, where dev is
-        "dev-promoted": {
-            "role_arn": from_role,
-            "source_profile": "prod-in-dev",
-            "endpoint_url": local["AWS_ENDPOINT_URL"],
-        },
-    }
-    texts = [
-        "\n".join([f"[profile {name}]", *(f"{key} = {value}" for key, value in {"region": "us-east-1", **one}.items())])
-        for name, one in profiles.items()
-    ]
-    config = tmp_path / "config"
-    config.write_text("\n".join(texts) + "\n")
-    files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    by = {**files, "AWS_PROFILE": "prod", "FROM_ENV": "local", "GITHUB_OUTPUT": str(tmp_path / "output")}
-    github = {**by, "PERENNIAL_FROM_ROLE": from_role, "PERENNIAL_FROM_PROFILE": "prod-in-dev"}
-    lines = deliver(project, promoted, "other", **github)
-    assert re.search(rf"from    version \d of {STACK}, ", lines)
-    assert f"to      version 1 of {STACK}-prod" in lines
-    assert "status  Serves" in lines
-    (promoted_run,) = re.findall(r"run=(\S+)", (tmp_path / "output").read_text())
-    assert '"score": ' in deliver(project, step, "other", **by, RUN=promoted_run)
-    jenkins = {**by, "PERENNIAL_FROM_PROFILE": "dev-promoted"}
-    assert "status  Serves" in deliver(project, promoted, "other", **jenkins)
-    with pytest.raises(ClientError, match="because no resource-based policy allows the sts:AssumeRole action"):
-        taken(guest(here, prod.account_id), from_role)
+    promoted, smoke = steps("promote-to")
+    profiles, from_roles, keys = sign_in({"dev": here, **there})
+    others_of_aws = {name: value for name, value in here.items() if not name.startswith("AWS_")}
+    files = {"AWS_CONFIG_FILE": written(profiles, tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    called: list[tuple[str, str, str]] = []
 
-    sagemaker, dev = boto3.client("sagemaker", **theirs), boto3.client("sagemaker", **mine)
-    group = sagemaker.describe_model_package_group(ModelPackageGroupName=f"{STACK}-prod")["ModelPackageGroupArn"]
-    (version,) = sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]
-    assert version["ModelPackageArn"].split(":")[4] == "222222222222"
-    described = sagemaker.describe_model_package(ModelPackageName=version["ModelPackageArn"])
-    origin, run = (described["CustomerMetadataProperties"][name] for name in ("promoted-from", "run"))
-    assert (tmp_path / "output").read_text() == f"run={run}\n"
-    assert dev.describe_model_package(ModelPackageName=origin)["ModelApprovalStatus"] == "Approved"
-    (mail,) = mailbox.messages(prod.state)
-    assert f"it was {origin}, which arn:aws:sts::222222222222:assumed-role/deploys-{STACK}-prod/" in mail.body
+    def run(environment: str, step: str, own: dict[str, str]) -> bool:
+        """The first trial in staging finds an endpoint that does not answer."""
+        if step == smoke and len(called) == 1:
+            faults.Client(there["staging"]).add("sagemaker:InvokeEndpoint", "error", error="ModelError")
+        by = {"AWS_PROFILE": environment, "PERENNIAL_FROM_PROFILE": f"{environment}-before"}
+        ended = ran(project, step, **{**others_of_aws, **files, **by, **own})
+        called.append((environment, step, ended.stdout + ended.stderr))
+        return ended.returncode == 0
+
+    vars_of = {name: {"FROM_ROLE_ARN": role} for name, role in from_roles.items()}
+    dev, staged, sagemaker = (boto3.client("sagemaker", **keys[name]) for name in ("dev", "staging", "prod"))
+    assert promote(run, tmp_path / "output", {}, vars_of) == []
+    assert [one[:2] for one in called] == [("staging", promoted), ("staging", smoke)], called
+    assert "status  Serves" in called[0][2]
+    assert f"the endpoint {STACK}-staging refuses records" in called[1][2]
+    group = sagemaker.describe_model_package_group(ModelPackageGroupName=STACKS["prod"])["ModelPackageGroupArn"]
+    assert sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"] == []
+
+    assert promote(run, tmp_path / "output", {}, vars_of) == ["staging", "prod"], called
+    _, _, again, tried, to_prod = (printed for *_, printed in called)
+    assert re.search(rf"from    version \d of {STACK}, ", again)
+    assert '"score": ' in tried
+    assert re.search(rf"from    version 1 of {STACK}-staging, .*\nto      version 1 of {STACK}-prod, ", to_prod)
+    assert "status  PendingManualApproval" in to_prod
+    assert sagemaker.list_endpoints()["Endpoints"] == []
     with pointed_at(prod):
-        chain = perennial("explain", "--stack", f"{STACK}-prod").stdout
-    assert f"promoted {origin}, by arn:aws:sts::222222222222:assumed-role/deploys-{STACK}-prod/" in chain
+        assert perennial("approve", 1, "--stack", STACKS["prod"]).exit_code == 0
+    jenkins = {**files, "AWS_PROFILE": "prod", "PERENNIAL_FROM_PROFILE": "staging-promoted", "FROM_ENV": "staging"}
+    assert "status  Serves" in deliver(project, promoted, "prod", **jenkins, GITHUB_OUTPUT=str(tmp_path / "output"))
+    for account, role in ((ACCOUNTS["staging"], "Guest"), (ACCOUNTS["prod"], f"deploys-{STACKS['prod']}")):
+        with pytest.raises(ClientError, match="because no resource-based policy allows the sts:AssumeRole action"):
+            taken(guest(here, account, Role=role), from_roles["staging"])
+
+    (version,) = sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]
+    assert version["ModelPackageArn"].split(":")[4] == ACCOUNTS["prod"]
+    described = sagemaker.describe_model_package(ModelPackageName=version["ModelPackageArn"])
+    step_before, run_id = (described["CustomerMetadataProperties"][name] for name in ("promoted-from", "run"))
+    assert (tmp_path / "output").read_text() == f"run={run_id}\n"
+    origin = staged.describe_model_package(ModelPackageName=step_before)["CustomerMetadataProperties"]["promoted-from"]
+    assert dev.describe_model_package(ModelPackageName=origin)["ModelApprovalStatus"] == "Approved"
+    *_, mail = mailbox.messages(prod.state)
+    by_prod = f"arn:aws:sts::{ACCOUNTS['prod']}:assumed-role/deploys-{STACK}-prod/"
+    assert f"it was {step_before}, which {by_prod}" in mail.body
+    with pointed_at(prod):
+        chain = perennial("explain", "--stack", STACKS["prod"]).stdout
+    assert f"promoted {step_before}, by {by_prod}" in chain
+    assert f"promoted {origin}, by arn:aws:sts::{ACCOUNTS['staging']}:assumed-role/deploys-{STACK}-staging/" in chain
 
     bucket = next(one["OutputValue"] for one in stack["Outputs"] if one["OutputKey"] == "BucketName")
-    model = f"runs/{run}/serving/model.tar.gz"
-    s3 = boto3.client("s3", **taken(theirs, their_arn))
+    model = f"runs/{run_id}/serving/model.tar.gz"
+    s3 = boto3.client("s3", **taken(keys["prod"], f"arn:aws:iam::{ACCOUNTS['prod']}:role/agent"))
     for change in (s3.delete_object, partial(s3.put_object, Body=b"mine")):
         with pytest.raises(ClientError, match="with an explicit deny in a resource-based policy"):
             change(Bucket=bucket, Key=model)
 
     for account in SHARED_WITH:
-        registry, store = (boto3.client(name, **guest(there, account)) for name in ("sagemaker", "s3"))
+        registry, store = (boto3.client(name, **guest(there["prod"], account)) for name in ("sagemaker", "s3"))
         assert store.get_object(Bucket=bucket, Key=model)["ContentLength"] > 0
         again = {"InferenceSpecification": described["InferenceSpecification"], "ModelPackageGroupName": group}
         registered = registry.create_model_package(**again, ModelApprovalStatus="PendingManualApproval")
@@ -300,7 +351,7 @@ def test_a_version_that_serves_in_one_account_serves_in_another_and_nobody_may_m
         ):
             with pytest.raises(ClientError, match="because no resource-based policy allows"):
                 refused()
-    registry, store = (boto3.client(name, **guest(there, STRANGER)) for name in ("sagemaker", "s3"))
+    registry, store = (boto3.client(name, **guest(there["prod"], STRANGER)) for name in ("sagemaker", "s3"))
     for refused in (
         partial(store.get_object, Bucket=bucket, Key=model),
         partial(registry.list_model_packages, ModelPackageGroupName=group),

@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tree_sitter_groovy
@@ -17,34 +16,18 @@ import yaml
 from tree_sitter import Language, Node, Parser
 
 from tests.e2e.matrix.registry import matrix
+from tests.pipelines import ON, WORKFLOWS, commands, jobs, promote, runs
 from tests.unit.test_makefile import make
 from tools import cfn
 from tools.check_deployer import missing, types
 
 ROOT = Path(__file__).parents[2]
-WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
 GROOVY = Parser(Language(tree_sitter_groovy.language()))
 PIPELINE, PROMOTION = (
     GROOVY.parse((ROOT / name).read_bytes()).root_node for name in ("Jenkinsfile", "Jenkinsfile.promote")
 )
 ENVIRONMENTS = ("dev", "staging", "prod")
-ON = True  # as YAML reads "on"
 CHECK, WATCH = "Check", "Stack drift"
-
-
-def jobs(workflow: str) -> dict[str, Any]:
-    jobs: dict[str, Any] = WORKFLOWS[workflow]["jobs"]
-    return jobs
-
-
-def runs(workflow: str, job: str, inputs: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the steps of a job that run something, without those whose condition is an input that is not set."""
-    steps = [step for step in jobs(workflow)[job]["steps"] if "run" in step]
-    return [step for step in steps if "if" not in step or inputs.get(step["if"].removeprefix("inputs."))]
-
-
-def commands(workflow: str, job: str, inputs: dict[str, Any]) -> list[str]:
-    return [step["run"] for step in runs(workflow, job, inputs)]
 
 
 def stages(node: Node) -> Iterator[tuple[str, list[str]]]:
@@ -150,8 +133,8 @@ def test_both_run_the_same_steps() -> None:
 
 def test_both_promote_by_the_same_targets_and_try_each_environment_before_the_next() -> None:
     steps = {name: commands("promote-to", "promote", job["with"]) for name, job in jobs("promote").items()}
-    promote = 'make promote RUN_FILE="$GITHUB_OUTPUT"'
-    assert steps == {"staging": [promote, "make smoke"], "prod": [promote]}
+    step = 'make promote RUN_FILE="$GITHUB_OUTPUT"'
+    assert steps == {"staging": [step, "make smoke"], "prod": [step]}
     assert {name.removeprefix("Promote to "): run for name, run in stages(PROMOTION)} == {
         "staging": ["make promote RUN_FILE=promoted", "make smoke RUN=@promoted"],
         "prod": ["make promote VERSION=@promoted"],
@@ -171,43 +154,17 @@ class Pipeline:
     smoke: int = 0
     started: Mapping[str, str] = field(default_factory=dict)  # what the event says that has started it
 
-    def run(self, step: str, **environment: str) -> bool:
+    def run(self, step: str, **variables: str) -> bool:
         """Run a step as its pipeline does; return whether it went well."""
         flags = f"-s -- PERENNIAL={self.folder}/perennial"
-        known = {"PATH": os.environ["PATH"], "MAKEFLAGS": flags, "SMOKE": str(self.smoke), **environment}
+        known = {"PATH": os.environ["PATH"], "MAKEFLAGS": flags, "SMOKE": str(self.smoke), **variables}
         return subprocess.run(["sh", "-ec", step], cwd=self.folder, env=known, check=False).returncode == 0
 
     def called(self) -> list[str]:
         return (self.folder / "calls").read_text().splitlines()
 
     def github(self) -> None:
-        """Run promote.yml: a job whose steps go well gives its outputs to those that need it, which else do not run."""
-        outputs: dict[str, str] = {}
-        for name, job in jobs("promote").items():
-            if not {job.get("needs", name)} <= {name, *outputs}:
-                continue
-            inputs = {key: evaluated(value, {**outputs, **self.started}) for key, value in job["with"].items()}
-            (called,) = jobs("promote-to").values()
-            context = {f"inputs.{key}": value for key, value in inputs.items()}
-            environment = {key: evaluated(value, context) for key, value in called["env"].items()}
-            steps: dict[str, str] = {}
-            for step in runs("promote-to", "promote", job["with"]):
-                told = self.folder / "output"
-                told.write_text("")
-                own = {key: evaluated(value, steps) for key, value in step.get("env", {}).items()}
-                if not self.run(step["run"], **environment, **own, GITHUB_OUTPUT=str(told)):
-                    break
-                known = dict(line.split("=") for line in told.read_text().splitlines())
-                steps |= {f"steps.{step.get('id')}.outputs.{key}": value for key, value in known.items()}
-            else:
-                of_job = {
-                    f"jobs.promote.outputs.{key}": evaluated(one, steps) for key, one in called["outputs"].items()
-                }
-                told_on = WORKFLOWS["promote-to"][ON]["workflow_call"]["outputs"]
-                outputs |= {
-                    f"needs.{name}.outputs.{key}": evaluated(one["value"], of_job) for key, one in told_on.items()
-                }
-                outputs[name] = ""
+        promote(lambda _, step, variables: self.run(step, **variables), self.folder / "output", self.started)
 
     def jenkins(self) -> None:
         """Run Jenkinsfile.promote: a step that fails ends it."""
@@ -216,16 +173,6 @@ class Pipeline:
         for (_, run), environment in zip(stages(PROMOTION), environments, strict=True):
             if not all(self.run(step, **environment) for step in run):
                 return
-
-
-def evaluated(text: Any, known: dict[str, str]) -> str:
-    """Return a text of a workflow with its expressions replaced by what is known; nothing is known of the others."""
-
-    def value(expression: str) -> str:
-        alternatives = (re.sub(r"format\('\{0\}', (\S+)\)", r"\1", one) for one in expression.split(" || "))
-        return next((known[one] for one in alternatives if known.get(one)), "")
-
-    return re.sub(r"\$\{\{ (.+?) \}\}", lambda match: value(match[1]), str(text))
 
 
 @pytest.fixture
