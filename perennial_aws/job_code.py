@@ -122,8 +122,8 @@ def _check_data_bucket(name: str) -> None:
         notifications = client("s3").get_bucket_notification_configuration(Bucket=name)
     except ClientError as error:
         raise ConfigurationError(
-            f"{where} cannot be looked at ({error}); expected a bucket of this account that exists, with a policy that "
-            "does not refuse the roles of this stack"
+            f"{where} cannot be looked at ({error}); expected a bucket that exists, with a policy that does not "
+            "refuse the roles of this stack, and lets them in where it is one of another account (DataBucketAccount)"
         ) from error
     here, region = client("s3").meta.region_name, head["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
     if region and region != here:

@@ -99,6 +99,10 @@ NOT_TAKEN = {
         "logs:*tIndexPolicy",
         "logs:DeleteIndexPolicy",
     ),
+    "the bus of events has no key of its own": (
+        "kms:GenerateDataKeyWithoutPlaintext",
+        "kms:ReEncrypt*",
+    ),
     "topics have no data protection, and keys stay enabled": (
         "sns:PutDataProtectionPolicy",
         "kms:DisableKey",

@@ -43,6 +43,10 @@ PSEUDO = {
     "SourceConnectionArn": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/1",
     "TemplateObjectArn": "arn:aws:s3:::bucket/deployer.yaml",  # of delivery/portfolio.yaml
     "DataBucket": "bucket",
+    "DataBucketAccount": ACCOUNT,
+    "BucketName": "bucket",  # of delivery/data.yaml
+    "ReaderAccount": ACCOUNT,
+    "ReaderStack": STACK,
     "DataBucketKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
     "DataTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:data-owners",
     "ApproverTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:approvers",

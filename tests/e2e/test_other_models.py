@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command import exit_code, perennial
-from tests.e2e.conftest import App, Run
+from tests.e2e.conftest import ROOT, App, Run
 from tests.waiting import wait_for
 from tools import demo_data
 
@@ -49,7 +49,7 @@ def key_of_company() -> str:
 def linear(deploy: Callable[..., App], key_of_company: str) -> App:
     """A stack that makes neither a bucket for its data nor a key: both are somebody else's, and were there before.
 
-    The bucket has no versions, and a key of its own.
+    The bucket has no versions, and a key of its own. Its events come as those of another account do.
     """
     s3, on = App.client("s3"), {"EventBridgeConfiguration": {}}
     s3.create_bucket(Bucket=THEIRS)
@@ -57,9 +57,26 @@ def linear(deploy: Callable[..., App], key_of_company: str) -> App:
     key = App.client("kms").create_key()["KeyMetadata"]["Arn"]
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
     s3.put_bucket_encryption(Bucket=THEIRS, ServerSideEncryptionConfiguration={"Rules": [rule]})
-    data = {"DataBucket": THEIRS, "DataBucketKeyArn": key, "DataPrefix": "listings/", "KmsKeyArn": key_of_company}
+    account = App.client("sts").get_caller_identity()["Account"]
+    send_events(BucketName=THEIRS, BucketIsThere="yes", DataPrefix="listings/", ReaderAccount=account)
+    data = {"DataBucket": THEIRS, "DataBucketKeyArn": key, "DataBucketAccount": account, "DataPrefix": "listings/"}
     model = {"ModelName": "used-cars", "Algorithm": "linear-learner", "LinearLearnerTag": DIGEST}
-    return deploy("perennial-linear", **model, **data)
+    return deploy("perennial-linear", **model, **data, KmsKeyArn=key_of_company)
+
+
+def send_events(**parameters: str) -> None:
+    """Deploy delivery/data.yaml, as the account of the data does."""
+    cloudformation, name = App.client("cloudformation"), "linear-data"
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(ROOT / "delivery/data.yaml").read_text(),
+        Capabilities=["CAPABILITY_IAM"],
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value}
+            for key, value in {**parameters, "ReaderStack": "perennial-linear"}.items()
+        ],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ TREES = f"arn:aws:ecr:eu-west-1:{OWNER}:repository/images/trees"
 RUN = f"{BUCKET}/runs/20261101000000-aaaa"
 EVERYTHING = statements('{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}')
 IMAGES = cfn.load(ROOT / "delivery/images.yaml")
+DATA = cfn.load(ROOT / "delivery/data.yaml")
 POLICIES = {
     "s3": properties("BucketPolicy")["PolicyDocument"],
     "kms": properties("Key")["KeyPolicy"],
@@ -178,14 +179,94 @@ def test_jobs_and_models_pull_images_of_another_account_where_both_sides_say_so(
     assert not holds(has_repository, parameter_values(OwnImageAccount=DEV))
 
 
+@pytest.fixture
+def principals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conditions know the role of a session."""
+    original = requests.iam_evaluator._resolve_condition_key
+    replaced = requests._make_resolve_condition_key(original)
+    monkeypatch.setattr("ministack.core.iam_evaluator._resolve_condition_key", replaced)
+
+
+def test_data_of_another_account_are_read_in_place_by_the_roles_of_one_stack_that_read_data(principals: None) -> None:
+    of_stack = {"DataBucket": BUCKET.rpartition(":")[2], "DataBucketAccount": OTHER, "DataBucketKeyArn": KEY}
+    reader = {"BucketName": of_stack["DataBucket"], "ReaderAccount": OWNER, "ReaderStack": STACK}
+    bucket, key = (DATA["Resources"][name]["Properties"] for name in ("BucketPolicy", "Key"))
+    theirs = {
+        "s3": made(bucket["PolicyDocument"], **reader, **{"AWS::AccountId": OTHER}),
+        "kms": made(key["KeyPolicy"], **reader, **{"AWS::AccountId": OTHER}),
+    }
+    read = [("s3:GetObject", f"{BUCKET}/raw/cars.csv", {}), ("s3:GetObjectVersion", f"{BUCKET}/raw/cars.csv", {})]
+    read += [("s3:ListBucketVersions", BUCKET, {"s3:prefix": "raw/"}), ("kms:Decrypt", KEY, THROUGH_S3)]
+    look = [("s3:ListBucket", BUCKET, {}), ("s3:GetBucketNotification", BUCKET, {})]
+    nothing = [("s3:PutObject", f"{BUCKET}/raw/cars.csv", {}), ("s3:DeleteObject", f"{BUCKET}/raw/cars.csv", {})]
+    nothing += [
+        ("s3:GetObject", f"{BUCKET}/hr/people.csv", {}),
+        ("s3:ListBucketVersions", BUCKET, {"s3:prefix": "hr/"}),
+    ]
+    nothing += [("kms:Decrypt", KEY, {}), ("kms:Encrypt", KEY, THROUGH_S3), ("s3:PutBucketNotification", BUCKET, {})]
+
+    def may(role: str, account: str = OWNER, identity: Any = EVERYTHING) -> list[Any]:
+        """What the other account lets a role do."""
+        session = session_arn(f"arn:aws:iam::{account}:role/{role}-1A2B", "s")
+        asked = [(one, request(session, *one)) for one in read + look + nothing]
+        return [one for one, of in asked if decide(of, [identity], theirs[of.service], OTHER) is None]
+
+    for role in ("SnapshotDataRole", "ResolveConfigurationRole"):
+        assert may(f"{STACK}-{role}") == read + look
+    assert may(f"{STACK}-PublishJobCodeRole") == look
+    assert may(f"{STACK}-NotifyRunRole") == may(f"{STACK}-2-SnapshotDataRole") == []
+    assert may(f"{STACK}-SnapshotDataRole", DEV) == []
+    for name, allowed in (
+        ("DataBucketPolicy", [*read[:3], look[0]]),
+        ("DataBucketKeyPolicy", [read[3]]),
+        ("DataBucketCheckPolicy", look),
+    ):
+        document = properties(name)["PolicyDocument"]
+        own, at_home = (
+            statements(json.dumps(made(document, **{**of_stack, "DataBucketAccount": account})))
+            for account in (OTHER, "")
+        )
+        assert may(f"{STACK}-SnapshotDataRole", identity=own) == allowed
+        assert may(f"{STACK}-SnapshotDataRole", identity=at_home) == [one for one in allowed if one[0][:3] == "kms"]
+
+
+def test_the_account_of_the_data_alone_sends_events_that_start_runs() -> None:
+    bus = properties("DataBus")
+    given = {"DataBucket": "lake", "DataBucketAccount": OTHER}
+    policy = made(bus["Policy"], **given)
+    rule, role = (DATA["Resources"][name]["Properties"] for name in ("DropRule", "DropRole"))
+    reader = {"ReaderAccount": OWNER, "ReaderStack": STACK, "BucketName": "lake"}
+    (target,) = rule["Targets"]
+    arn = made(target["Arn"], **reader)
+    assert arn == f"arn:aws:events:eu-west-1:{OWNER}:event-bus/{made(bus['Name'])}"
+    (sends,) = role["Policies"]
+    identity = statements(json.dumps(made(sends["PolicyDocument"], **reader)))
+
+    def may(account: str) -> bool:
+        asked = request(session_arn(f"arn:aws:iam::{account}:role/drops", "s"), "events:PutEvents", arn, {})
+        return decide(asked, [identity], policy, OWNER) is None
+
+    assert may(OTHER)
+    assert not may(DEV)
+    dropped = properties("DataDropRule")
+    assert dropped["EventBusName"] == {"Fn::If": ["HasDataBucketAccount", {"Ref": "DataBus"}, {"Ref": "AWS::NoValue"}]}
+    on_bus = [
+        name
+        for name, one in cfn.resources(TEMPLATE, "AWS::Events::Rule").items()
+        if "EventBusName" in one["Properties"]
+    ]
+    assert on_bus == ["DataDropRule"]
+    pattern = {key: made(rule["EventPattern"], **reader)[key] for key in ("source", "detail-type", "detail")}
+    assert pattern == {key: made(dropped["EventPattern"], **given)[key] for key in pattern}
+    (needs_bucket,) = (one["Assert"] for one in TEMPLATE["Rules"]["AccountHasDataBucket"]["Assertions"])
+    assert not holds(needs_bucket, parameter_values(DataBucketAccount=OTHER))
+
+
 @pytest.mark.parametrize(
     "action",
     ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectVersionTagging"],
 )
-def test_what_serves_is_nobodys_to_change_where_it_is_protected(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = requests.iam_evaluator._resolve_condition_key
-    replaced = requests._make_resolve_condition_key(original)
-    monkeypatch.setattr("ministack.core.iam_evaluator._resolve_condition_key", replaced)
+def test_what_serves_is_nobodys_to_change_where_it_is_protected(action: str, principals: None) -> None:
     model = f"{RUN}/serving/model.tar.gz"
     denied = "with an explicit deny in a resource-based policy"
     for role in ("admin", "seal", f"deploys-{STACK}"):

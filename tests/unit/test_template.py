@@ -668,8 +668,10 @@ def test_a_rule_starts_runs_under_a_role_that_no_other_rule_can_use(name: str) -
     (target,) = RULES[f"{name}Rule"]["Targets"]
     assert target["RoleArn"] == arn_of(f"{name}Role")
     (trust,) = ROLES[f"{name}Role"]["AssumeRolePolicyDocument"]["Statement"]
-    source = trust["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
-    assert source.partition(":rule/")[2] == RULES[f"{name}Rule"]["Name"]["Fn::Sub"]
+    sources = listed(trust["Condition"]["ArnLike"]["aws:SourceArn"])
+    own = RULES[f"{name}Rule"]["Name"]["Fn::Sub"]
+    of_bus = {f"${{AWS::StackName}}-data/{own}"} if "EventBusName" in RULES[f"{name}Rule"] else set()
+    assert {source["Fn::Sub"].partition(":rule/")[2] for source in sources} == {own} | of_bus
 
 
 @pytest.mark.parametrize(
@@ -989,7 +991,11 @@ def test_a_data_bucket_that_exists_is_only_read_and_only_below_the_prefix() -> N
     assert actions == {*reading, "s3:GetBucketNotification", "kms:Decrypt"}
     below = "arn:${AWS::Partition}:s3:::${DataBucket}/${DataPrefix}*"
     assert statements["Read"]["Resource"] == {"Fn::Sub": below}
-    mine = {"aws:ResourceAccount": {"Ref": "AWS::AccountId"}}
+    mine = {
+        "aws:ResourceAccount": {
+            "Fn::If": ["HasDataBucketAccount", {"Ref": "DataBucketAccount"}, {"Ref": "AWS::AccountId"}]
+        }
+    }
     assert all(s["Condition"]["StringEquals"] == mine for sid, s in statements.items() if sid != "Key")
     assert statements["Key"]["Resource"] == {"Ref": "DataBucketKeyArn"}
     assert "DataBucket" not in json.dumps([role["Policies"] for role in ROLES.values() if "Policies" in role])

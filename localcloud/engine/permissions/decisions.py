@@ -115,7 +115,7 @@ def decide(
         region="",
         source_ip="127.0.0.1",
         secure_transport=dict(question.context).get("aws:securetransport", "true") == "true",
-        service_context={"aws:tagkeys": None, **dict(question.context)},
+        service_context={"aws:tagkeys": None, "aws:resourceaccount": owner, **dict(question.context)},
     )
     if not question.role:
         verdict = iam_evaluator.evaluate_resource_policy(resource_policy, context, service=question.caller)

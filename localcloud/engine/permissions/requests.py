@@ -501,8 +501,13 @@ def _make_parse_policy_document(original: Any) -> Any:
 
 def _make_resolve_condition_key(original: Any) -> Any:
     def resolve_condition_key(key: str, ctx: Any) -> Any:
-        """Return a session's aws:PrincipalArn is its role's (IAM User Guide, "AWS global condition context keys")."""
+        """Return of a session its role as aws:PrincipalArn, and the account of a resource that is not the caller's.
+
+        IAM User Guide, "AWS global condition context keys".
+        """
         value = original(key, ctx)
+        if key.lower() in ("aws:resourceaccount", "s3:resourceaccount"):
+            return ctx.service_context.get("aws:resourceaccount") or value
         if key.lower() != "aws:principalarn":
             return value
         return re.sub(r":sts::(\d+):assumed-role/([^/]+)/.*", r":iam::\1:role/\2", value or "") or None
