@@ -454,6 +454,17 @@ def test_an_action_that_the_deployer_lacks_is_named() -> None:
     assert missing([replicates], deployer.replace(f"              - {replicates}\n", ""), every) == [replicates]
 
 
+def test_who_watches_looks_and_tells() -> None:
+    """Of CloudFormation drift is detected, of what its template stores the key is used, and mail is sent."""
+    policy = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]["WatchPolicy"]["Properties"]["PolicyDocument"]
+    named = [one["Action"] for one in policy["Statement"]]
+    actions = [action for some in named for action in ([some] if isinstance(some, str) else some)]
+    others = {action for action in actions if not re.match(r"\w+:(Describe|Detect|Get|List|GET)", action)}
+    assert others == {"kms:Decrypt", "kms:GenerateDataKey", "sns:Publish"}
+    assert not {"s3:GetObject", "s3:GetObjectVersion", "ssm:GetParameter", "sqs:ReceiveMessage"} & set(actions)
+    assert "--mail" in make("-n", "stack-drift", "ENV=prod").split()
+
+
 def test_what_sam_makes_of_its_types_is_known() -> None:
     kinds = types((ROOT / "template.yaml").read_text())
     assert {"AWS::Lambda::Function", "AWS::SNS::Subscription", "AWS::SageMaker::ModelPackageGroup"} <= kinds

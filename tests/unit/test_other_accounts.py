@@ -156,6 +156,7 @@ def test_nothing_else_is_open_to_them(action: str, resource: str, context: dict[
 
 
 def test_jobs_and_models_pull_images_of_another_account_where_both_sides_say_so() -> None:
+    assert IMAGES["Resources"]["Images"]["Properties"]["ImageTagMutability"] == "IMMUTABLE"
     assert IMAGES["Conditions"].items() <= TEMPLATE["Conditions"].items()  # by which this page renders the policy
     rule = TEMPLATE["Rules"]["ImagesOfAnAccountHaveARepository"]
     (has_repository,) = (one["Assert"] for one in rule["Assertions"])
@@ -228,6 +229,29 @@ def test_data_of_another_account_are_read_in_place_by_the_roles_of_one_stack_tha
         )
         assert may(f"{STACK}-SnapshotDataRole", identity=own) == allowed
         assert may(f"{STACK}-SnapshotDataRole", identity=at_home) == [one for one in allowed if one[0][:3] == "kms"]
+
+
+def test_the_bucket_of_the_data_keeps_every_version_under_its_key_and_sends_its_events() -> None:
+    bucket, policy = (DATA["Resources"][name]["Properties"] for name in ("Bucket", "BucketPolicy"))
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {
+        "SSEAlgorithm": "aws:kms",
+        "KMSMasterKeyID": {"Fn::GetAtt": ["Key", "Arn"]},
+    }
+    own = properties("Bucket")
+    for name in ("PublicAccessBlockConfiguration", "OwnershipControls"):
+        assert bucket[name] == own[name]
+    plain = by_sid(policy["PolicyDocument"])["OnlyTls"]
+    assert {**plain, "Condition": None} == {
+        **by_sid(properties("BucketPolicy")["PolicyDocument"])["OnlyTls"],
+        "Condition": None,
+    }
+    assert plain["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    for name in ("Bucket", "Key"):
+        kept = {key: TEMPLATE["Resources"][name][key] for key in ("DeletionPolicy", "UpdateReplacePolicy")}
+        assert kept.items() <= DATA["Resources"][name].items()
 
 
 def test_the_account_of_the_data_alone_sends_events_that_start_runs() -> None:

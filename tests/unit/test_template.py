@@ -1074,6 +1074,10 @@ OPERATORS_MAY = {
 def test_operators_look_and_stop_runs_and_read_neither_data_nor_models() -> None:
     statements = {s["Sid"]: s for s in properties("OperatorPolicy")["PolicyDocument"]["Statement"]}
     assert {action for statement in statements.values() for action in listed(statement["Action"])} == OPERATORS_MAY
+    reading = [
+        one for one in statements.values() if any(action.startswith("s3:Get") for action in listed(one["Action"]))
+    ]
+    assert reading == [statements["ReadRecords"]]
     read = [resource["Fn::Sub"].rpartition("/")[2] for resource in statements["ReadRecords"]["Resource"]]
     assert read == ["*", "verdict.json", "report.html", "run.json"]
     through = {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
