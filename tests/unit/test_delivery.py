@@ -263,6 +263,12 @@ def test_every_image_is_pushed_to_a_repository_of_its_name_once_all_is_checked()
     assert step["env"] == {"IMAGE": "${{ matrix.image }}", "REPOSITORY": "images/${{ matrix.image }}"}
     checkout, *_ = push["steps"]
     assert checkout["with"]["fetch-depth"] == 0, "the commit that has changed an image last is known"
+    (policy,) = cfn.load(ROOT / "delivery/deployer.yaml")["Resources"]["PusherRole"]["Properties"]["Policies"]
+    looking = re.compile("ecr:(Batch(Check|Get)|Describe|Get)")
+    changing = {action for action in re.findall(r"ecr:\w+", str(policy)) if not looking.match(action)}
+    assert changing == {
+        "ecr:PutImage", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload",
+    }  # fmt: skip
 
     stage = jenkins_stages(PIPELINE)["Images"]
     assert f"axis {{ name 'IMAGE'; values {', '.join(map(repr, images))} }}" in stage
@@ -272,6 +278,13 @@ def test_every_image_is_pushed_to_a_repository_of_its_name_once_all_is_checked()
 def test_who_calls_the_checks_waits_for_no_other_who_does() -> None:
     """Of a group of GitHub's one run waits, and a later one ends it."""
     assert WORKFLOWS["check"]["concurrency"]["group"] == "check-${{ github.workflow }}-${{ github.ref }}"
+
+
+def test_an_environment_is_changed_by_one_after_another_and_nothing_is_broken_off() -> None:
+    turn = {"group": "deploy-${{ inputs.environment }}", "cancel-in-progress": False}
+    assert jobs("deploy")["deploy"]["concurrency"] == jobs("promote-to")["promote"]["concurrency"] == turn
+    assert WORKFLOWS["promote"]["concurrency"] == {"group": "promote", "cancel-in-progress": False}
+    assert all("disableConcurrentBuilds()" in (tree.text or b"").decode() for tree in (PIPELINE, PROMOTION))
 
 
 def test_sections_are_those_of_samconfig() -> None:
@@ -442,6 +455,8 @@ def test_only_what_signs_in_may_and_what_others_wrote_is_pinned(workflow: str) -
         signs_in |= "promote-to.yml" in job.get("uses", "")
         assert job["permissions"] == {"contents": "read", **({"id-token": "write"} if signs_in else {})}
         assert all(re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", one) for one in uses)
+        checkouts = [step for step in job.get("steps", []) if step.get("uses", "").startswith("actions/checkout@")]
+        assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 def test_an_action_that_the_deployer_lacks_is_named() -> None:

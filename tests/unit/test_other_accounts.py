@@ -282,7 +282,9 @@ def test_the_account_of_the_data_alone_sends_events_that_start_runs() -> None:
     assert on_bus == ["DataDropRule"]
     pattern = {key: made(rule["EventPattern"], **reader)[key] for key in ("source", "detail-type", "detail")}
     assert pattern == {key: made(dropped["EventPattern"], **given)[key] for key in pattern}
-    (needs_bucket,) = (one["Assert"] for one in TEMPLATE["Rules"]["AccountHasDataBucket"]["Assertions"])
+    rule = TEMPLATE["Rules"]["AccountHasDataBucket"]
+    (needs_bucket,) = (one["Assert"] for one in rule["Assertions"])
+    assert holds(rule["RuleCondition"], parameter_values(DataBucketAccount=OTHER))
     assert not holds(needs_bucket, parameter_values(DataBucketAccount=OTHER))
 
 

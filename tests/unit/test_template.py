@@ -1153,6 +1153,16 @@ def test_small_is_what_the_template_says_and_each_size_has_all_of_the_smaller_on
     assert not PARTS["large"] & small
 
 
+def test_what_outlives_a_stack_is_the_same_in_each_size() -> None:
+    """So a larger size is an update that neither replaces nor changes it."""
+    kept = {name: json.dumps(RESOURCES[name]) for name in ("Bucket", "Key", "RunTable", "ModelVersions")}
+    assert {name for name, body in RESOURCES.items() if "DeletionPolicy" in body} <= kept.keys()
+    of_sizes = {name for size in SIZES for name in TEMPLATE["Conditions"] if condition(name, of_size(size))}
+    of_all = {name for name in of_sizes if all(condition(name, of_size(size)) for size in SIZES)}
+    switches = (of_sizes - of_all) | SIZES["small"].keys()
+    assert {name: found for name, text in kept.items() if (found := [s for s in switches if f'"{s}"' in text])} == {}
+
+
 # ---- Names, tags, places
 
 
