@@ -358,10 +358,6 @@ def test_a_part_may_be_overridable_alone(allowed, run):
             "Endpoint.VolumeSizeInGB: unknown key; allowed: InstanceType, Init",
         ),
         (
-            {"run": {"Instances": {"Baseline": {"InstanceCount": 2}}}},
-            "Instances.Baseline.InstanceCount: got 2; allowed",
-        ),
-        (
             {"run": {"Instances": {"Predict": {"MaxRuntimeInSeconds": 600}}}},
             "Instances.Predict.MaxRuntimeInSeconds: unknown key; allowed: InstanceType, InstanceCount",
         ),
