@@ -884,7 +884,7 @@ def test_texts_of_any_characters_are_known_by_their_baseline(tmp_path: Path) -> 
     described_rows = statistics(baseline.describe(defined(note=kept), served.output / "baseline"))
     (note,) = [feature["string_statistics"] for feature in described_rows["features"] if feature["name"] == "note"]
     assert {bucket["value"] for bucket in note["distribution"]["categorical"]["buckets"]} == set(words)
-    fresh = champion(Job(tmp_path / "fresh"), definition=defined(note=kept), new_files=[1], statistics=baseline)
+    fresh = champion(Job(tmp_path / "fresh"), definition=defined(note=kept), new_files=[1], statistics=described_rows)
     others = with_columns(cars(600, seed=2), note=lambda row: '"{}"'.format(words[row % len(words)].replace('"', '""')))
     assert fresh.run(defined(note=kept), noted, others) == 0
     assert fresh.report["drift"]["distances"]["note"] < 0.05
