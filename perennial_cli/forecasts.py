@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
@@ -33,11 +33,16 @@ COLUMNS = ("mean", *quantile_columns())
 
 @dataclass(frozen=True)
 class Question:
-    """A series to ask about: its line, its name, what DeepAR is sent, and the first period ahead; or why it is none."""
+    """A series to ask about: its line, its name and what DeepAR is sent; or why it is none.
+
+    before  its values `(n_periods,)`, NaN where one is missing
+    first   the first period ahead
+    """
 
     number: int
     name: str
     instance: dict[str, Any]
+    before: Floats = field(default_factory=lambda: np.empty(0))
     first: int = 0
     problem: str = ""
 
@@ -85,7 +90,8 @@ def series_of(text: bytes, definition: Definition) -> Iterator[Question]:
         instance: dict[str, Any] = {"start": periods.text(start), "target": target}
         instance |= {"cat": numbers} if numbers else {}
         instance |= {"dynamic_feat": dynamic} if dynamic else {}
-        yield Question(number, str(columns[form.key]), instance, start + periods.step * len(target))
+        first = start + periods.step * len(target)
+        yield Question(number, str(columns[form.key]), instance, np.array(target, np.float64), first)
 
 
 def _numbers(values: list[Any], name: str, *, may_miss: bool = True) -> list[float | None]:

@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from perennial.data.contract import Contract, check
 from perennial.data.csv_files import Batch
 from perennial.data.files import read
+from perennial.features.json_text import decode
 from perennial.features.rules import broken_rule
 from perennial.model.definition import Definition
 from perennial.serving import failures
@@ -71,6 +72,15 @@ def from_bytes(content: bytes, definition: Definition, notes: list[str], name: s
         path.write_bytes(content)
         usual = definition.model_copy(update={"files": definition.files.model_copy(update={"encoding": "utf-8"})})
         return list(records(path, usual, notes, name))
+
+
+def on_one_line(source: str) -> str:
+    """Return one object that is written on many lines as a JSON line; anything else as it is."""
+    try:
+        decode(source)
+    except ValueError:
+        return source
+    return source.replace("\r", " ").replace("\n", " ")  # in a text of JSON a line end is an escape
 
 
 def features_of(definition: Definition) -> Contract:

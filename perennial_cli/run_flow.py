@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from perennial.runs import record
 from perennial.runs.cause import explained
-from perennial.runs.costs import Price, of_jobs
+from perennial.runs.costs import DATE, Price, of_jobs
 from perennial_cli import billing
 from perennial_cli.flow_layout import Drawing, draw
 from perennial_cli.following import history
@@ -33,7 +33,8 @@ class State:
     cause    what went wrong, in the words that a mail has
     retries  how often what it called was tried again, and after which errors
     jobs     kind and name of those that it has started
-    usd      what they cost at public prices so far; None: it started none, or a price is not known
+    billed   what they are billed for so far: machine, how many, seconds, and USD an hour of one (None: not known)
+    usd      what that is together; None: nothing is billed yet, or a price is not known
     """
 
     name: str
@@ -46,6 +47,7 @@ class State:
     cause: str = ""
     retries: Mapping[str, Any] | None = None
     jobs: list[dict[str, str]] = field(default_factory=list)
+    billed: list[dict[str, Any]] = field(default_factory=list)
     usd: float | None = None
 
 
@@ -141,7 +143,7 @@ def of(execution: Execution, stack: str, region: str, price: Price) -> dict[str,
                 state.error = state.error or str(described.get("error") or status)
                 state.cause = state.cause or explained(described.get("cause"))
     for state in way.states.values():
-        state.usd = _usd(state, region, price)
+        _bill(state, region, price)
     known = [state.usd for state in way.states.values() if state.usd is not None]
     return {
         "run_id": execution.run_id,
@@ -153,16 +155,24 @@ def of(execution: Execution, stack: str, region: str, price: Price) -> dict[str,
         "states": [asdict(state) for state in way.states.values()],
         "ways": way.ways,
         "usd": sum(known) if known else None,
+        "region": region,
+        "prices": DATE,
     }
 
 
 _billed: dict[str, list[Any]] = {}  # jobs that have ended, by their names: what is billed of them stays
 
 
-def _usd(state: State, region: str, price: Price) -> float | None:
+def _bill(state: State, region: str, price: Price) -> None:
+    """Note what a state's jobs are billed for, and what that costs."""
     jobs = list(_jobs(state))
     cost = of_jobs(jobs, region, price)
-    return None if not jobs or cost.unknown else cost.usd
+    state.billed = [
+        {"machine": one.machine, "count": one.count, "seconds": one.seconds,
+         "usd_an_hour": price(region, one.machine, one.kind)}
+        for one in jobs
+    ]  # fmt: skip
+    state.usd = None if not jobs or cost.unknown else cost.usd
 
 
 def _jobs(state: State) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 if TYPE_CHECKING:  # else whoever imports this waits for it
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -52,15 +52,22 @@ def console(stack: str, *words: str) -> Iterator[str]:
 
 
 @contextmanager
-def opened(address: str) -> Iterator[tuple[Page, list[str]]]:
-    """Yield a page of a browser that has opened an address, and whatever went wrong in it or led elsewhere."""
+def launched(*words: str) -> Iterator[Browser]:
+    """Yield a browser without a window; skip the test where there is none."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program(), args=QUIETLY)
+        browser = playwright.chromium.launch(executable_path=program(), args=[*QUIETLY, *words])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(address: str) -> Iterator[tuple[Page, list[str]]]:
+    """Yield a page of a browser that has opened an address, and whatever went wrong in it or led elsewhere."""
+    with launched() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         yield page, visit(page, address)
-        browser.close()
 
 
 def visit(page: Page, address: str) -> list[str]:

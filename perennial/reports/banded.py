@@ -32,7 +32,12 @@ class Drawn(Protocol):
 
 
 def picture(one: Drawn, unit: str) -> Element:
-    """Return the picture of a forecast."""
+    """Return the picture of a forecast under its name, with what is known of what came true."""
+    return figure(text(one.name, MAX_NAME), drawing(one, unit), _about(one, np.isfinite(one.actual)))
+
+
+def drawing(one: Drawn, unit: str) -> Element:
+    """Return the drawing of a forecast."""
     ahead = np.arange(1, len(one.scores) + 1)
     passed = np.arange(1 - len(one.before), 1)
     layers = [
@@ -49,7 +54,7 @@ def picture(one: Drawn, unit: str) -> Element:
     if known.any():
         layers.append(Layer("actual", _points(ahead[known], one.actual[known]), LIMIT, dots=True))
     drawn = [layer for layer in layers if layer.points]
-    return figure(text(one.name, MAX_NAME), charts.chart(drawn, "periods ahead", f"value{unit}"), _about(one, known))
+    return charts.chart(drawn, "periods ahead", f"value{unit}")
 
 
 def _about(one: Drawn, known: np.ndarray) -> str:

@@ -111,7 +111,7 @@ def _response(description: str, media_type: str, schema: str) -> dict[str, Any]:
 
 def example(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record that the definition allows."""
-    return {name: _example(column) for name, column in _features(definition).items()}
+    return {name: value(column) for name, column in _features(definition).items()}
 
 
 def _features(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,8 +149,8 @@ def _column(column: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _example(column: Mapping[str, Any]) -> Any:
-    """Return a value that the column allows."""
+def value(column: Mapping[str, Any]) -> Any:
+    """Return a value that a column allows."""
     if column.get("categories"):
         return column["categories"][0]
     if column["type"] not in ("float", "integer"):

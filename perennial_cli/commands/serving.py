@@ -119,7 +119,7 @@ def _forecast(chosen: Stack, definition: Definition, source: str, output: Path |
     if source == "-":
         content = _standard_input()
     elif _is_object(source):
-        content = _on_one_line(source).encode()
+        content = predictions.on_one_line(source).encode()
     else:
         content = _file(source).read_bytes()
     series = list(forecasts.series_of(forecasts.unpacked(content, name), definition))
@@ -189,7 +189,7 @@ def _records(source: str, definition: Definition, notes: list[str]) -> Iterable[
     if source == "-":
         return predictions.from_bytes(_standard_input(), definition, notes, STANDARD_INPUT)
     if _is_object(source):
-        return predictions.from_bytes(_on_one_line(source).encode(), definition, notes, "the record")
+        return predictions.from_bytes(predictions.on_one_line(source).encode(), definition, notes, "the record")
     return predictions.records(_file(source), definition, notes)
 
 
@@ -198,15 +198,6 @@ def _file(source: str) -> Path:
     if not _is_file(source):
         raise typer.BadParameter(f"{_what_is(source)}; {EXPECTED}", param_hint="FILE|RECORD|-")
     return Path(source)
-
-
-def _on_one_line(source: str) -> str:
-    """Return one object that is written on many lines as a JSON line; anything else as it is."""
-    try:
-        decode(source)
-    except ValueError:
-        return source
-    return source.replace("\r", " ").replace("\n", " ")  # in a text of JSON a line end is an escape
 
 
 def _what_is(source: str) -> str:
@@ -268,7 +259,7 @@ def _standard_input() -> bytes:
     if content.startswith((PARQUET, GZIP)):
         return content
     try:
-        return _on_one_line(content.decode("utf-8-sig")).encode()
+        return predictions.on_one_line(content.decode("utf-8-sig")).encode()
     except UnicodeDecodeError as error:
         raise CommandError(
             "standard input is no UTF-8; name the file instead, which is read as model.yaml says of files"

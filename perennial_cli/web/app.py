@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from perennial.model.definition import Definition
 from perennial.registry import approval
 from perennial.runs.record import json_safe
 from perennial_cli import (
@@ -43,6 +42,7 @@ from perennial_cli.failures import in_words
 from perennial_cli.flow_layout import ASPECT
 from perennial_cli.prices import price
 from perennial_cli.stacks import Stack
+from perennial_cli.web import series
 from perennial_cli.web.guard import Guard
 
 PAGE = Path(__file__).parent / "page"
@@ -52,7 +52,6 @@ KNOWN_SECONDS = 30
 REPORTS = {"runs": "runs/", "windows": "monitoring/"}
 A_FILE = "application/octet-stream"  # no browser shows it here, where it would be of this page's origin
 ONLY_READS = "the console only reads of AWS; to approve, drop or ask here, start it with --allow-changes"
-ABOUT_SERIES = "the model forecasts series, which no form holds; ask about them by `perennial predict FILE`"
 NOT_LOCAL = "only the local cloud has {}; on AWS {}"
 Answer = Callable[["Call"], Any]
 
@@ -271,21 +270,18 @@ def _drawing(call: Call) -> dict[str, Any]:
 
 
 def _record(call: Call) -> dict[str, Any]:
-    """Return the schema of a record, and the typical record of what serves to begin with, where one is known."""
-    stack, definition = call.stack, _of_records(call.stack)
+    """Return the schema of a record, and the typical record of what serves to begin with, where one is known.
+
+    Of a model that forecasts it is `series`: what a line of the text has to hold.
+    """
+    stack, definition = call.stack, definition_of(call.stack)
+    if definition.series:
+        return {"series": series.form(definition)}
     try:
         usual = dict(explanations.Explainer.of(stack, definition).usual)
     except CommandError:
         usual = {}
     return {**serving_api.record(stack), "usual": usual}
-
-
-def _of_records(stack: Stack) -> Definition:
-    """Return the definition of a model that is asked about records. Raises CommandError: it forecasts series."""
-    definition = definition_of(stack)
-    if definition.series:
-        raise CommandError(ABOUT_SERIES)
-    return definition
 
 
 def _report(call: Call) -> Response:
@@ -374,11 +370,16 @@ def _answer_version(call: Call) -> dict[str, Any]:
 
 
 def _predict(call: Call) -> dict[str, Any]:
-    """Ask the endpoint about a record, and explain its answer, as `perennial predict --explain` does."""
-    stack, features = call.stack, call.document.get("record")
+    """Ask the endpoint about a record, and explain its answer, as `perennial predict --explain` does; or about series.
+
+    A forecast is not explained.
+    """
+    stack, features, notes = call.stack, call.document.get("record"), list[str]()
+    definition = definition_of(stack)
+    if definition.series:
+        return series.answered(stack, definition, call.text("series"))
     if not isinstance(features, dict):
         raise CommandError("record is missing; expected an object")
-    definition, notes = _of_records(stack), list[str]()
     (record,) = predictions.from_bytes(json.dumps(features).encode(), definition, notes, "the record")
     if record.problems:
         return {"problems": record.problems, "notes": notes}

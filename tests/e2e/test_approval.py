@@ -245,8 +245,6 @@ def test_linear_learner_tells_the_species_as_well(app: App, first: Run) -> None:
 
 
 WHY = '<img src=x onerror=alert(1)> no column price & "none" of <b>it</b>'
-DARK, LIGHT = "rgb(13, 17, 23)", "rgb(255, 255, 255)"
-PAGES = ("Versions", "Ask", "Drift", "Lineage", "Mails", "Faults", "Logs", "Runs")
 
 
 @pytest.fixture(scope="module")
@@ -419,34 +417,3 @@ def test_it_works_in_the_browser_below_a_path_as_well(app: App, looking: tuple[P
     page.get_by_role("button", name="Reject version 1", exact=True).wait_for()
     assert (page.url, wrong) == (f"{address}/#/versions", [])
     page.close()
-
-
-def is_for_a_phone(page: Page, what: str, paper: str) -> None:
-    """Nothing is wider than the screen, all of it has its colours, and each control a name."""
-    page.locator("h1:focus").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") == 375, what
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper, what
-    controls = page.locator("input:visible, select:visible, button:visible").all()
-    names = [control.aria_snapshot() for control in controls]
-    assert names
-    assert [one for one in names if not re.match(r"- \w+ \"", one)] == []
-
-
-def test_every_page_is_for_a_keyboard_a_phone_the_dark_and_the_light(page: Page) -> None:
-    page.emulate_media(color_scheme="dark")
-    page.set_viewport_size({"width": 375, "height": 740})
-    go_to(page, "Runs")
-    page.reload()
-    page.get_by_role("heading", level=1).wait_for()
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
-    for name in PAGES:
-        link = page.get_by_role("navigation").get_by_role("link", name=name, exact=True)
-        link.focus()
-        page.keyboard.press("Enter")
-        is_for_a_phone(page, name, DARK)
-    page.emulate_media(color_scheme="light")
-    page.get_by_role("row").get_by_role("link").first.press("Enter")
-    page.get_by_role("heading", name=re.compile("^Run ")).wait_for()
-    page.get_by_role("region", name="The flow, which scrolls").wait_for()
-    is_for_a_phone(page, "a run", LIGHT)

@@ -21,7 +21,7 @@ export async function post(path, document, query = {}) {
 
 // Saves a report as a file of the person's own: it opens there without a network, and not as a part of this page.
 export async function save(folder, run) {
-  const reply = await fetch(`api/${folder}/${run}/report?${new URLSearchParams({ stack: state.stack })}`, { headers: known(), cache: "no-store" });
+  const reply = await fetch(`api/${folder}/${encodeURIComponent(run)}/report?${new URLSearchParams({ stack: state.stack })}`, { headers: known(), cache: "no-store" });
   if (!reply.ok) throw new Error((await reply.json()).message);
   const link = document.createElement("a"), url = URL.createObjectURL(await reply.blob());
   Object.assign(link, { href: url, download: `report-${run}.html` });

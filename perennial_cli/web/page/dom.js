@@ -18,6 +18,11 @@ function filled(element, given, children) {
   return element;
 }
 
+// A drawing that the console has made: [tag, attributes, ...what is in it].
+export function built([tag, given, ...inner]) {
+  return s(tag, given, inner.map((one) => (typeof one === "string" ? one : built(one))));
+}
+
 export function heading(text) {
   document.title = `${text} - Perennial`;
   return h("h1", { tabindex: "-1" }, text);

@@ -35,7 +35,7 @@ export async function faults({ place, again }) {
   const look = async () => {
     const { faults: known } = await get("faults");
     const clear = (one) => h("button", { type: "button", "data-key": `clear ${one.id}`, "aria-label": `Clear fault ${one.id}`, on: { click: () => act("faults/clear", { number: one.id }, `Fault ${one.id} is cleared`) } }, "Clear");
-    replace(listed, known, h("h2", {}, "What will fail"), table("", [{ name: "number" }, { name: "what" }, { name: "how" }, { name: "struck" }, { name: "" }],
+    replace(listed, known, h("h2", {}, "What will fail"), table("", [{ name: "number" }, { name: "what" }, { name: "how" }, { name: "struck" }, { name: "clear" }],
       known.map((one) => [String(one.id), `${one.operation} (${one.name})`, [one.effect, one.error, one.exit_code, one.seconds, one.answer, one.message].filter((each) => each !== undefined).join(", "), `${one.fired} of ${one.times}`, clear(one)]), "Nothing."));
   };
   const act = async (path, document, done) => {

@@ -1,7 +1,7 @@
 // The page: which view stands at which address, and what is asked again while it is looked at.
 
 import { announce, get, state, takeToken } from "./api.js";
-import { h, message } from "./dom.js";
+import { h, heading, message } from "./dom.js";
 import { ask } from "./ask.js";
 import { drift } from "./drift.js";
 import { faults } from "./faults.js";
@@ -26,7 +26,7 @@ async function show(focus = true) {
   leave = new AbortController();
   const { signal } = leave;
   const [path, words] = location.hash.replace(/^#\/?/, "").split("?");
-  const [page, rest] = path.split("/").map(decodeURIComponent);
+  const [page, rest] = path.split("/").map(decoded);
   const view = page === "runs" && rest ? run : PAGES.find(([name]) => name === page)?.[2] || runs;
   for (const link of document.querySelectorAll("#pages a")) {
     if (link.dataset.page === (page === "runs" ? "" : page)) link.setAttribute("aria-current", "page");
@@ -46,9 +46,24 @@ async function show(focus = true) {
   try {
     await view({ place, again, signal, rest, words: new URLSearchParams(words || "") });
   } catch (error) {
-    if (!signal.aborted) place.append(message(error.message, "bad"));
+    const name = document.querySelector("#pages [aria-current]")?.textContent || "This page";
+    if (!signal.aborted) place.replaceChildren(...failed(`${name} cannot be shown`, error, show));
   }
   if (focus && !signal.aborted) (place.querySelector("h1") || main).focus({ preventScroll: true });
+}
+
+// A part of an address; as it is where it is no such part.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+// What has failed, why, and what to do.
+function failed(text, error, act) {
+  return [heading(text), message(error.message, "bad"), h("p", {}, h("button", { type: "button", on: { click: () => act() } }, "Try again"))];
 }
 
 async function begin() {
@@ -73,4 +88,9 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-begin().catch((error) => main.replaceChildren(h("h1", {}, "Perennial"), message(error.message, "bad")));
+// A file that is dropped beside its place is not opened in place of the page.
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
+begin().catch((error) => {
+  main.replaceChildren(...failed("The console cannot begin", error, () => location.reload()));
+  main.querySelector("h1").focus();
+});

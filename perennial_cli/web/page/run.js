@@ -10,6 +10,7 @@ const MOST_LOOKS = 60; // for the record, which is written after the end; a run 
 export async function run({ place, again, rest }) {
   const head = h("div"), figure = h("div"), detail = h("section", { class: "panel", "aria-label": "The chosen state" }), list = h("div"), ended = h("div"), measured = h("div");
   add(place, heading(`Run ${rest}`), head, ended, detail, figure, list, measured);
+  const path = `runs/${encodeURIComponent(rest)}`;
   let flow = null, picture = null, chosen = null, record = null, said = "", looks = 0;
 
   const choose = (name) => {
@@ -29,12 +30,12 @@ export async function run({ place, again, rest }) {
     replace(list, flow.states, h("h2", {}, "What each state did"), states(flow.states, choose));
     replace(head, [flow.status, flow.ended_at, flow.usd], pairs([
       ["status", badge(flow.status)], ["started", time(flow.started_at)], ["ended", time(flow.ended_at)],
-      ["cost", flow.usd === null ? "" : `${usd(flow.usd)}, at public prices${state.isLocal ? "; nothing is billed here" : ""}`],
+      ["cost", cost(flow)],
     ]));
   };
   const look = async () => {
     if (!flow || flow.status === "Running") {
-      flow = await get(`runs/${rest}/flow`);
+      flow = await get(`${path}/flow`);
       const works = flow.states.filter((one) => one.status === "Running").map((one) => one.name);
       const now = flow.status === "Running" ? `Working: ${works.join(", ") || "…"}` : `The run has ended: ${flow.status}`;
       if (now !== said) announce(said = now);
@@ -43,7 +44,7 @@ export async function run({ place, again, rest }) {
     }
     if (flow.status !== "Running" && !record && looks < MOST_LOOKS) {
       looks += 1;
-      const known = await get(`runs/${rest}`);
+      const known = await get(path);
       record = known.record;
       if (record) flow.status = record.status; // as people read it: a candidate that was rejected is no failure
       show();
@@ -53,7 +54,7 @@ export async function run({ place, again, rest }) {
   };
   const paint = async () => {
     try {
-      picture = draw(await get(`runs/${rest}/drawing`, innerWidth < 640 ? { narrow: 1 } : {}), choose);
+      picture = draw(await get(`${path}/drawing`, innerWidth < 640 ? { narrow: 1 } : {}), choose);
       const shown = h("figure", { class: innerWidth < 640 ? "scrolls" : "scrolls whole", tabindex: "0", role: "region", "aria-label": "The flow, which scrolls" }, picture.picture);
       const size = h("button", { type: "button", "aria-pressed": String(!shown.classList.contains("whole")), on: { click: () => size.setAttribute("aria-pressed", String(!shown.classList.toggle("whole"))) } }, "Large");
       figure.replaceChildren(h("p", {}, size, h("span", { class: "faint" }, " From the state machine's own definition: green is done, blue is at work, red has failed. Choose a state to see what it did.")), shown);
@@ -65,7 +66,7 @@ export async function run({ place, again, rest }) {
   try {
     await look();
   } catch (error) {
-    const known = await get(`runs/${rest}`);
+    const known = await get(path);
     if (!known.record) throw error;
     record = known.record;
     add(ended, message(error.message), outcome(known, { status: record.status }));
@@ -80,7 +81,7 @@ function described(one) {
   const retries = one.retries ? `${one.retries.times} times, after ${one.retries.errors.join(", ") || "an error"}` : "";
   return [
     h("h2", {}, one.name),
-    pairs([["status", badge(one.status)], ["entered", time(one.entered_at)], ["took", seconds(one.seconds)], ["cost", usd(one.usd)], ["visits", one.visits > 1 ? String(one.visits) : ""], ["tried again", retries]]),
+    pairs([["status", badge(one.status)], ["entered", time(one.entered_at)], ["took", seconds(one.seconds)], ["cost", usd(one.usd)], ["that is", arithmetic(one)], ["visits", one.visits > 1 ? String(one.visits) : ""], ["tried again", retries]]),
     one.did.length ? h("ul", {}, one.did.map((text) => h("li", {}, text))) : null,
     one.error ? message(`${one.error}\n${one.cause}`.trim(), "bad") : null,
     one.jobs.filter((job) => job.kind !== "HyperParameterTuning").map((job) => h("p", {}, h("a", { href: `#/logs?group=/aws/sagemaker/${job.kind}Jobs&streams=${encodeURIComponent(job.name)}` }, `Log of ${job.name}`))),
@@ -88,10 +89,26 @@ function described(one) {
   ];
 }
 
+// What a run has cost, and where that is from.
+function cost(flow) {
+  const unknown = unpriced(flow.states.flatMap((one) => one.billed));
+  if (flow.usd === null && !unknown) return "";
+  return `${flow.usd === null ? "not known" : usd(flow.usd)}: the billed seconds of its jobs at public prices of ${flow.region} (${flow.prices})${unknown ? `, without ${unknown}, whose price is not known` : ""}${state.isLocal ? "; nothing is billed here" : ""}`;
+}
+
+function unpriced(billed) {
+  return [...new Set(billed.filter((one) => one.usd_an_hour === null).map((one) => one.machine))].join(", ");
+}
+
+// How the cost of a state comes about.
+function arithmetic(one) {
+  return one.billed.map((job) => `${number(job.seconds)} s of ${job.count} ${job.machine} at ${job.usd_an_hour === null ? "a price that is not known" : `${job.usd_an_hour} USD an hour`}`).join("; ");
+}
+
 function states(known, choose) {
   const columns = [{ name: "state" }, { name: "status" }, { name: "took", number: true }, { name: "cost", number: true }, { name: "did" }];
   return table("In the order in which the run came to them", columns, known.map((one) => [
-    h("button", { type: "button", "data-key": one.name, on: { click: () => choose(one.name) } }, one.name), badge(one.status), seconds(one.seconds), usd(one.usd),
+    h("button", { type: "button", "data-key": one.name, on: { click: () => choose(one.name) } }, one.name), badge(one.status), seconds(one.seconds), usd(one.usd) || (one.jobs.length ? "not known yet" : "no job"),
     [one.did.join("; "), one.error ? h("span", { class: "bad" }, ` ${one.error}`) : ""],
   ]));
 }

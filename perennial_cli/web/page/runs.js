@@ -51,27 +51,26 @@ function costs(known) {
 
 function dropZone(about, signal) {
   if (!state.mayChange) return message(`Read-only: files are dropped at ${about.drops}, or here after perennial console --allow-changes`);
-  const said = h("p", { role: "alert" });
-  const input = h("input", { type: "file", id: "file", on: { change: () => input.files[0] && take(input.files[0]) } });
-  const zone = h("div", { class: "drop" }, h("label", { for: "file" }, "Drop a data file here, or choose one"), input, h("span", { class: "faint" }, `It goes to ${about.drops}`), said);
-  zone.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
-  });
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
-  });
-  const take = async (file) => {
-    said.textContent = "";
+  const said = h("div", { role: "alert" });
+  const input = h("input", { type: "file", id: "file", multiple: true, on: { change: () => take([...input.files]) } });
+  const zone = h("div", { class: "drop" }, h("label", { for: "file" }, "Drop data files here, or choose some"), input, h("span", { class: "faint" }, `They go to ${about.drops}`), said);
+  for (const kind of ["dragover", "dragleave", "drop"]) zone.addEventListener(kind, () => zone.classList.toggle("over", kind === "dragover"));
+  zone.addEventListener("drop", ({ dataTransfer }) => take([...dataTransfer.items].filter((one) => one.kind === "file").map(dropped)));
+  const take = async (files) => {
+    if (!files.length || input.disabled) return;
+    said.replaceChildren();
     input.disabled = true;
     try {
-      announce(`Sending ${file.name}…`);
-      const put = await send(file);
-      announce(`${file.name} is dropped; waiting for the run that it starts…`);
-      await follow(put.version, file.name, signal);
+      const folder = files.find((one) => one.isFolder);
+      if (folder) throw new Error(`${folder.name} is a folder; drop the files in it.`);
+      let put = null;
+      for (const file of files) {
+        announce(`Sending ${file.name}…`);
+        put = await send(file);
+      }
+      const names = files.map((one) => one.name).join(", ");
+      announce(`Dropped: ${names}; waiting for the run that begins…`);
+      await follow(put.version, names, signal);
     } catch (error) {
       announce("");
       said.replaceChildren(message(error.message, "bad"));
@@ -81,6 +80,12 @@ function dropZone(about, signal) {
     }
   };
   return zone;
+}
+
+// What is dropped: a file, or a folder, which cannot be sent.
+function dropped(item) {
+  const file = item.getAsFile();
+  return item.webkitGetAsEntry()?.isDirectory ? { name: file.name, isFolder: true } : file;
 }
 
 // Goes to the run that a drop has started, once it is there.

@@ -108,6 +108,7 @@ def test_a_forecast_for_machines_names_its_quantiles(endpoint: list[Any]) -> Non
         ({"start": "2020-01-15 00:00:00"}, "start '2020-01-15 00:00:00' is not the begin of a month"),
         ({"cat": [2]}, "cat 2 is no category of town, which has 2 from 0"),
         ({"cat": ["Bonn"]}, "cat names no category of model.yaml"),
+        ({"target": [1, True, 3]}, "target: 'True' is not a number"),
         ({"dynamic_feat": [[20, 21, 22]]}, "has 3 values, and target and the periods ahead have together 5"),
         ({"dynamic_feat": [[20, 21, 22, 23, None]]}, "days: is missing; only the target may miss some"),
         ({"target": [1, 2, 10**400]}, "target: '1000000000000000000000000000000000000...' is not a number up to"),

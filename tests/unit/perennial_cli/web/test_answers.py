@@ -13,7 +13,7 @@ from perennial.runs.costs import DATE
 from perennial_cli import local_cloud, run_flow
 from perennial_cli.account import Account
 from perennial_cli.stacks import Stack
-from perennial_cli.web.app import ABOUT_SERIES, LARGEST_DOCUMENT, ONLY_READS, Console, application
+from perennial_cli.web.app import LARGEST_DOCUMENT, ONLY_READS, Console, application
 from tests import verdicts
 from tests.asgi import PORT, SECRET, ask
 from tests.command import perennial
@@ -256,11 +256,65 @@ def test_a_record_that_breaks_the_definition_is_not_asked_about(app: Any) -> Non
     assert [text.split(":")[0] for text in answer["problems"]] == ["mileage"]
 
 
-def test_series_are_asked_about_by_the_command_alone(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = Stack("jobs", OUTPUTS, {"ModelName": "employment"})
-    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: jobs)
-    for answer in (ask(app, "/api/record"), ask(app, "/api/predictions", "POST", {"record": {"item_id": "Total"}})):
-        assert (answer.status, answer.json["message"]) == (400, ABOUT_SERIES)
+@pytest.fixture
+def jobs(stack: FakeAws, monkeypatch: pytest.MonkeyPatch, answers: Callable[..., list[Any]]) -> list[Any]:
+    """A stack that forecasts; what its endpoint was asked."""
+    chosen = Stack("jobs", OUTPUTS, {"ModelName": "employment"})
+    monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: chosen)
+    quantiles = {f"0.{tenth}": [1000 + tenth] * 12 for tenth in range(1, 10)}
+    answer = {"predictions": [{"mean": [1000] * 12, "quantiles": quantiles}]}
+    return answers("sagemaker-runtime", "InvokeEndpoint", (200, answer))
+
+
+def test_the_form_for_series_begins_with_one_that_is_forecast_with_a_drawing_of_its_band(
+    app: Any, jobs: list[Any]
+) -> None:
+    form = ask(app, "/api/record").json["series"]
+    assert (form["begin"][:20], form["ahead"], form["categories"]["sector"][0]) == ("the begin of a month", 12, "Total")
+    known = ask(app, "/api/predictions", "POST", {"series": form["example"]}).json
+    (one,) = known["forecasts"]
+    assert (known["problems"], one["item_id"], one["period"][0]) == ([], "an example", "2026-01-01 00:00:00")
+    assert (one["p10"], one["p50"], one["p90"]) == ([1001] * 12, [1005] * 12, [1009] * 12)
+    assert one["drawing"][:2] == ["svg", {**one["drawing"][1], "role": "img"}]
+    assert one["drawing"][2] == ["title", {}, "value, thousand people by periods ahead: before, median, band"]
+    (asked,) = jobs
+    assert json.loads(asked.body)["instances"][0]["cat"] == [0]
+
+
+def test_series_that_break_the_definition_are_named_and_the_others_forecast(app: Any, jobs: list[Any]) -> None:
+    line = json.loads(ask(app, "/api/record").json["series"]["example"])
+    lines = [{**line, "item_id": name, "target": values} for name, values in (("a", [1, None, 2]), ("b", [1, "x"]))]
+    known = ask(app, "/api/predictions", "POST", {"series": "\n".join(map(json.dumps, lines))}).json
+    assert [one["item_id"] for one in known["forecasts"]] == ["a"]
+    assert [text.split(":")[0] for text in known["problems"]] == ["line 2 is not asked about"]
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ({"record": {}}, "series is missing"),
+        ({"series": " \n"}, "series is missing"),
+        ({"series": "\n".join(["{}"] * 21)}, "the text holds 21 series; expected 1 to 20; ask about more by"),
+    ],
+    ids=["a record", "nothing", "many"],
+)
+def test_a_model_of_series_is_asked_about_some_of_them(app: Any, jobs: list[Any], document: Any, why: str) -> None:
+    answer = ask(app, "/api/predictions", "POST", document)
+    assert (answer.status, why in answer.json["message"], jobs) == (400, True, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<b>", "[]", "{}", '{"target": []}', "\ud800", "[" * 10_000,
+     '{"start": "2024-01-01", "target": [1e999], "cat": [0]}',
+     '{"start": "9999-12-01", "target": [1], "cat": [0]}', '{"start": "2024-01-01", "target": [1], "cat": [[]]}'],
+    ids=range(9),
+)  # fmt: skip
+def test_any_text_is_forecast_or_refused_in_words(app: Any, jobs: list[Any], text: str) -> None:
+    answer = ask(app, "/api/predictions", "POST", {"series": text})
+    assert answer.status in (200, 400)
+    assert answer.json.get("problems") or answer.json["message"]
+    assert jobs == []
 
 
 def test_the_form_is_made_from_the_definition_and_begins_with_what_it_allows(app: Any) -> None:
