@@ -17,7 +17,7 @@ import numpy as np
 import openapi_spec_validator
 import pytest
 
-from tests import lifecycle
+from tests import browser, lifecycle
 from tests.command import perennial
 from tests.e2e.api import Answer, Api
 from tests.e2e.conftest import App, Run, worthless_cars
@@ -245,6 +245,26 @@ def test_calls_are_captured_in_the_documented_layout(app: App, first: Run) -> No
     record = json.loads(body.splitlines()[-1])
     assert record["eventVersion"] == "0"
     assert set(record["captureData"]) == {"endpointInput", "endpointOutput"}
+
+
+def test_a_price_is_asked_for_in_the_browser_and_what_features_add_to_a_typical_one_is_that_price(
+    app: App, first: Run
+) -> None:
+    with browser.console(app.stack) as address, browser.opened(address) as (page, wrong):
+        page.get_by_role("link", name="Ask").click()
+        for name, value in CADILLAC.items():
+            control = page.get_by_label(name, exact=True)
+            if isinstance(value, bool):
+                control.select_option(str(value).lower())
+            else:
+                control.fill(str(value))
+        page.get_by_role("button", name="Ask").click()
+        page.get_by_role("table").wait_for()
+        added = page.locator("td[data-name=adds]").all_inner_texts()
+    *parts, price = (float(text.replace(",", "")) for text in added)
+    assert len(parts) > 3, "the typical car's, and what features add"
+    assert price == pytest.approx(json.loads(app.invoke(json.dumps(CADILLAC), "application/jsonlines"))["score"], abs=1)
+    assert (sum(parts), wrong) == (pytest.approx(price, abs=1), [])
 
 
 def test_record_leads_from_the_model_back_to_the_data(app: App, first: Run) -> None:
