@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import boto3
+from botocore.exceptions import ClientError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -52,6 +53,7 @@ KNOWN_SECONDS = 30
 REPORTS = {"runs": "runs/", "windows": "monitoring/"}
 A_FILE = "application/octet-stream"  # no browser shows it here, where it would be of this page's origin
 ONLY_READS = "the console only reads of AWS; to approve, drop or ask here, start it with --allow-changes"
+NAME_ONE = "Who may describe one stack alone names it: perennial console --stack NAME"
 NOT_LOCAL = "only the local cloud has {}; on AWS {}"
 Answer = Callable[["Call"], Any]
 
@@ -218,10 +220,18 @@ def _files() -> list[Route]:
 
 def _whom(call: Call) -> dict[str, Any]:
     account, named = call.console.account, call.console.stack
-    listed = [named] if named else stacks.names()  # who may describe one stack alone names it
+    listed = [named] if named else _all_stacks()
     first = listed[0] if listed else None
     may = {"is_local": account.is_local, "may_change": call.console.may_change}
     return {"whom": str(account), **may, "stacks": listed, "stack": first}
+
+
+def _all_stacks() -> list[str]:
+    """Return the names of all stacks. Raises CommandError: whoever has started the console may not list them."""
+    try:
+        return stacks.names()
+    except ClientError as error:
+        raise CommandError(f"{error}\n{NAME_ONE}") from error
 
 
 def _stack(call: Call) -> dict[str, Any]:
@@ -338,8 +348,11 @@ def _drop_to(console: Console) -> Callable[[Request], Awaitable[Response]]:
         if not _is_name(name):
             return _refused(400, f"{name!r} is no name of a file; expected one of at most {LONGEST_NAME} characters")
         with tempfile.TemporaryFile() as file:
-            async for part in request.stream():
-                await run_in_threadpool(file.write, part)
+            try:
+                async for part in request.stream():
+                    await run_in_threadpool(file.write, part)
+            except OSError as error:
+                return _refused(400, str(error))
             file.seek(0)
             body = cast(BinaryIO, file)
             wanted = request.query_params.get("stack")

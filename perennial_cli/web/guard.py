@@ -36,6 +36,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+HTTP = 80
 READS = ("GET", "HEAD")
 WITHOUT = (
     "the token is missing or another: open the address that `perennial console` or `perennial local status` prints"
@@ -58,7 +59,8 @@ class Guard:
 
     def __init__(self, inner: ASGIApp, port: int, token: str, only_reads: str = "") -> None:
         self._inner, self._token, self._only_reads = inner, token, only_reads
-        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+        end = "" if port == HTTP else f":{port}"  # of which browsers say nothing
+        self._hosts = {f"{name}{end}" for name in ("127.0.0.1", "localhost")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -7,8 +7,6 @@ import math
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import numpy as np
-
 from perennial.data.periods import periods_of
 from perennial.data.series_files import ITEM_ID
 from perennial.model.definition import Definition
@@ -25,18 +23,18 @@ from perennial_cli.stacks import Stack
 
 MOST_SERIES = 20  # each is a request, a drawing and a table
 MOST_VALUES = 24  # of the series to begin with
-BEGIN = np.datetime64("2024-01-01", "us")
+BEGIN = "2024-01-01 00:00:00"  # of a month, a day, an hour
 
 
 def form(definition: Definition) -> dict[str, Any]:
     """Return what a line has to hold, and a series of made-up values that the model takes."""
     document = definition.as_json()
-    section, columns, periods = document["series"], document["columns"], periods_of(document)
+    section, columns = document["series"], document["columns"]
     categories, dynamic = category_columns(document), dynamic_columns(document)
     count = min(section["context_length"], MOST_VALUES)
     series: dict[str, Any] = {
         ITEM_ID: "an example" if columns[section["key"]]["type"] == "string" else 1,
-        "start": periods.text(int(periods.units(np.array([BEGIN]))[0])),
+        "start": BEGIN,
         "target": _rising(columns[document["target"]], count),
     }
     if categories:
@@ -45,7 +43,7 @@ def form(definition: Definition) -> dict[str, Any]:
         series["dynamic_feat"] = [[value(columns[name])] * (count + section["prediction_length"]) for name in dynamic]
     return {
         "example": json.dumps(series, ensure_ascii=False),
-        "begin": periods.expected,
+        "begin": periods_of(document).expected,
         "ahead": section["prediction_length"],
         "categories": categories,
         "dynamic": dynamic,
@@ -79,7 +77,8 @@ def answered(stack: Stack, definition: Definition, text: str) -> dict[str, Any]:
 def _shown(one: Forecast, definition: Definition) -> dict[str, Any]:
     unit, section = definition.columns[definition.target].unit, definition.as_json()["series"]
     before = one.question.before[-SEASONS_DRAWN * season_of(section) :]
-    drawn = Drawn(one.question.name, before, one.values, np.full(len(one.values), np.nan))
+    unknown = one.values[:, 0] * math.nan  # what comes true
+    drawn = Drawn(one.question.name, before, one.values, unknown)
     return {**one.as_json(), "drawing": tree(banded.drawing(drawn, f", {unit}" if unit else ""))}
 
 

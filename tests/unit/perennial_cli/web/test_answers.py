@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from perennial.runs.costs import DATE
 from perennial_cli import local_cloud, run_flow
 from perennial_cli.account import Account
 from perennial_cli.stacks import Stack
-from perennial_cli.web.app import LARGEST_DOCUMENT, ONLY_READS, Console, application
+from perennial_cli.web.app import LARGEST_DOCUMENT, NAME_ONE, ONLY_READS, Console, application
 from tests import verdicts
 from tests.asgi import PORT, SECRET, ask
 from tests.command import perennial
@@ -158,6 +159,28 @@ def test_a_report_is_given_as_a_file_that_no_browser_shows_here(stack: FakeAws, 
     for path in ("/api/runs/20261121093440-1a2b/report", "/api/raw/20261121093440-1a2b/report", "/api/runs/../report"):
         refused = ask(app, path)
         assert (refused.status, refused.headers["content-type"]) == (400, "application/json")
+
+
+def test_who_may_not_list_the_stacks_is_told_to_name_one(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no DescribeStacks"}}, "DescribeStacks")
+
+    monkeypatch.setattr("perennial_cli.stacks.names", refuse)
+    answer = ask(app, "/api/whom")
+    assert (answer.status, answer.json["message"].splitlines()[1]) == (400, NAME_ONE)
+    assert "no DescribeStacks" in answer.json["message"]
+    assert ask(application(Console(ACCOUNT, "cars"), PORT, SECRET), "/api/whom").json["stacks"] == ["cars"]
+
+
+def test_a_disk_without_room_for_a_file_is_told_in_words(app: Any, stack: FakeAws, monkeypatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    answer = ask(app, "/api/files", "POST", b"a,b\n", name="a.csv")
+    assert (answer.status, answer.json["message"]) == (400, "[Errno 28] No space left on device")
+    assert stack.keys("raw/") == []
 
 
 def test_who_may_not_look_is_told_what_aws_says(app: Any, answers: Callable[..., list[Any]]) -> None:
@@ -344,26 +367,33 @@ def test_mails_and_faults_are_those_of_the_local_cloud(local: Any, app: Any, mon
 # ---- Logs
 
 
-def test_logs_are_those_of_the_stack_alone(app: Any, answers: Callable[..., list[Any]]) -> None:
-    names = ["/aws/lambda/cars-clean-up", "/aws/sagemaker/Endpoints/cars", "/aws/sagemaker/Endpoints/cars-two"]
+def test_logs_are_those_of_the_stack_alone(
+    app: Any, answers: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another's name may begin with this one's: its functions, executions and jobs are not this one's."""
+    names = ["/aws/lambda/cars-clean-up", "/aws/sagemaker/Endpoints/cars", "/aws/sagemaker/Endpoints/cars-two",
+             "/aws/lambda/cars-two-clean-up", "/aws/vendedlogs/states/cars-two-train-model"]  # fmt: skip
+    monkeypatch.setattr("perennial_cli.stacks.names", lambda: ["cars", "cars-two", "carsharing"])
 
     def groups(request: Any) -> Any:
         prefix = json.loads(request.body)["logGroupNamePrefix"]
         return 200, {"logGroups": [{"logGroupName": name} for name in names if name.startswith(prefix)]}
 
     answers("logs", "DescribeLogGroups", groups)
-    event = {"timestamp": 1000, "logStreamName": "cars-one", "message": HOSTILE}
-    asked = answers("logs", "FilterLogEvents", (200, {"events": [event] * 300}))
+    event = {"timestamp": 1000, "logStreamName": f"cars-{RUN}-train-0/algo-1", "message": HOSTILE}
+    foreign = {"timestamp": 1000, "logStreamName": f"cars-two-{RUN}-train-0/algo-1", "message": "of cars-two"}
+    asked = answers("logs", "FilterLogEvents", (200, {"events": [*[event] * 300, foreign]}))
     listed = ask(app, "/api/logs").json["groups"]
     jobs = [f"/aws/sagemaker/{kind}Jobs" for kind in ("Processing", "Training", "Transform")]
     assert listed == sorted([*names[:2], *jobs])
     events = ask(app, "/api/logs", group="/aws/sagemaker/TrainingJobs", streams="").json["events"]
-    assert (len(events), events[0]["message"]) == (200, HOSTILE)
+    assert (len(events), {one["message"] for one in events}) == (200, {HOSTILE})
     ask(app, "/api/logs", group="/aws/sagemaker/TrainingJobs", streams="others-job")
     ask(app, "/api/logs", group="/aws/sagemaker/TrainingJobs", streams="cars-train-0")
     assert [json.loads(one.body)["logStreamNamePrefix"] for one in asked] == ["cars-", "cars-", "cars-train-0"]
-    refused = ask(app, "/api/logs", group="/aws/lambda/others")
-    assert (refused.status, refused.json["message"]) == (400, "cars has no log group /aws/lambda/others")
+    for group in ("/aws/lambda/others", *names[2:]):
+        refused = ask(app, "/api/logs", group=group)
+        assert (refused.status, refused.json["message"]) == (400, f"cars has no log group {group}")
 
 
 # ---- The flow

@@ -21,14 +21,14 @@ def app(asked: list[str]) -> Guard:
     return guarded(asked)
 
 
-def guarded(asked: list[str], only_reads: str = "") -> Guard:
+def guarded(asked: list[str], only_reads: str = "", port: int = PORT) -> Guard:
     """What is behind the guard notes that it was asked."""
 
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         asked.append(scope["path"])
         await PlainTextResponse("<b>data</b>")(scope, receive, send)
 
-    return Guard(inner, PORT, SECRET, only_reads)
+    return Guard(inner, port, SECRET, only_reads)
 
 
 @pytest.mark.parametrize("host", [HOST, f"localhost:{PORT}", f"LOCALHOST:{PORT}"])
@@ -64,6 +64,11 @@ def test_a_stranger_is_refused_before_anything_is_asked(app, asked, change, stat
     answer = ask(app, "/api/runs", method, headers={**PERSON, **change})
     assert (answer.status, asked) == (status, [])
     assert answer.json["message"]
+
+
+def test_on_the_port_of_http_the_host_has_none(asked: list[str]) -> None:
+    app = guarded(asked, port=80)
+    assert [ask(app, "/", headers={"host": host}).status for host in ("127.0.0.1", "evil.example")] == [200, 421]
 
 
 def test_a_missing_token_says_where_it_is(app: Guard) -> None:
