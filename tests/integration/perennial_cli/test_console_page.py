@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
 from perennial_cli.run_flow import State
 from perennial_cli.web import series
-from tests import browser
+from tests import browser, verdicts
 from tests.canned_console import (
     HOSTILE,
     RUN,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 REFUSED = "Failed to load resource: the server responded with a status of 400 (Bad Request)"
 PAGES = ("runs", "versions", "ask", "drift", "lineage", "mails", "faults", "logs?group=x", f"runs/{RUN}")
+NONE = "\N{EN DASH}"
+SOMEBODY = "attacker.example"
 DARK, LIGHT = "rgb(13, 17, 23)", "rgb(255, 255, 255)"
 
 
@@ -44,7 +47,7 @@ def served() -> Iterator[CannedConsole]:
 @pytest.fixture(scope="module")
 def window(served: CannedConsole) -> Iterator[tuple[Page, list[str]]]:
     """A page of a browser at the console, and what goes wrong in it or leads elsewhere."""
-    with browser.launched() as chromium:
+    with browser.launched(f"--host-resolver-rules=MAP {SOMEBODY} 127.0.0.1") as chromium:
         page = chromium.new_context().new_page()
         yield page, browser.visit(page, f"{served.address}/#token={TOKEN}")
 
@@ -176,6 +179,20 @@ def test_the_chart_has_each_run_the_model_in_service_then_and_the_threshold(cons
     assert drawn.locator("path.threshold[d^=M]").count() == 1
 
 
+def test_drift_is_shown_by_feature_over_windows_the_oldest_first(console, page) -> None:
+    known = [verdicts.drifted("mileage"), verdicts.drifted("doors")]
+    for number, one in enumerate(known):
+        one |= {"id": f"2026112{number}120000-1a2b", "window": {"start": f"2026-11-2{number}T10:00:00Z", "end": ""}}
+    console.answers["GET windows"] = known[::-1]
+    look(page, "drift")
+    table = page.get_by_role("table", name="The largest distance by feature, the oldest window first")
+    assert [row.split("\t") for row in table.inner_text().splitlines()[1:]] == [
+        ["feature", "11-20 10:00", "11-21 10:00"],
+        ["mileage", "0.4 drifted", NONE],
+        ["doors", NONE, "0.4 drifted"],
+    ]
+
+
 # ---- What a person does
 
 
@@ -277,17 +294,18 @@ def test_every_page_is_for_readers_and_phones_in_the_dark_and_in_the_light(conso
         assert page.evaluate("document.documentElement.scrollWidth") == 360
         cut = page.evaluate(CUT)
         assert cut == []
-        faults = page.evaluate("async () => (await axe.run()).violations")
+        faults = page.evaluate(AXE)
         assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in faults] == []
 
 
+AXE = "async () => (await axe.run({ rules: { 'target-size': { enabled: true } } })).violations"
 # Texts of tables that a phone's screen cuts off: only drawings and logs scroll.
 CUT = """() => [...document.querySelectorAll(".scrolls")].filter((one) => one.querySelector("table"))
   .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"""
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_the_keyboard_comes_to_every_control_in_its_order_and_out_again(page: Page, path: str) -> None:
+def test_the_keyboard_comes_to_every_control_in_its_order_is_seen_there_and_gets_out_again(page: Page, path) -> None:
     look(page, path)
     wanted = page.evaluate(CONTROLS)
     page.locator("#skip").focus()
@@ -295,11 +313,28 @@ def test_the_keyboard_comes_to_every_control_in_its_order_and_out_again(page: Pa
     for _ in range(wanted):
         page.keyboard.press("Tab")
         came.append(page.evaluate(ACTIVE))
-    assert came[:wanted] == sorted(set(came[:wanted])), "each once, in the order of the page"
-    assert came[wanted] not in came[1:wanted], "and out of it"
+    places = [place for place, _ in came[:wanted]]
+    assert places == sorted(set(places)), "each once, in the order of the page"
+    assert all(is_seen for _, is_seen in came[1:wanted])
+    assert came[wanted][0] not in places[1:], "and out of it"
 
 
-ACTIVE = "[...document.querySelectorAll('*')].indexOf(document.activeElement)"
+def test_whoever_skips_to_the_content_is_there(page: Page) -> None:
+    look(page, "versions")
+    page.locator("#skip").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "reason"
+
+
+# Where the focus is among all elements, and whether a ring says so (of a state of the drawing its thick edge).
+ACTIVE = """() => {
+  const one = document.activeElement, shape = one.querySelector(":scope > .shape");
+  const { outlineStyle, outlineWidth } = getComputedStyle(one);
+  const is_ringed = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+  const is_thick = shape && getComputedStyle(shape).strokeWidth === "5px";
+  return [[...document.querySelectorAll("*")].indexOf(one), is_ringed || is_thick];
+}"""
 CONTROLS = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
   .filter((one) => !one.disabled && one.checkVisibility()).length"""
 
@@ -317,24 +352,41 @@ def test_the_token_leaves_the_address_and_another_tab_needs_none(console, page) 
     assert not [query for _, query, _ in console.asked if TOKEN in str(query)]
 
 
-def test_another_page_of_the_browser_changes_nothing_and_reads_nothing(console, page) -> None:
-    """A page of another port of this machine tries what a browser lets it, with the token even."""
-    elsewhere = CannedConsole()
-    with elsewhere.served():
-        other = page.context.new_page()
-        other.goto(f"{elsewhere.address}/icon.svg")
-        other.goto("about:blank")
-        console.asked.clear()
-        tried = other.evaluate(
-            """async ([address, token]) => {
-              const tries = [
-                fetch(`${address}/api/versions/3`, { method: "POST", mode: "no-cors", body: '{"status": "Approved"}' }),
-                fetch(`${address}/api/versions`, { headers: { "x-perennial-token": token } }),
-                fetch(`${address}/api/whom`),
-              ];
-              return (await Promise.allSettled(tries)).map((one) => one.value?.type || "refused");
-            }""",
-            [console.address, TOKEN],
-        )
-        other.close()
-    assert (tried[1:], console.asked) == (["refused", "refused"], [])
+ATTACK = """async ([address, token]) => {
+  const body = '{"status": "Approved"}', form = document.createElement("form");
+  Object.assign(form, { action: `${address}/api/versions/3`, method: "POST", target: "frame" });
+  form.innerHTML = `<input name="{&quot;status&quot;:&quot;Approved&quot;,&quot;a" value="&quot;:1}">`;
+  document.body.append(form);
+  form.submit();
+  const tries = [
+    fetch(`${address}/api/versions/3`, { method: "POST", mode: "no-cors", body }),
+    fetch(`${address}/api/versions/3`, { method: "POST", headers: { "x-perennial-token": token }, body }),
+    fetch(`${address}/api/versions`, { headers: { "x-perennial-token": token } }),
+    import(`${address}/api.js`),
+  ];
+  return (await Promise.allSettled(tries)).map((one) => one.value?.type || "refused");
+}"""
+
+
+@pytest.mark.parametrize("where", [f"http://{SOMEBODY}", "http://127.0.0.1:9"], ids=["of the web", "of this machine"])
+def test_another_page_of_the_browser_changes_nothing_and_reads_nothing(console, page, where: str) -> None:
+    """It sends forms, asks with the token even, and puts the console into a frame."""
+    text = f'<body><iframe name="frame" src="about:blank"></iframe><iframe src="{console.address}/"></iframe>'
+    page.context.route(f"{where}/", lambda route: route.fulfill(body=text, content_type="text/html"))
+    other = page.context.new_page()
+    other.goto(f"{where}/")
+    tried = other.evaluate(ATTACK, [console.address, TOKEN])
+    frames = [one.url for one in other.frames[1:]]
+    other.close()
+    page.context.unroute_all()
+    assert (tried, console.asked) == (["refused"] * 4, [])
+    assert frames[1].startswith("chrome-error:"), "nobody may frame it"
+
+
+def test_a_name_of_somebody_elses_that_leads_here_is_refused(console, page) -> None:
+    """DNS rebinding: the browser takes the console for a part of the attacker's site."""
+    other = page.context.new_page()
+    answer = other.goto(f"http://{SOMEBODY}:{urlsplit(console.address).port}/")
+    assert answer
+    assert (answer.status, SOMEBODY in answer.json()["message"], console.asked) == (421, True, [])
+    other.close()

@@ -5,10 +5,21 @@ from html.parser import HTMLParser
 
 import pytest
 
-from perennial_cli.web.app import PAGE
+from perennial_cli.account import Account
+from perennial_cli.web.app import PAGE, Console, application
+from tests.asgi import PORT, SECRET, ask
 
 MODULES = sorted(PAGE.glob("*.js"))
 SVG = "http://www.w3.org/2000/svg"
+
+
+@pytest.fixture
+def app_files() -> dict[str, bytes]:
+    """What the console answers for each file of the page."""
+    app = application(Console(Account("123456789012", "eu-west-1", None)), PORT, SECRET)
+    return {path.name: ask(app, "/" if path.name == "index.html" else f"/{path.name}").body for path in PAGE.iterdir()}
+
+
 # Whatever makes a text HTML, a script or a style.
 READS_AS_CODE = (
     "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser", "srcdoc",
@@ -23,6 +34,11 @@ def test_it_asks_nothing_from_elsewhere() -> None:
         assert not re.search(r"\b(?:XMLHttpRequest|WebSocket|EventSource|sendBeacon|importScripts)\b", text), path.name
     asks = {path.name for path in MODULES if "fetch(" in path.read_text()}
     assert asks == {"api.js"}
+
+
+def test_it_is_served_as_it_is_written_without_a_build(app_files: dict[str, bytes]) -> None:
+    assert {path.suffix for path in PAGE.iterdir()} == {".html", ".css", ".js", ".svg"}
+    assert app_files == {path.name: path.read_bytes() for path in PAGE.iterdir()}
 
 
 def test_no_text_of_data_is_read_as_html_or_as_a_script() -> None:
@@ -55,6 +71,8 @@ def test_the_document_has_no_script_and_no_style_in_it_and_names_its_parts() -> 
     assert [given for tag, given in page.found if tag == "script"] == [{"type": "module", "src": "main.js"}]
     assert {"header", "nav", "main"} <= set(names)
     assert dict(page.found)["html"]["lang"] == "en"
+    viewport = next(given["content"] for tag, given in page.found if given.get("name") == "viewport")
+    assert viewport == "width=device-width, initial-scale=1", "as wide as a phone, and it may be made larger"
     assert any(given.get("aria-live") == "polite" for _, given in page.found)
 
 
