@@ -15,7 +15,7 @@ export async function logs({ place, again, words }) {
   if (!group) return;
   const look = async () => {
     const { events } = await get("logs", { group, streams });
-    note.textContent = events.length ? `The newest ${events.length} lines of the last day, the oldest first.` : "Nothing was logged in the last day.";
+    note.textContent = events.length ? `The newest lines of the last day (${events.length}), the oldest first.` : "Nothing was logged in the last day.";
     const atEnd = lines.scrollTop + lines.clientHeight >= lines.scrollHeight - 20;
     if (replace(lines, events, events.map((one) => `${one.time.slice(11, 23)} ${one.message.trimEnd()}\n`)) && atEnd) lines.scrollTop = lines.scrollHeight;
   };
