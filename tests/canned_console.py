@@ -92,7 +92,8 @@ def forecast(name: str) -> dict[str, Any]:
     """Return a forecast of employment as the console answers it."""
     values = np.linspace(1000, 1100, 12)[:, None] + np.array([0, *range(-40, 41, 10)])
     question = Question(1, name, {}, np.linspace(900, 1000, 30))
-    return series._shown(Forecast(question, [f"2026-{month:02}-01 00:00:00" for month in range(1, 13)], values), jobs())
+    times = [f"2026-{month:02}-01 00:00:00" for month in range(1, 13)]
+    return series.as_json(Forecast(question, times, values), jobs())
 
 
 def jobs() -> definition.Definition:

@@ -70,11 +70,12 @@ def answered(stack: Stack, definition: Definition, text: str) -> dict[str, Any]:
     sound = [one for one in series if not one.problem]
     return {
         "problems": [f"line {one.number} is not asked about: {one.problem}" for one in series if one.problem],
-        "forecasts": [_shown(one, definition) for one in forecasts.ask(stack, definition, sound)],
+        "forecasts": [as_json(one, definition) for one in forecasts.ask(stack, definition, sound)],
     }
 
 
-def _shown(one: Forecast, definition: Definition) -> dict[str, Any]:
+def as_json(one: Forecast, definition: Definition) -> dict[str, Any]:
+    """Return a forecast for the page, with its drawing."""
     unit, section = definition.columns[definition.target].unit, definition.as_json()["series"]
     before = one.question.before[-SEASONS_DRAWN * season_of(section) :]
     unknown = one.values[:, 0] * math.nan  # what comes true

@@ -45,7 +45,7 @@ async function ask(path, query, options) {
   } catch {
     throw new Error("The console does not answer: is `perennial console` still at work?");
   }
-  const answer = await reply.json().catch(() => ({ message: reply.statusText }));
+  const answer = await reply.json().catch(() => ({ message: `${reply.status} ${reply.statusText}: where the console was started, or in the log of the local cloud, stands what happened.` }));
   if (!reply.ok) throw new Error(answer.message);
   return answer;
 }

@@ -16,6 +16,7 @@ from tests import browser, verdicts
 from tests.canned_console import (
     HOSTILE,
     RUN,
+    STACK,
     TOKEN,
     CannedConsole,
     Refused,
@@ -116,6 +117,33 @@ def test_a_view_that_fails_says_what_happened_and_what_to_do_where_the_focus_is(
     page.get_by_role("button", name="Try again").press("Enter")
     page.get_by_role("button", name="Approve version 3").wait_for()
     assert page.locator("h1:focus").inner_text() == "Versions"
+
+
+def test_an_error_of_the_consoles_own_says_where_more_stands(page, expected) -> None:
+    page.route("**/api/versions?*", lambda route: route.fulfill(status=500, body="Internal Server Error"))
+    expected.append(REFUSED.replace("400 (Bad Request)", "500 (Internal Server Error)"))
+    look(page, "versions")
+    page.unroute_all()
+    assert page.locator("h1:focus").inner_text() == "Versions cannot be shown"
+    page.get_by_text("500 Internal Server Error: where the console was started, or in the log of").wait_for()
+
+
+def test_without_the_token_it_says_where_it_is_and_shows_nothing(console, page) -> None:
+    with page.context.browser.new_context() as another:
+        stranger = another.new_page()
+        browser.visit(stranger, console.address)
+        stranger.locator("h1:focus").wait_for()
+        assert stranger.locator("h1").inner_text() == "The console cannot begin"
+        stranger.get_by_text("open the address that `perennial console` or `perennial local status` prints").wait_for()
+    assert console.asked == []
+
+
+@pytest.mark.parametrize("path", ["%", "none", "runs/..%2f..%2fx", "runs/%00", "<b>"])
+def test_an_address_that_is_none_leads_to_a_page_that_says_so_or_to_the_runs(page, expected, path: str) -> None:
+    look(page, path)
+    assert page.locator("h1:focus").inner_text() in ("Runs cannot be shown", f"Runs of {STACK}")
+    page.get_by_text("no answer to" if "/" in path else "They go to").wait_for()
+    expected += [REFUSED] * 2 * ("/" in path)
 
 
 # ---- What each page shows

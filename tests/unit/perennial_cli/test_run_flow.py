@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perennial.runs.costs import listed_price
+from perennial.runs.costs import DATE, listed_price
 from perennial_cli import run_flow
 from perennial_cli.run_flow import DONE, FAILED, WORKS, State, taken
 from perennial_cli.runs import Execution
@@ -161,6 +161,8 @@ def test_a_state_costs_what_its_jobs_are_billed(answers: Callable[..., list[Any]
     for _ in range(2):
         flow = of(answers, history, "RUNNING")
         assert (flow["states"][0]["usd"], flow["usd"]) == (pytest.approx(0.23), pytest.approx(0.23))
+        billed = {"machine": "ml.m5.large", "count": 2, "seconds": 3600, "usd_an_hour": 0.115}
+        assert (flow["states"][0]["billed"], flow["region"], flow["prices"]) == ([billed], "us-east-1", DATE)
     assert len(asked) == 1, "what has ended is asked about once"
 
 
@@ -194,6 +196,7 @@ def test_the_price_of_an_unknown_machine_is_not_made_up(answers: Callable[..., l
     history.call("createTrainingJob.sync", TrainingJobName="cars-unknown-0")
     flow = of(answers, history, "RUNNING")
     assert (flow["states"][0]["usd"], flow["usd"]) == (None, None)
+    assert [(one["machine"], one["usd_an_hour"]) for one in flow["states"][0]["billed"]] == [("ml.x9.huge", None)]
 
 
 def test_a_run_that_failed_says_so_at_the_state_where_it_ended(answers: Callable[..., list[Any]]) -> None:
