@@ -360,16 +360,6 @@ def test_the_metric_of_runs_is_drawn_over_time_above_what_they_cost(page: Page) 
     assert re.search(r"a month[\d.]+ USD \(\d+ runs\)", page.locator("dl").last.inner_text().replace("\n", ""))
 
 
-def test_what_the_role_may_not_see_of_costs_is_said(page: Page, looking: tuple[Page, list[str]]) -> None:
-    refused = json.dumps({"message": "AccessDenied: no cost for you"})
-    page.route("**/api/cost?*", lambda route: route.fulfill(status=400, body=refused))
-    with page.expect_console_message():  # the browser's own, about the status
-        page.reload()
-    page.get_by_text("AccessDenied: no cost for you").wait_for()
-    page.unroute_all()
-    assert looking[1].pop().endswith("a status of 400 (Bad Request)")
-
-
 def test_the_distance_of_each_feature_is_shown_window_by_window(app: App, page: Page) -> None:
     key = "monitoring/20261120120000-1a2b/verdict.json"
     app.client("s3").put_object(Bucket=app.bucket, Key=key, Body=json.dumps(verdicts.drifted("flipper_length_mm")))
