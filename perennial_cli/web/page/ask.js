@@ -85,7 +85,7 @@ function ofSeries(known, about) {
   const lines = h("textarea", { id: "series", rows: "8", spellcheck: "false", autocomplete: "off" }, known.example);
   return {
     inputs: [
-      field("Series", lines, `JSON, a line for each, at most ${known.most}, with ${parts.join("; ")}. This one is made up.`),
+      field("Series", lines, `JSON, a line for each, at most ${known.most}, with ${parts.join("; ")}. The one to begin with is made up.`),
       h("p", { class: "faint" }, "A forecast is not explained by features: it rests on the values before it, and its band says how sure the model is."),
     ],
     document: () => ({ series: lines.value }),
