@@ -13,10 +13,12 @@ export async function ask({ place }) {
   const form = h("form", { novalidate: true }, inputs, button);
   add(place, heading(`Ask for ${about.target}`), h("p", { class: "faint" }, about.serves ? `The model of run ${about.serves} answers${about.unit ? `, in ${about.unit}` : ""}.` : "No model is in service yet."),
     state.mayChange ? null : message("Read-only: `perennial console --allow-changes` lets you ask here; an endpoint of AWS keeps what it is asked."), form, said, answered);
+  let isAsking = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (isAsking) return; // a button that is disabled meanwhile would lose the focus
+    isAsking = true;
     said.replaceChildren();
-    button.disabled = true;
     announce("Asking…");
     try {
       const known = await post("predictions", document());
@@ -29,7 +31,7 @@ export async function ask({ place }) {
       said.replaceChildren(message(error.message, "bad"));
     }
     announce("");
-    button.disabled = false;
+    isAsking = false;
   });
 }
 

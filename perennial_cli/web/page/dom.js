@@ -100,13 +100,19 @@ export function add(place, ...children) {
   return filled(place, {}, children);
 }
 
-// Puts new content in place of the old where it differs, and keeps the focus on what has the same data-key.
+// Puts new content in place of the old where it differs, and keeps the focus on what has the same data-key, or near it
+// where that is gone or can do nothing any more.
 export function replace(place, known, ...children) {
   const text = JSON.stringify(known);
   if (place.dataset.known === text) return false;
   place.dataset.known = text;
   const active = place.contains(document.activeElement) ? document.activeElement.closest("[data-key]") : null;
   place.replaceChildren(...children.flat(Infinity).filter(Boolean));
-  if (active) [...place.querySelectorAll("[data-key]")].find((one) => one.dataset.key === active.dataset.key)?.focus();
+  if (!active) return true;
+  [...place.querySelectorAll("[data-key]")].find((one) => one.dataset.key === active.dataset.key)?.focus();
+  if (!place.contains(document.activeElement)) {
+    place.tabIndex = -1;
+    place.focus({ preventScroll: true });
+  }
   return true;
 }

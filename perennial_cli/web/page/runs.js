@@ -56,10 +56,11 @@ function dropZone(about, signal) {
   const zone = h("div", { class: "drop" }, h("label", { for: "file" }, "Drop data files here, or choose some"), input, h("span", { class: "faint" }, `They go to ${about.drops}`), said);
   for (const kind of ["dragover", "dragleave", "drop"]) zone.addEventListener(kind, () => zone.classList.toggle("over", kind === "dragover"));
   zone.addEventListener("drop", ({ dataTransfer }) => take([...dataTransfer.items].filter((one) => one.kind === "file").map(dropped)));
+  let isAtIt = false;
   const take = async (files) => {
-    if (!files.length || input.disabled) return;
+    if (!files.length || isAtIt) return;
     said.replaceChildren();
-    input.disabled = true;
+    isAtIt = true;
     try {
       const folder = files.find((one) => one.isFolder);
       if (folder) throw new Error(`${folder.name} is a folder; drop the files in it.`);
@@ -75,7 +76,7 @@ function dropZone(about, signal) {
       announce("");
       said.replaceChildren(message(error.message, "bad"));
     } finally {
-      input.disabled = false;
+      isAtIt = false;
       input.value = "";
     }
   };

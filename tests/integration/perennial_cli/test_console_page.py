@@ -101,6 +101,7 @@ def test_series_are_asked_about_and_answered_with_a_table_and_a_drawing_of_the_b
     lines.fill('{"item_id": 1}')
     page.get_by_role("button", name="Ask").click()
     drawn = page.get_by_role("img", name="value, thousand people by periods ahead: before, median, band")
+    drawn.wait_for()
     assert drawn.locator("path[stroke-dasharray]").count() == 2, "the band has two edges"
     assert page.get_by_role("row").nth(1).inner_text().split() == ["2026-01-01", "960", "1,000", "1,040"]
     page.get_by_role("alert").filter(has_text=HOSTILE).wait_for()
@@ -208,6 +209,7 @@ def test_the_chart_has_each_run_the_model_in_service_then_and_the_threshold(cons
     ]
     look(page, "runs")
     drawn = page.get_by_role("img", name="rmse of 3 runs; the newest has 1,998, the threshold is 3,000")
+    drawn.wait_for()
     assert [drawn.locator(f"circle.{kind}").count() for kind in ("candidate", "champion")] == [3, 2]
     places = drawn.locator("circle.candidate").evaluate_all("all => all.map((one) => Number(one.getAttribute('cx')))")
     assert places == sorted(places), "the oldest stands first"
@@ -297,6 +299,8 @@ def test_where_it_only_reads_nothing_can_be_changed_and_each_page_says_why(conso
 
 def test_a_price_is_explained_by_what_adds_up_to_it(page) -> None:
     look(page, "ask")
+    assert page.get_by_label("doors").get_attribute("aria-describedby") == "field-doors-hint"
+    assert page.locator("#field-doors-hint").inner_text() == "2 to 5", "as the definition allows"
     page.get_by_label("mileage").fill("12000")
     page.get_by_role("button", name="Ask").press("Enter")
     page.get_by_text("24,000.1 USD").wait_for()
@@ -356,6 +360,39 @@ def test_the_keyboard_comes_to_every_control_in_its_order_is_seen_there_and_gets
     assert places == sorted(set(places)), "each once, in the order of the page"
     assert [unseen for _, unseen in came[1:wanted] if unseen] == []
     assert came[wanted][0] not in places[1:], "and out of it"
+
+
+def test_whoever_answers_asks_or_clears_by_the_keyboard_stays_where_that_was(console, page) -> None:
+    console.answers["POST versions/3"] = {
+        "version": 3,
+        "status": "Approved",
+        "before": "Pending",
+        "outcome": "It serves.",
+    }
+    look(page, "versions")
+    button = page.get_by_role("button", name="Approve version 3")
+    button.focus()
+    console.answers["GET versions"][0]["status"] = "Approved"
+    page.keyboard.press("Enter")
+    page.locator("button:disabled[aria-label='Approve version 3']").wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED) == RUN, "the first control of the list"
+
+    console.answers["POST faults/clear"] = {}
+    look(page, "faults")
+    page.get_by_role("button", name="Clear fault 1").focus()
+    console.answers["GET faults"] = {"faults": []}
+    page.keyboard.press("Enter")
+    page.get_by_text("Nothing.").wait_for()
+    assert page.evaluate(FOCUSED) == "What will failNothing."
+
+    look(page, "ask")
+    page.get_by_role("button", name="Ask").press("Enter")
+    page.get_by_role("table").wait_for()
+    assert page.evaluate(FOCUSED) == "Ask"
+
+
+FOCUSED = "document.activeElement.textContent"
 
 
 def test_whoever_skips_to_the_content_is_there(page: Page) -> None:
