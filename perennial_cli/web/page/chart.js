@@ -1,6 +1,6 @@
 // The metric of runs against the threshold and the model in service, over time. The table below it says the same.
 
-import { h, number, s } from "./dom.js";
+import { counted, h, number, s } from "./dom.js";
 
 const WIDEST = 1100, HEIGHT = 220, LEFT = 70, RIGHT = 12, TOP = 14, BOTTOM = 34;
 
@@ -27,7 +27,7 @@ export function chart(known, unit) {
     s("text", { class: "small end", x: LEFT - 6, y: y(value) + 4 }, number(Number(value.toPrecision(4)))),
   ]);
   const last = points.at(-1);
-  const said = `${metric} of ${points.length} runs; the newest has ${number(last.candidate)}, the threshold is ${number(last.threshold)}`;
+  const said = `${metric} of ${counted(points.length, "run")}; the newest has ${number(last.candidate)}, the threshold is ${number(last.threshold)}`;
   return h("figure", { class: "scrolls" },
     s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": said, width },
       marks, line("threshold", "threshold"), line("champion", "champion"), line("candidate", "candidate"),

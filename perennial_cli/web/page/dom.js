@@ -38,6 +38,10 @@ export function number(value) {
   return typeof value === "number" ? numbers.format(value) : "";
 }
 
+export function counted(count, name) {
+  return `${number(count)} ${name}${count === 1 ? "" : "s"}`;
+}
+
 export function usd(value) {
   if (typeof value !== "number") return "";
   return `${value >= 1 ? value.toFixed(2) : Number(value.toPrecision(3))} USD`;

@@ -1,7 +1,7 @@
 // From the endpoint that serves back to the data that its model was made of.
 
 import { get } from "./api.js";
-import { add, h, heading, number, time } from "./dom.js";
+import { add, counted, h, heading, time } from "./dom.js";
 
 const FILES = 50;
 
@@ -16,7 +16,7 @@ export async function lineage({ place }) {
           link("started", time(made.execution.started_at)), made.gate ? link("gate", made.gate.reason) : null,
           algorithm ? link("trained", `${algorithm.name} (${Object.entries(algorithm.hyperparameters || {}).map(([name, value]) => `${name} ${value}`).join(", ")})`) : null,
           made.code ? link("code", `${made.code.hash} (commit ${made.code.commit})`) : null,
-          data ? link("data", `${data.fingerprint.slice(0, 16)}: ${number(data.file_count)} files, ${number(data.size_bytes)} bytes`,
+          data ? link("data", `${data.fingerprint.slice(0, 16)}: ${counted(data.file_count, "file")}, ${counted(data.size_bytes, "byte")}`,
             ...files.slice(0, FILES).map((one) => link("file", `s3://${data.bucket}/${one.Key}, version ${one.VersionId}`)), files.length > FILES ? link("", `and ${files.length - FILES} more`) : null) : null))))));
 }
 

@@ -1,7 +1,7 @@
 // One run: its flow, drawn as it works, what each state did, took and cost, and how it ended.
 
 import { announce, get, save, state } from "./api.js";
-import { add, badge, button, h, heading, message, number, pairs, replace, seconds, table, time, usd } from "./dom.js";
+import { add, badge, button, counted, h, heading, message, number, pairs, replace, seconds, table, time, usd } from "./dom.js";
 import { draw } from "./flow.js";
 
 const ASKS = "Wait for approval";
@@ -132,7 +132,7 @@ function made(record) {
     pairs([
       ["version", record.version ? `${record.version.number} (${record.version.status})` : ""], ["threshold", gate.metric ? `${gate.metric} ${number(gate.threshold)}` : ""],
       ["rows", record.rows ? Object.entries(record.rows).map(([name, count]) => `${name} ${number(count)}`).join(", ") : ""],
-      ["data", record.data ? `${number(record.data.file_count)} files, ${number(record.data.size_bytes)} bytes` : ""], ["report", record.report ? button("Save the report", () => save("runs", record.run_id), { "data-key": "report" }) : ""],
+      ["data", record.data ? `${counted(record.data.file_count, "file")}, ${counted(record.data.size_bytes, "byte")}` : ""], ["report", record.report ? button("Save the report", () => save("runs", record.run_id), { "data-key": "report" }) : ""],
     ]),
     Object.keys(candidate).length ? table("Metrics on the same test rows", [{ name: "metric" }, { name: "this model", number: true }, { name: "the one in service then", number: true }],
       Object.entries(candidate).map(([name, value]) => [name, number(value), number(champion?.[name])])) : null,

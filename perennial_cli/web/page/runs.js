@@ -2,7 +2,7 @@
 
 import { announce, get, send, state } from "./api.js";
 import { chart } from "./chart.js";
-import { add, badge, h, heading, message, number, pairs, replace, seconds, table, time, usd } from "./dom.js";
+import { add, badge, counted, h, heading, message, number, pairs, replace, seconds, table, time, usd } from "./dom.js";
 
 const AT_WORK = ["Running", "AwaitsApproval"];
 const WAITS_SECONDS = 120;
@@ -40,11 +40,11 @@ function short(text) {
 }
 
 function costs(known) {
-  const rests = known.runs ? `from ${known.runs} earlier runs` : "assumed: 4 minutes a job";
+  const rests = known.runs ? `from ${counted(known.runs, "earlier run")}` : "assumed: 4 minutes a job";
   return pairs([
-    ["a run", `${usd(known.run.usd)} (${known.run.jobs} jobs, ${rests})`],
+    ["a run", `${usd(known.run.usd)} (${counted(known.run.jobs, "job")}, ${rests})`],
     ["the endpoint", known.endpoint === null ? "its price is not known" : `${usd(known.endpoint)} an hour`],
-    ["a month", `${usd(known.month)} (${number(known.runs_a_month)} runs)`],
+    ["a month", `${usd(known.month)} (${counted(known.runs_a_month, "run")})`],
     ["", h("span", { class: "faint" }, state.isLocal ? "At public prices of AWS; nothing is billed here." : "At public prices.")],
   ]);
 }

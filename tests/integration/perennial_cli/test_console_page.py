@@ -31,6 +31,7 @@ from tests.canned_console import (
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.xdist_group("console-page")  # one browser
 REFUSED = "Failed to load resource: the server responded with a status of 400 (Bad Request)"
 PAGES = ("runs", "versions", "ask", "drift", "lineage", "mails", "faults", "logs?group=x", f"runs/{RUN}")
 NONE = "\N{EN DASH}"
