@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from perennial.runs import record
 from perennial.runs.cause import explained
-from perennial.runs.costs import DATE, Price, of_jobs
+from perennial.runs.costs import DATE, Price, listed_price, of_jobs
 from perennial_cli import billing
 from perennial_cli.flow_layout import Drawing, draw
 from perennial_cli.following import history
@@ -21,6 +21,7 @@ from perennial_cli.state_machines import flows
 
 WORKS, DONE, FAILED = "Running", "Succeeded", "Failed"
 TUNING = "HyperParameterTuning"
+PRICE_LIST = "AWS's price list of today"
 KINDS = {f"create{kind}Job": kind for kind in ("Processing", "Training", "Transform", TUNING)}
 
 
@@ -156,8 +157,14 @@ def of(execution: Execution, stack: str, region: str, price: Price) -> dict[str,
         "ways": way.ways,
         "usd": sum(known) if known else None,
         "region": region,
-        "prices": DATE,
+        "prices": _source(region, way.states.values()),
     }
+
+
+def _source(region: str, states: Iterable[State]) -> str:
+    """Return where the prices of states are from."""
+    priced = (job["machine"] for state in states for job in state.billed if job["usd_an_hour"] is not None)
+    return DATE if all(listed_price(region, machine, "") is not None for machine in priced) else PRICE_LIST
 
 
 _billed: dict[str, list[Any]] = {}  # jobs that have ended, by their names: what is billed of them stays

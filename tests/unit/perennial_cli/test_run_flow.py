@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perennial.runs.costs import DATE, listed_price
+from perennial.runs.costs import DATE, Price, listed_price
 from perennial_cli import run_flow
 from perennial_cli.run_flow import DONE, FAILED, WORKS, State, taken
 from perennial_cli.runs import Execution
@@ -139,14 +139,16 @@ def test_what_is_no_object_in_a_history_says_nothing(text: str) -> None:
     assert [state.error for state in history.states()] == [""]
 
 
-def of(answers: Callable[..., list[Any]], history: History, status: str, **more: Any) -> dict[str, Any]:
+def of(
+    answers: Callable[..., list[Any]], history: History, status: str, price: Price = listed_price, **more: Any
+) -> dict[str, Any]:
     answers("stepfunctions", "GetExecutionHistory", (200, {"events": [
         {**event, "timestamp": event["timestamp"].timestamp()} for event in history.events
     ]}))  # fmt: skip
     described = {"executionArn": ARN, "stateMachineArn": ARN, "startDate": 0.0, "status": status, **more}
     answers("stepfunctions", "DescribeExecution", (200, described))
     execution = Execution(ARN, "20261120093440-1a2b", datetime.fromtimestamp(0, UTC), status, None)
-    return run_flow.of(execution, "cars", "us-east-1", listed_price)
+    return run_flow.of(execution, "cars", "us-east-1", price)
 
 
 def test_a_state_costs_what_its_jobs_are_billed(answers: Callable[..., list[Any]]) -> None:
@@ -197,6 +199,9 @@ def test_the_price_of_an_unknown_machine_is_not_made_up(answers: Callable[..., l
     flow = of(answers, history, "RUNNING")
     assert (flow["states"][0]["usd"], flow["usd"]) == (None, None)
     assert [(one["machine"], one["usd_an_hour"]) for one in flow["states"][0]["billed"]] == [("ml.x9.huge", None)]
+    assert flow["prices"] == DATE
+    flow = of(answers, history, "RUNNING", price=lambda *_: 7.2)
+    assert (flow["usd"], flow["prices"]) == (pytest.approx(0.002), "AWS's price list of today")
 
 
 def test_a_run_that_failed_says_so_at_the_state_where_it_ended(answers: Callable[..., list[Any]]) -> None:
