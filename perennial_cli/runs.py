@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, BinaryIO, cast
 
 import boto3
@@ -27,6 +28,7 @@ RECORD = "runs/{}/run.json"
 SO_FAR = "runs/{}/approval.json"  # as it was when people were asked
 SUCCESSES = ("Succeeded", "Superseded", "AlreadyTrained", "NoData", "TrainedOnly")
 AT_WORK = (RUNNING, AWAITS_APPROVAL)
+ENDING = timedelta(seconds=30)  # the record of a run is written by then
 FAILURES = ("Failed", "TimedOut", "Aborted")
 
 
@@ -178,14 +180,19 @@ def require_id(run: str) -> str:
 
 
 def newest(stack: Stack, most: int) -> list[dict[str, Any]]:
-    """Return the newest runs, those at work among them: records, or what is known of an execution."""
+    """Return the newest runs, those at work among them: records, or what is known of an execution.
+
+    A run whose execution has ended just now is at work until its record is there.
+    """
     ended = ids(stack)[-most:]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         records = pool.map(lambda run: _record_or_none(stack, run), ended)
         listed = {one["run_id"]: one for one in records if one is not None}
     running = list(executions(stack, "RUNNING"))
     waiting = versions.waiting(stack.name) if running else {}
-    for one in running:
+    since = datetime.now(UTC) - ENDING
+    recent = [one for one in islice(executions(stack), AT_ONCE) if one.ended_at and one.ended_at > since]
+    for one in (*running, *(one for one in recent if one.run_id not in listed)):
         begun = {"run_id": one.run_id, "status": RUNNING, "execution": {"started_at": one.started_at.isoformat()}}
         if version := waiting.get(one.run_id):
             begun |= {"status": AWAITS_APPROVAL, "version": versions.as_version(version)}

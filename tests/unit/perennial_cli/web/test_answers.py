@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,22 @@ def test_what_comes_from_data_stays_what_it_is_and_no_number_is_no_json(one_run:
     assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == ("application/json", "nosniff")
     record = next(one for one in answer.json if one["run_id"] == RUN)
     assert (record["failure"]["cause"], record["gate"]["candidate"]) == (HOSTILE, None)
+
+
+def test_a_run_is_in_the_list_while_its_record_is_being_written(one_run: None, app: Any, answers) -> None:
+    now = time.time()
+
+    def ended(request: Any) -> Any:
+        item = {"executionArn": EXECUTION, "stateMachineArn": MACHINE, "name": "one", "startDate": now - 99}
+        listed = [
+            {**item, "executionArn": f"{EXECUTION}-{seconds}", "status": "SUCCEEDED", "stopDate": now - seconds}
+            for seconds in (1, 60)
+        ]
+        return 200, {"executions": [] if "statusFilter" in json.loads(request.body) else listed}
+
+    answers("stepfunctions", "ListExecutions", ended)
+    statuses = [one["status"] for one in ask(app, "/api/runs").json]
+    assert statuses == ["Running", "Failed"], "what ended a minute ago has left no record"
 
 
 def test_a_run_without_a_record_has_none_yet(stack: FakeAws, app: Any) -> None:
