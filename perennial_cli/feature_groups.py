@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from perennial.data.files import GZIP
 from perennial.features.parsing import MISSING_WORDS
+from perennial.model import feature_store
 from perennial.model.definition import Definition
 from perennial.model.feature_store import FeatureGroup
 from perennial_cli.console import CommandError
@@ -53,14 +54,15 @@ def ingest(stack: Stack, definition: Definition, path: Path, name: str | None, r
     Raises CommandError: the definition names no such group, the file is not of it, or SageMaker refuses.
     """
     name, group = _group(definition, name)
+    called = _called(stack, name, definition)
     table = _with_time(_without_missing(read(path), definition, group), group, datetime.now(UTC))
     if group.record not in table.column_names:
         raise CommandError(f"{path}: has no column {group.record!r}, which tells the records of {name}")
     try:
-        created = _ensure(stack, definition, name, group, table, role)
-        return Ingested(name, created, _put(name, table))
+        created = _ensure(stack, definition, called, group, table, role)
+        return Ingested(called, created, _put(called, table))
     except ClientError as error:
-        raise CommandError(f"{name}: {error.response['Error']['Message']}") from error
+        raise CommandError(f"{called}: {error.response['Error']['Message']}") from error
 
 
 def _group(definition: Definition, name: str | None) -> tuple[str, FeatureGroup]:
@@ -71,6 +73,30 @@ def _group(definition: Definition, name: str | None) -> tuple[str, FeatureGroup]
     if chosen not in groups:
         raise CommandError(f"{chosen!r} is none of the feature groups of model.yaml: {', '.join(groups)}")
     return chosen, groups[chosen]
+
+
+def _called(stack: Stack, name: str, definition: Definition) -> str:
+    """Return what a group is called in the account: as model.yaml has it, where a group of the stack is already."""
+    of_stack = feature_store.group_name(stack.name, name)
+    client = boto3.client("sagemaker")
+    if if_there(client, of_stack) or (definition.feature_store and definition.feature_store.ingest):
+        return of_stack
+    known = if_there(client, name)
+    group = definition.feature_store.groups[name].model_dump() if definition.feature_store else {}
+    return name if known and feature_store.obstacle(known, group, place_of(stack)) is None else of_stack
+
+
+def if_there(client: Any, name: str) -> Any:
+    """Return the description of a group; None where there is none."""
+    try:
+        return client.describe_feature_group(FeatureGroupName=name)
+    except client.exceptions.ResourceNotFound:
+        return None
+
+
+def place_of(stack: Stack) -> str:
+    """Return where runs of a stack read records."""
+    return f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}".rstrip("/")
 
 
 def read(path: Path) -> pa.Table:
@@ -126,11 +152,7 @@ def _ensure(
 ) -> bool:
     """Make the group unless it is there; return whether it was made."""
     client = boto3.client("sagemaker")
-    try:
-        known = client.describe_feature_group(FeatureGroupName=name)
-    except client.exceptions.ResourceNotFound:
-        known = None
-    place = f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}".rstrip("/")
+    known, place = if_there(client, name), place_of(stack)
     if known is not None:
         _check(known, group, table, place)
         _wait(client, name)
@@ -156,24 +178,12 @@ def _ensure(
 
 
 def _check(known: Any, group: FeatureGroup, table: pa.Table, place: str) -> None:
-    """Raise CommandError unless a group that is there is the stack's: an account has one of a name in a region."""
-    name = known["FeatureGroupName"]
-    for key, what, wanted in (
-        ("RecordIdentifierFeatureName", "record", group.record),
-        ("EventTimeFeatureName", "event_time", group.event_time),
-    ):
-        if known[key] != wanted:
-            raise CommandError(f"the feature group {name} has the {what} {known[key]!r}; model.yaml says {wanted!r}")
-    written = known.get("OfflineStoreConfig", {}).get("S3StorageConfig", {}).get("S3Uri", "")
-    if not f"{written}/".startswith(f"{place}/"):
-        raise CommandError(
-            f"the feature group {name} is none of this stack: its records are written to {written or 'no bucket'}, and "
-            f"runs read {place}. Give the group another name in model.yaml"
-        )
-    if not known.get("OnlineStoreConfig", {}).get("EnableOnlineStore"):
-        raise CommandError(f"the feature group {name} has no online store")
+    """Raise CommandError unless the rows of a file can be records of a group that is there."""
+    if why := feature_store.obstacle(known, group.model_dump(), place):
+        raise CommandError(why)
     features = [one["FeatureName"] for one in known["FeatureDefinitions"]]
     if unknown := [column for column in table.column_names if column not in features]:
+        name = known["FeatureGroupName"]
         raise CommandError(f"the feature group {name} has no feature {unknown[0]!r}; it has {', '.join(features)}")
 
 

@@ -34,14 +34,38 @@ Integers = npt.NDArray[np.int64]
 NamedFile = tuple[str, Path | None]
 
 
-def _places(keys: Sequence[str], groups: Collection[str]) -> dict[str, dict[int, list[int]]]:
-    """Return which files, by their places, are of each group, by the time when it was made."""
-    by_creation: dict[str, dict[int, list[int]]] = {name: {} for name in groups}
+def is_of_group(key: str, groups: Collection[str]) -> bool:
+    """Return whether an object is one that SageMaker writes the records of a group into, by its key."""
+    return _group_of(key, groups) is not None
+
+
+def _group_of(key: str, groups: Collection[str]) -> tuple[str, str, int] | None:
+    """Return which group of the definition an object is of, what that is called in the account, and when it was made.
+
+    It is called as in the definition, or as a stack calls it (model.feature_store.group_name).
+    """
+    match = _KEY.fullmatch(key)
+    if match is None:
+        return None
+    called = match["group"]
+    name = called if called in groups else called.partition("_")[2]
+    return (name, called, int(match["created"])) if name in groups else None
+
+
+def _places(keys: Sequence[str], groups: Collection[str]) -> dict[str, list[tuple[list[int], bool]]]:
+    """Return the files, by their places, of each group: those of each that was made, and whether they count.
+
+    They do not where the group was deleted, and made again under the same name.
+    """
+    made: dict[str, dict[str, dict[int, list[int]]]] = {name: {} for name in groups}
     for place, key in enumerate(keys):
-        match = _KEY.fullmatch(key)
-        if match and match["group"] in by_creation:
-            by_creation[match["group"]].setdefault(int(match["created"]), []).append(place)
-    return by_creation
+        if found := _group_of(key, groups):
+            name, called, created = found
+            made[name].setdefault(called, {}).setdefault(created, []).append(place)
+    return {
+        name: [(places, when == max(one)) for one in called.values() for when, places in one.items()]
+        for name, called in made.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -74,13 +98,15 @@ def rows(
 
     Raises FileError: a file of a group lacks what tells its records, or cannot be read.
     """
-    by_creation = _places(keys, section["groups"])
-    of_group = {name: created[max(created)] if created else [] for name, created in by_creation.items()}
+    made_of = _places(keys, section["groups"])
+    of_group = {
+        name: sorted(place for places, counts in of if counts for place in places) for name, of in made_of.items()
+    }
     (spine, first), *others = section["groups"].items()
     joins = {other["record"] for _, other in others}
     versions = _read(first, files, of_group[spine], {*wanted, *joins})
     made: list[NamedFile] = list(files)
-    for place in (place for created in by_creation.values() for places in created.values() for place in places):
+    for place in (place for of in made_of.values() for places, _ in of for place in places):
         made[place] = (files[place][0], None)
     if versions is None:
         return made

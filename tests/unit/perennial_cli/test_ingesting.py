@@ -103,17 +103,17 @@ def test_rows_are_records_of_a_group_that_is_made_where_the_stack_takes_its_data
     store: SageMakerService, sales: Path
 ) -> None:
     ended = perennial("ingest", sales, "--role", ROLE, "--json")
-    assert json.loads(ended.stdout) == {"group": "sales", "created": True, "records": 2}
-    described = store.handle("DescribeFeatureGroup", {"FeatureGroupName": "sales"})
+    assert json.loads(ended.stdout) == {"group": "cars_sales", "created": True, "records": 2}
+    described = store.handle("DescribeFeatureGroup", {"FeatureGroupName": "cars_sales"})
     storage = described["OfflineStoreConfig"]["S3StorageConfig"]
     assert (storage["S3Uri"], storage["KmsKeyId"], described["RoleArn"]) == ("s3://lake/raw", "key", ROLE)
     assert {one["FeatureName"]: one["FeatureType"] for one in described["FeatureDefinitions"]} == {
         "sale": "String", "sold": "String", "price": "Fractional", "Miles": "Integral", "colour": "String",
     }  # fmt: skip
-    assert record(store, "sales", "a") == {
+    assert record(store, "cars_sales", "a") == {
         "sale": "a", "sold": "2026-11-29T10:00:00Z", "price": "1.5", "Miles": "7", "colour": "red",
     }  # fmt: skip
-    assert set(record(store, "sales", "b")) == {"sale", "sold", "price"}
+    assert set(record(store, "cars_sales", "b")) == {"sale", "sold", "price"}
     again = perennial("ingest", sales)
     assert "2 records of" in again.stdout
     assert "which is new" not in again.stdout
@@ -132,9 +132,9 @@ def test_a_word_that_means_no_number_is_one_and_a_text_stays_what_it_is(
 def test_a_file_may_be_parquet_of_another_group_and_be_of_now(store: SageMakerService, tmp_path: Path) -> None:
     pq.write_table(pa.table({"owner": [1, 2], "income": [10.5, None]}), tmp_path / "owners.parquet")
     assert perennial("ingest", tmp_path / "owners.parquet", "--group", "owners", "--role", ROLE).exit_code == 0
-    known = record(store, "owners", "1")
+    known = record(store, "cars_owners", "1")
     assert (known["income"], known["changed"][:2], known["changed"][-1]) == ("10.5", "20", "Z")
-    assert set(record(store, "owners", "2")) == {"owner", "changed"}
+    assert set(record(store, "cars_owners", "2")) == {"owner", "changed"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,11 @@ def test_a_file_may_be_parquet_of_another_group_and_be_of_now(store: SageMakerSe
             ["--group", "boats", "--role", ROLE],
             "'boats' is none of the feature groups of model.yaml: sales, owners",
         ),
-        (SALES, [], "there is no feature group sales. Name the role that SageMaker takes to write its records into"),
+        (
+            SALES,
+            [],
+            "there is no feature group cars_sales. Name the role that SageMaker takes to write its records into",
+        ),
         (SALES.replace("sale,", "id,"), ["--role", ROLE], "has no column 'sale', which tells the records of sales"),
         (
             SALES.replace(",7,", ",many,"),
@@ -169,7 +173,7 @@ def test_times_of_parquet_are_times_of_events(store: SageMakerService, tmp_path:
     pq.write_table(pa.table({"sale": ["a", "b"], "sold": sold, "price": [1.5, 2.5]}), tmp_path / "sales.parquet")
     ended = perennial("ingest", tmp_path / "sales.parquet", "--role", ROLE)
     assert "row 2: Validation Error: the record has no value of 'sold'" in ended.stderr
-    assert record(store, "sales", "a")["sold"] == "2026-11-29T10:15:00.250Z"
+    assert record(store, "cars_sales", "a")["sold"] == "2026-11-29T10:15:00.250Z"
 
 
 def test_records_that_were_not_taken_are_put_again_and_rows_are_counted_over_requests(
@@ -189,7 +193,7 @@ def test_records_that_were_not_taken_are_put_again_and_rows_are_counted_over_req
     ended = perennial("ingest", sales, "--role", ROLE)
     assert "60 records of" in ended.stdout
     assert max(asked) == 25
-    assert [record(store, "sales", f"s{n}")["price"] for n in range(60)] == [str(n) for n in range(60)]
+    assert [record(store, "cars_sales", f"s{n}")["price"] for n in range(60)] == [str(n) for n in range(60)]
     monkeypatch.setattr("perennial_cli.feature_groups.ATTEMPTS", 2)
     assert "SageMaker does not take the rows from" in perennial("ingest", sales).stderr
 
@@ -207,15 +211,15 @@ def test_a_column_that_the_group_does_not_have_is_refused_before_anything_is_put
     assert perennial("ingest", sales, "--role", ROLE).exit_code == 0
     sales.write_text(SALES.replace("colour", "mood").replace("a,", "c,"))
     ended = perennial("ingest", sales)
-    assert "the feature group sales has no feature 'mood'" in ended.stderr
-    assert record(store, "sales", "c") == {}
+    assert "the feature group cars_sales has no feature 'mood'" in ended.stderr
+    assert record(store, "cars_sales", "c") == {}
 
 
 def made_by_others(**changed: Any) -> dict[str, Any]:
     """What made a group for the rows of SALES, in a folder of its own where the stack takes its data."""
     names = ("sale", "sold", "price", "Miles", "colour")
     request = {
-        "FeatureGroupName": "sales",
+        "FeatureGroupName": "cars_sales",
         "RecordIdentifierFeatureName": "sale",
         "EventTimeFeatureName": "sold",
         "FeatureDefinitions": [{"FeatureName": name, "FeatureType": "String"} for name in names],
@@ -230,9 +234,22 @@ def offline(uri: str) -> dict[str, Any]:
     return {"S3StorageConfig": {"S3Uri": uri}, "DisableGlueTableCreation": True}
 
 
-def test_a_group_below_the_data_prefix_is_the_stacks_whoever_made_it(store: SageMakerService, sales: Path) -> None:
-    store.handle("CreateFeatureGroup", made_by_others())
-    assert "2 records of" in perennial("ingest", sales).stdout
+@pytest.mark.parametrize("name", ["cars_sales", "sales"])
+def test_a_group_below_the_data_prefix_is_the_stacks_whoever_made_it(
+    store: SageMakerService, sales: Path, name: str
+) -> None:
+    """Groups that are there are called as in model.yaml, or as the stack calls them."""
+    store.handle("CreateFeatureGroup", made_by_others(FeatureGroupName=name))
+    assert json.loads(perennial("ingest", sales, "--json").stdout) == {"group": name, "created": False, "records": 2}
+    assert record(store, name, "a")["price"] == "1.5"
+
+
+def test_a_stack_has_a_group_of_its_own_beside_that_of_another_stack(store: SageMakerService, sales: Path) -> None:
+    theirs = {"FeatureGroupName": "sales", "OfflineStoreConfig": offline("s3://lake/raw-of-others")}
+    store.handle("CreateFeatureGroup", made_by_others(**theirs))
+    ended = perennial("ingest", sales, "--role", ROLE, "--json")
+    assert json.loads(ended.stdout) == {"group": "cars_sales", "created": True, "records": 2}
+    assert record(store, "sales", "a") == {}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +260,7 @@ def test_a_group_below_the_data_prefix_is_the_stacks_whoever_made_it(store: Sage
             "is none of this stack: its records are written to s3://lake/raw-of-others, and runs read s3://lake/raw.",
         ),
         ({"OfflineStoreConfig": None}, "its records are written to no bucket"),
-        ({"OnlineStoreConfig": None}, "the feature group sales has no online store"),
+        ({"OnlineStoreConfig": None}, "the feature group cars_sales has no online store"),
         ({"RecordIdentifierFeatureName": "colour"}, "has the record 'colour'; model.yaml says 'sale'"),
         ({"EventTimeFeatureName": "colour"}, "has the event_time 'colour'; model.yaml says 'sold'"),
     ],
@@ -263,7 +280,7 @@ def test_a_group_that_is_being_made_is_waited_for(
 ) -> None:
     monkeypatch.setattr("perennial_cli.feature_groups.PAUSE_SECONDS", 0)
     store.handle("CreateFeatureGroup", made_by_others())
-    statuses = iter(["Creating", "Creating", "CreateFailed"])
+    statuses = iter(["Creating", "Creating", "Creating", "CreateFailed"])
     describe = Client.__getattr__
 
     def failing(client: Client, method: str) -> Any:
@@ -273,4 +290,4 @@ def test_a_group_that_is_being_made_is_waited_for(
         return lambda **request: {**call(**request), "FeatureGroupStatus": next(statuses), "FailureReason": "no role"}
 
     monkeypatch.setattr(Client, "__getattr__", failing)
-    assert "the feature group sales is CreateFailed: no role" in perennial("ingest", sales).stderr
+    assert "the feature group cars_sales is CreateFailed: no role" in perennial("ingest", sales).stderr

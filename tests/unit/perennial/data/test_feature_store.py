@@ -151,6 +151,24 @@ def test_a_group_that_was_deleted_and_made_again_has_the_records_of_the_new_one_
     ]  # fmt: skip
 
 
+def test_a_group_is_called_as_in_the_definition_or_as_its_stack_calls_it(lake: Lake) -> None:
+    """Its records from before it was called otherwise are not lost, as those of a group that was made again are."""
+    lake.add("sales", sale("a", 9, price=1.0), sale("b", 9), created=999)
+    lake.add("used-cars_sales", sale("a", 10, price=2.0))
+    lake.add("used-cars_owners", owner("ada", 8, 10))
+    lake.add("used-cars_boats", {"anything": 1})
+    lake.add("used-cars_sales", sale("gone", 9), created=999)
+    assert lake.read()[:3] == [
+        [{"sale": "b", "price": 1.0, "income": 10}],
+        [{"sale": "a", "price": 2.0, "income": 10}],
+        None,
+    ]
+    assert lake.read()[3:] == [
+        [{"anything": 1, "is_deleted": False, "write_time": datetime(2026, 11, 30, tzinfo=UTC)}],
+        None,
+    ]
+
+
 def test_files_of_a_group_whose_types_do_not_fit_are_told(lake: Lake) -> None:
     lake.add("sales", sale("a", 9))
     lake.add("sales", {**sale("b", 9), "price": "dear"})

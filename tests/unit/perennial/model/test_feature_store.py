@@ -43,6 +43,14 @@ def test_groups_keep_their_order_because_the_first_has_the_rows() -> None:
         ("{groups: {sales: {record: sale}}}", "feature_store.groups.sales.event_time"),
         (f"{{groups: {{{SALES}}}, as_of: yesterday}}", "feature_store.as_of"),
         (
+            f"{{groups: {{{SALES}}}, ingest: true, as_of: 2026-11-29T10:00:00Z}}",
+            "feature_store.ingest: true is for one",
+        ),
+        (
+            f"{{groups: {{{SALES}, o: {{record: o, event_time: at}}}}, ingest: true}}",
+            "feature_store.ingest: true is for one",
+        ),
+        (
             f"{{groups: {{{SALES}}}}}\ninstances: {{preprocess: {{count: 2}}}}",
             "count: got 2; allowed: 1 with feature_store",
         ),
