@@ -72,6 +72,14 @@ class InstancesPayload(TypedDict):
     Endpoint: dict[str, Any]
 
 
+class IngestPayload(TypedDict):
+    """The feature group that gets rows: its name, what tells its records, and when the event of each was."""
+
+    Group: str
+    Record: str
+    EventTime: str
+
+
 class ResultPayload(TypedDict):
     """What a run's gate measured, as far as the output of an execution says it."""
 

@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from perennial.data.files import GZIP
 from perennial.features.parsing import MISSING_WORDS
-from perennial.model import feature_store
+from perennial.model import feature_groups
 from perennial.model.definition import Definition
 from perennial.model.feature_store import FeatureGroup
 from perennial_cli.console import CommandError
@@ -77,13 +77,13 @@ def _group(definition: Definition, name: str | None) -> tuple[str, FeatureGroup]
 
 def _called(stack: Stack, name: str, definition: Definition) -> str:
     """Return what a group is called in the account: as model.yaml has it, where a group of the stack is already."""
-    of_stack = feature_store.group_name(stack.name, name)
+    of_stack = feature_groups.group_name(stack.name, name)
     client = boto3.client("sagemaker")
     if if_there(client, of_stack) or (definition.feature_store and definition.feature_store.ingest):
         return of_stack
     known = if_there(client, name)
     group = definition.feature_store.groups[name].model_dump() if definition.feature_store else {}
-    return name if known and feature_store.obstacle(known, group, place_of(stack)) is None else of_stack
+    return name if known and feature_groups.obstacle(known, group, place_of(stack)) is None else of_stack
 
 
 def if_there(client: Any, name: str) -> Any:
@@ -179,7 +179,7 @@ def _ensure(
 
 def _check(known: Any, group: FeatureGroup, table: pa.Table, place: str) -> None:
     """Raise CommandError unless the rows of a file can be records of a group that is there."""
-    if why := feature_store.obstacle(known, group.model_dump(), place):
+    if why := feature_groups.obstacle(known, group.model_dump(), place):
         raise CommandError(why)
     features = [one["FeatureName"] for one in known["FeatureDefinitions"]]
     if unknown := [column for column in table.column_names if column not in features]:

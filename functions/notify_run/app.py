@@ -209,7 +209,8 @@ def _put_aside(known: RunRecord, report: dict[str, Any] | None, execution_arn: s
     since = {stray["mark"]: stray["run_id"] for stray in runs.remember_strays(entries, reader, run_id)}
     aside = {(stray["Key"], stray["VersionId"]) for stray in entries}
     rest = [work.DataFile.from_manifest(file) for file in files if (file["Key"], file["VersionId"]) not in aside]
-    done = work.work_key(work.fingerprint(rest), known["configuration_key"], known["code"]["hash"])
+    news = work.news(rest, known["configuration"]["definition"])
+    done = work.work_key(work.fingerprint(news), known["configuration_key"], known["code"]["hash"])
     runs.claim(done, run_id, execution_arn, None)
     return [strays.with_first_run(stray, since, reader, run_id) for stray in entries]
 

@@ -1,8 +1,9 @@
 """Decide which data a run works on, with which configuration and under which names; or that there is nothing to do.
 
 Called by  train_model, state "Resolve configuration".
-Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws.champion_files); the claim, the record
-           and the answer in the run table; problems.txt, where S3 refuses many objects.
+Writes     runs/<run id>/manifest.json, config.json and champion/ (perennial_aws.champion_files); ingest.manifest, where
+           rows are put into a feature group (perennial_aws.ingestion); the claim, the record and the answer in the run
+           table; problems.txt, where S3 refuses many objects.
            The same execution always gets the same answer.
 Raises     ConfigurationError, DefinitionError: permanent, the text says what to correct. EmptyFileError: an
            empty file was dropped; permanent. FileNotListedError: no run can find the dropped file; permanent.
@@ -29,6 +30,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from perennial.data.rows import CHAMPION_TEST
 from perennial.model.algorithms import ALGORITHMS, explain_image
 from perennial.model.complaints import ConfigurationError
+from perennial.model.feature_groups import is_own_record
 from perennial.registry import metadata
 from perennial.runs import configuration, naming, no_data, record, run_input, run_record, strays, trials, work
 from perennial.runs.configuration import Configuration
@@ -39,6 +41,7 @@ from perennial_aws import (
     champion,
     champion_files,
     deployments,
+    ingestion,
     objects,
     own_code,
     own_images,
@@ -96,6 +99,7 @@ class Work:
     Withheld      why nothing is deployed; None for a run that deploys what passes the gate
     Champion      the model in service, with which the candidate is compared
     ChampionTest  the test records as the model in service reads them
+    Ingest        the feature group that gets the rows of files that no run has ingested; None where there are none
     Lineage       what its version in the model registry says of where it comes from
     Version       what is only deployed, of an earlier run, whose RunId is here; None for a run that trains
     DeploymentId  the id of the run that deploys it
@@ -120,6 +124,7 @@ class Work:
     Champion: run_record.Champion | None
     ChampionTest: str
     Lineage: dict[str, str]
+    Ingest: payloads.IngestPayload | None = None
     Spot: dict[str, Any] = field(default_factory=dict)
     Version: payloads.VersionPayload | None = None
     DeploymentId: str | None = None
@@ -168,12 +173,20 @@ def _decide(request: Request, run_id: str) -> Answer:
         execution_input.Overrides, _sources(execution_input.Replay) if execution_input.Replay else None
     )
     shipped.check_machines(resolved, settings.spark_image)
+    definition = resolved.definition.as_json()
+    if dropped and is_own_record(dropped["key"], definition["feature_store"]):
+        return _nothing(
+            run_id,
+            "Superseded",
+            f"{dropped['key']!r} holds records of the feature group that runs put dropped rows into "
+            "(feature_store.ingest): they start no run, and the next one reads them",
+        )
     logger.debug("configuration", run_id=run_id, configuration=resolved.as_json())
     listed_at = datetime.now(UTC)
-    reader = strays.reader(resolved.definition.as_json(), _code_hash())
+    reader = strays.reader(definition, _code_hash())
     dropped_at = _dropped_at(dropped) if dropped else None
     without_strays = partial(strays.without, known=runs.strays(), reader=reader)
-    newer = _newer_by_name(dropped, dropped_at, resolved.data_prefix, without_strays)
+    newer = _newer_by_name(dropped, dropped_at, resolved.data_prefix, without_strays, definition)
     if newer:
         return _nothing(run_id, "Superseded", newer)
     data = (
@@ -191,13 +204,13 @@ def _decide(request: Request, run_id: str) -> Answer:
         where = f"s3://{settings.data_bucket}/{resolved.data_prefix}"
         reason = f"there are no data under {where} ({len(data.ignored)} objects ignored)"
         return _nothing(run_id, "NoData", reason, quiet_hours)
-    newer = work.superseded(dropped, dropped_at, data.files, now, quiet_seconds)
+    newer = work.superseded(dropped, dropped_at, work.news(data.files, definition), now, quiet_seconds)
     if newer:
         return _nothing(run_id, "Superseded", newer)
     data = _with_checksums(data, f"s3://{settings.bucket}/runs/{run_id}/problems.txt")
     window = resolved.definition.training.window
     data = work.newest(data, window.newest_files if window else None)
-    fingerprint = work.fingerprint(data.files)
+    fingerprint = work.fingerprint(work.news(data.files, definition))
     images = _images(resolved)
     newer_image = _later_image(execution_input, resolved, images)
     if newer_image:
@@ -209,8 +222,9 @@ def _decide(request: Request, run_id: str) -> Answer:
         return _nothing(run_id, *refused, quiet_hours)
     opened = _open(request, run_id, execution_input, resolved, images, data, fingerprint, configuration_key, reader)
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
-    other = champion_files.leave(prefix, opened["champion"], data, resolved.definition.as_json())
-    return _work(opened, resolved, CHAMPION_TEST if other else "test")
+    other = champion_files.leave(prefix, opened["champion"], data, definition)
+    ingest = ingestion.leave(prefix, data.files, resolved) if not execution_input.Replay else None
+    return dataclasses.replace(_work(opened, resolved, CHAMPION_TEST if other else "test"), Ingest=ingest)
 
 
 def _deployment(run_id: str, number: int) -> Answer:
@@ -258,6 +272,7 @@ def _newer_by_name(
     dropped_at: datetime | None,
     prefix: str,
     without_strays: Callable[[work.Listing], work.Listing],
+    definition: Mapping[str, Any],
 ) -> str | None:
     """Return why a drop leaves the work to one of the thousand files whose names come next; None if it does not.
 
@@ -269,7 +284,7 @@ def _newer_by_name(
     listed = client("s3").list_object_versions(Bucket=settings.data_bucket, Prefix=prefix, KeyMarker=dropped["key"])
     now = datetime.now(UTC)
     data = without_strays(work.listing(listed.get("Versions", []), prefix, now))
-    return work.superseded(dropped, dropped_at, data.files, now, settings.quiet_period_seconds)
+    return work.superseded(dropped, dropped_at, work.news(data.files, definition), now, settings.quiet_period_seconds)
 
 
 def _recorded(run_id: str, listed_at: datetime) -> work.Listing:

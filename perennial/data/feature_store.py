@@ -11,7 +11,6 @@ All versions of a record's times are in memory, and so are the columns of the ro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,31 +24,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from perennial.data.header import FileError, reason
+from perennial.model.feature_groups import group_of
 
-_KEY = re.compile(r"(?:.*/)?offline-store/(?P<group>[^/]+)-(?P<created>\d+)/data/[^?]*\.parquet")
 DELETED, WRITTEN = "is_deleted", "write_time"
 _LATEST = np.iinfo(np.int64).max
 _TIME = pa.timestamp("ms", tz="UTC")
 Integers = npt.NDArray[np.int64]
 NamedFile = tuple[str, Path | None]
-
-
-def is_of_group(key: str, groups: Collection[str]) -> bool:
-    """Return whether an object is one that SageMaker writes the records of a group into, by its key."""
-    return _group_of(key, groups) is not None
-
-
-def _group_of(key: str, groups: Collection[str]) -> tuple[str, str, int] | None:
-    """Return which group of the definition an object is of, what that is called in the account, and when it was made.
-
-    It is called as in the definition, or as a stack calls it (model.feature_store.group_name).
-    """
-    match = _KEY.fullmatch(key)
-    if match is None:
-        return None
-    called = match["group"]
-    name = called if called in groups else called.partition("_")[2]
-    return (name, called, int(match["created"])) if name in groups else None
 
 
 def _places(keys: Sequence[str], groups: Collection[str]) -> dict[str, list[tuple[list[int], bool]]]:
@@ -59,7 +40,7 @@ def _places(keys: Sequence[str], groups: Collection[str]) -> dict[str, list[tupl
     """
     made: dict[str, dict[str, dict[int, list[int]]]] = {name: {} for name in groups}
     for place, key in enumerate(keys):
-        if found := _group_of(key, groups):
+        if found := group_of(key, groups):
             name, called, created = found
             made[name].setdefault(called, {}).setdefault(created, []).append(place)
     return {

@@ -59,33 +59,3 @@ def check(store: FeatureStore | None, columns: Mapping[str, Any], key: Sequence[
     if store.ingest and (len(store.groups) > 1 or store.as_of):
         text = "true is for one group without as_of: rows of a file that is dropped train at once, as the file has them"
         yield f"{SECTION}.ingest", text
-
-
-def group_name(stack: str, group: str) -> str:
-    """Return what a group of a definition is called in the account. A stack's name has no underscore.
-
-    A stack may do something with all groups of its own by a policy for `<stack>_*`, and with no other stack's.
-    """
-    return f"{stack}_{group}"
-
-
-def obstacle(described: Mapping[str, Any], group: Mapping[str, str], place: str) -> str | None:
-    """Return why the records of a definition's group cannot be put into the group that is there; None if they can.
-
-    described  by DescribeFeatureGroup
-    group      the names of the features that tell its records, and when the event of each was
-    place      where runs read records: s3://bucket/prefix
-    """
-    name = described["FeatureGroupName"]
-    for key, what in (("RecordIdentifierFeatureName", "record"), ("EventTimeFeatureName", "event_time")):
-        if described[key] != group[what]:
-            return f"the feature group {name} has the {what} {described[key]!r}; model.yaml says {group[what]!r}"
-    written = described.get("OfflineStoreConfig", {}).get("S3StorageConfig", {}).get("S3Uri", "")
-    if not f"{written}/".startswith(f"{place.rstrip('/')}/"):
-        return (
-            f"the feature group {name} is none of this stack: its records are written to {written or 'no bucket'}, and "
-            f"runs read {place}. Give the group another name in model.yaml"
-        )
-    if not described.get("OnlineStoreConfig", {}).get("EnableOnlineStore"):
-        return f"the feature group {name} has no online store"
-    return None

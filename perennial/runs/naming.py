@@ -19,7 +19,7 @@ MAX_NAME = 63
 # How the policies of template.yaml tell a run from the rest of another stack's name.
 RUN_PATTERN = "20????????????-????"
 STEPS = ("preprocess", "train", "predict", "champion", "again", "data-quality", "model-quality", "monitor",
-         "batch-check", "batch-score", "batch-join")  # fmt: skip
+         "batch-check", "batch-score", "batch-join", "ingest")  # fmt: skip
 _STACK_NAME = re.compile(r"[a-z](-?[a-z0-9])*")
 _LIKE_A_RUN = re.compile(rf"-{RUN_PATTERN.replace('?', '.')}(-|$)")
 _RESERVED = ("aws", "ssm")  # Systems Manager User Guide, "Requirements and constraints for parameter names"

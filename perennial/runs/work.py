@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from perennial.model.feature_groups import is_own_record
 from perennial.runs import no_data
 
 NoWork = Literal["Duplicate", "Superseded", "AlreadyTrained", "NoData"]
@@ -243,6 +244,15 @@ def fingerprint(files: Iterable[DataFile]) -> str:
     """Return the SHA-256 of the data: which keys hold which contents (hex). Their times do not matter."""
     lines = sorted((file.key, file.content, file.size) for file in files)
     return _digest(lines)
+
+
+def news(files: Sequence[DataFile], definition: Mapping[str, Any]) -> Sequence[DataFile]:
+    """Return the files that are a reason to train: not those of the group that runs put the rows of these into.
+
+    Where there are no others, all.
+    """
+    section = definition.get("feature_store")
+    return [file for file in files if not is_own_record(file.key, section)] or files
 
 
 def configuration_key(configuration: Mapping[str, Any]) -> str:

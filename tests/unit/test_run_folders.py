@@ -25,6 +25,7 @@ OF_FUNCTIONS = {
         "config.json",
         "champion/champion.json",
         "champion/statistics.json",
+        "ingest.manifest",
         "problems.txt",
     ],
     "SnapshotDataRole": ["input.manifest"],
@@ -77,7 +78,7 @@ def written() -> dict[str, list[str]]:
     for role, given in jobs():
         outputs = [given.get(name, {}) for name in ("ProcessingOutputConfig", "OutputDataConfig", "TransformOutput")]
         found = [place for member in ("S3Uri", "S3OutputPath") for place in places(outputs, member)]
-        assert found
+        assert found or role == "IngestRole"  # which notes what it has done, for later runs
         keys[role] = [*keys.get(role, []), *(f"{place.rstrip('/')}/part-0" for place in found)]
     return keys
 
@@ -161,9 +162,18 @@ def test_labelled_rows_become_data_by_the_monitoring_flow_only() -> None:
     assert who_may("s3:PutObject", "raw/cars.csv") == {"DataScientistPolicy"}
 
 
-def test_copies_of_the_data_are_made_by_one_role_and_read_by_preprocessing_and_people() -> None:
+def test_copies_of_the_data_are_made_by_one_role_and_read_by_what_takes_rows() -> None:
     assert who_may("s3:PutObject", "copies/0a1b-cars.csv") == {"SnapshotDataRole"}
-    assert who_may("s3:GetObject", "copies/0a1b-cars.csv") == {"PreprocessRole"}
+    assert who_may("s3:GetObject", "copies/0a1b-cars.csv") == {"IngestRole", "PreprocessRole"}
+
+
+def test_what_is_ingested_is_noted_by_the_job_and_written_offline_by_the_role_of_the_groups() -> None:
+    assert who_may("s3:PutObject", "ingested/cars_sales/0a1b-cars.csv") == {"IngestRole"}
+    store, own = f"raw/{lint_policies.ACCOUNT}/sagemaker/{lint_policies.REGION}/offline-store", lint_policies.STACK
+    records = "data/year=2026/month=11/day=30/hour=10/20261130T101500Z_0a1b2c3d4e5f6a7b.parquet"
+    assert who_may("s3:PutObject", f"{store}/{own}_sales-1764000000/{records}") >= {"OfflineStoreRole"}
+    for group in (f"{own}-eu_sales", "sales"):
+        assert "OfflineStoreRole" not in who_may("s3:PutObject", f"{store}/{group}-1764000000/{records}")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.unit.test_state_machine_train_model import (
     CHAMPION,
     DEFINITION,
     DEPLOYED,
+    INGEST,
     JOBS,
     MANUAL,
     NAME,
@@ -51,6 +52,7 @@ def scenarios() -> list[Walk]:
         walk(),
         walk(capacity),
         walk({"Tune": lost_by_the_platform()(job)}, work={"Tuning": TUNING}),
+        walk({"Ingest records": lost_by_the_platform()(job)}, work={"Ingest": INGEST}),
         walk({**again, "Predict with new champion": lost_by_the_platform()(job)}),
         walk(new, work={"Champion": None}),
         *(walk(work={"Decision": decision}) for decision in ("NoData", "Surprise")),
@@ -92,6 +94,8 @@ def _way_to(name: str) -> dict[str, Fake]:
     """What has to be so that the flow comes to a state which it usually does not need."""
     if name == "Tune":
         return {"Resolve configuration": function({**WORK, "Tuning": TUNING})}
+    if name == "Ingest records":
+        return {"Resolve configuration": function({**WORK, "Ingest": INGEST})}
     if name == "Create endpoint":
         return {"Check endpoint": function(seen("Create", None, "NotFound"))}
     if name == "Delete failed endpoint":

@@ -46,8 +46,11 @@ VALUES = {
     "SparkImage": "1.dkr.ecr.eu-west-1.amazonaws.com/images/spark:spark-1a2b",
     **{
         name: f"arn:aws:iam::123456789012:role/{name}"
-        for name in ("PreprocessRoleArn", "TrainRoleArn", "BaselineRoleArn", "ModelRoleArn")
+        for name in ("PreprocessRoleArn", "IngestRoleArn", "TrainRoleArn", "BaselineRoleArn", "ModelRoleArn")
     },
+    "DataBucket": "lake",
+    "DataPrefix": "raw/",
+    "OfflineStoreRole": "arn:aws:iam::123456789012:role/offline-store",
 }
 DEFINITION = asl.parse(asl.substituted(TEXT, VALUES))
 MANUAL = asl.parse(asl.substituted(TEXT, {**VALUES, "Approval": "manual"}))
@@ -98,6 +101,7 @@ WORK: dict[str, Any] = {
     "Lineage": {"run": RUN, "commit": "0123abc", "hyperparameter:num_round": "200"},
     "Champion": {"ModelName": CHAMPION, "EndpointConfigName": CHAMPION, "RunId": "20261119100000-0a1b"},
 }
+INGEST = {"Group": f"{STACK}_sales", "Record": "sale", "EventTime": "sold"}
 TUNING = {
     "Name": naming.tuning_stem("0a1b2c3d", RUN),
     "Config": {
@@ -291,7 +295,7 @@ def fakes(**work: Any) -> dict[str, Fake]:
     return {
         "Resolve configuration": function({**WORK, **work}),
         "Snapshot data": function({"Files": 1}),
-        **dict.fromkeys(JOBS, job),
+        **dict.fromkeys((*JOBS, "Ingest records"), job),
         "Tune": job,
         "Seal preprocessor": sealed,
         "Seal model": sealed,
@@ -619,6 +623,34 @@ def test_jobs_and_model_have_no_network() -> None:
     assert walked.called("Train")[0]["EnableInterContainerTrafficEncryption"] is True
 
 
+def test_rows_of_dropped_files_are_records_before_anything_trains_where_the_definition_says_so() -> None:
+    """The job calls SageMaker, so it has a network: that of the stack, if that has one."""
+    vpc = {**WORK["NetworkConfig"], "VpcConfig": VPC}
+    done = walk(work={"Ingest": INGEST, "NetworkConfig": vpc})
+    place = done.states.index("Ingest records")
+    assert (done.states[place - 2], done.states[place + 1]) == ("Preprocess", "Seal preprocessor")
+    (asked,) = done.called("Ingest records")
+    assert asked["ProcessingJobName"] == f"{NAME}-ingest-0"
+    assert asked["NetworkConfig"] == {**vpc, "EnableNetworkIsolation": False}
+    assert asked["RoleArn"] == VALUES["IngestRoleArn"]
+    options = iter(asked["AppSpecification"]["ContainerArguments"])
+    given = dict(zip(options, options, strict=True))
+    assert [given[f"--{name}"] for name in ("group", "record", "event-time", "place", "role", "key")] == [
+        f"{STACK}_sales", "sale", "sold", "s3://lake/raw/", VALUES["OfflineStoreRole"], KEY
+    ]  # fmt: skip
+    inputs = {one["InputName"]: one["S3Input"]["S3Uri"] for one in asked["ProcessingInputs"]}
+    assert inputs["data"] == f"s3://cars/runs/{RUN}/ingest.manifest"
+    (output,) = asked["ProcessingOutputConfig"]["Outputs"]
+    assert output["S3Output"]["S3Uri"] == f"s3://cars/ingested/{STACK}_sales"
+
+
+def test_what_cannot_be_ingested_ends_the_run_before_anything_trains() -> None:
+    ended = walk({"Ingest records": failing("States.TaskFailed", "row 7")(job)}, work={"Ingest": INGEST})
+    assert ended.states[-1] == "Run failed"
+    assert ended.cause == 'State "Ingest records" failed: row 7'
+    assert not ended.called("Train")
+
+
 WITHOUT_AN_INDEX = {"SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code", "PIP_NO_BUILD_ISOLATION": "0"}
 """The script is in the model, and pip (0: yes, as for any PIP_NO_) asks no index for what builds a package."""
 
@@ -634,7 +666,7 @@ def test_the_model_is_the_preprocessor_and_then_the_algorithm() -> None:
 def test_what_jobs_wrote_is_sealed_when_each_has_ended_and_looked_at_before_it_serves() -> None:
     done = walk()
     preprocessor, model = (done.called(f"Seal {what}")[0]["Payload"] for what in ("preprocessor", "model"))
-    assert done.states.index("Seal preprocessor") == done.states.index("Preprocess") + 1
+    assert done.states.index("Seal preprocessor") == done.states.index("Preprocess") + 2  # is there anything to ingest?
     assert done.states.index("Seal model") == done.states.index("Train") + 1
     assert preprocessor["Uri"] == f"s3://cars/runs/{RUN}/preprocessor/model.tar.gz"
     assert model["Uri"] == "s3://cars/model.tar.gz"

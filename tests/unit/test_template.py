@@ -47,7 +47,7 @@ UNTAGGED = {
     *("AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy", "AWS::Serverless::LayerVersion"),
     *("Custom::JobCode", "Custom::RunsMade"),
 }
-JOB_ROLES = ["PreprocessRole", "TrainRole", "BaselineRole", "ModelRole", "MonitorRole", "BatchRole"]
+JOB_ROLES = ["PreprocessRole", "IngestRole", "TrainRole", "BaselineRole", "ModelRole", "MonitorRole", "BatchRole"]
 
 
 def of_type(kind: str) -> dict[str, dict[str, Any]]:
@@ -915,7 +915,7 @@ def test_every_role_is_for_one_service() -> None:
     )  # fmt: skip
     rules = dict.fromkeys(of_rules, "events")
     wanted = {**rules, **{f"{name}Role": "states" for name in MACHINES}, **dict.fromkeys(JOB_ROLES, "sagemaker")}
-    wanted["ReplicationRole"] = "s3"
+    wanted |= {"ReplicationRole": "s3", "OfflineStoreRole": "sagemaker"}
     for name, role in ROLES.items():
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": f"{wanted.get(name, 'lambda')}.amazonaws.com"}

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
+from perennial.model.feature_store import FeatureStore
 from perennial.runs.configuration import RUN
 from perennial.runs.naming import run_id
 from perennial_aws import runs, shipped
@@ -588,6 +589,82 @@ def test_the_newest_files_train_and_the_others_are_ignored_with_the_reason(aws, 
     assert [(item["Key"], item["Reason"]) for item in manifest["Ignored"]] == [
         ("raw/c.csv", "left out by training.window: older than the newest 2 files")
     ]
+
+
+# ---- Rows that become records of a feature group
+
+RECORDS = (
+    "raw/123456789012/sagemaker/eu-west-1/offline-store/{}-1764000000/data/year=2026/month=11/day=30/hour=10/{}.parquet"
+)
+
+
+@pytest.fixture
+def ingesting(monkeypatch):
+    """The model's definition with a feature group that runs put rows into."""
+    known = definition.load(MODELS / "used-cars" / "model.yaml")
+    store = FeatureStore(groups={"sales": {"record": "sale", "event_time": "sold"}}, ingest=True)
+    monkeypatch.setattr(definition, "load", lambda _: known.model_copy(update={"feature_store": store}))
+
+
+def to_ingest(aws, run):
+    """The copies that a run's job reads, as SageMaker reads a list."""
+    folder, *names = aws.get_json(f"runs/{run['RunId']}/ingest.manifest")
+    assert folder == {"prefix": f"s3://{BUCKET}/copies/"}
+    return names
+
+
+def test_rows_of_each_version_of_a_dropped_file_are_ingested_once(aws, resolve, ingesting):
+    labelled = "raw/labelled/20261129100000-20261129110000.csv"
+    for key in ("raw/a.csv", "raw/b.csv", labelled, RECORDS.format(f"{STACK}_sales", "one")):
+        aws.put(key, key)
+    first = resolve()
+    assert first["Ingest"] == {"Group": f"{STACK}_sales", "Record": "sale", "EventTime": "sold"}
+    a, b = sorted(to_ingest(aws, first), key=lambda name: name.rpartition("-")[2])
+    assert (a.rpartition("-")[2], b.rpartition("-")[2]) == ("a.csv", "b.csv")
+    aws.put(f"ingested/{STACK}_sales/{a}", "")
+    assert to_ingest(aws, resolve(OTHER_ARN)) == [b]
+    aws.put(f"ingested/{STACK}_sales/{b}", "")
+    assert resolve(f"{OTHER_ARN}-3")["Ingest"] is None
+    aws.put("raw/a.csv", "other rows")
+    (again,) = to_ingest(aws, resolve(f"{OTHER_ARN}-4"))
+    assert again.endswith("-a.csv")
+    assert again != a
+
+
+def test_only_drops_of_the_stack_are_ingested(aws, resolve, ingesting):
+    aws.put("raw/a.csv", "a")
+    aws.put("elsewhere/a.csv", "a")
+    first = resolve()
+    assert resolve(f"{OTHER_ARN}-2", Replay=first["RunId"])["Ingest"] is None
+    assert resolve(f"{OTHER_ARN}-3", Overrides={"DataPrefix": "elsewhere/"})["Ingest"] is None
+
+
+def test_what_runs_have_ingested_starts_none_and_is_no_reason_to_train(aws, resolve, ingesting, answers):
+    """A drop works although SageMaker has written records since, whose event starts nothing."""
+    version = aws.put("raw/a.csv", "a")
+    key = RECORDS.format(f"{STACK}_sales", "one")
+    aws.put(key, "records of it")
+    run = resolve(Trigger=drop("raw/a.csv", version))
+    assert run["Decision"] == "Train"
+    assert len(aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"]) == 2
+    answers("stepfunctions", "DescribeExecution", execution_ended("SUCCEEDED"))
+    later = RECORDS.format(f"{STACK}_sales", "two")
+    written = aws.put(later, "more of it")
+    answer = resolve(OTHER_ARN, Trigger=drop(later, written))
+    assert (answer["Decision"], "records of the feature group that runs put" in answer["Reason"]) == (
+        "Superseded",
+        True,
+    )
+    assert resolve(f"{OTHER_ARN}-3", Trigger={"Type": "Schedule"})["Decision"] == "AlreadyTrained"
+
+
+def test_records_that_others_put_start_a_run_where_runs_put_none(aws, resolve, monkeypatch):
+    known = definition.load(MODELS / "used-cars" / "model.yaml")
+    store = FeatureStore(groups={"sales": {"record": "sale", "event_time": "sold"}})
+    monkeypatch.setattr(definition, "load", lambda _: known.model_copy(update={"feature_store": store}))
+    key = RECORDS.format(f"{STACK}_sales", "one")
+    run = resolve(Trigger=drop(key, aws.put(key, "records")))
+    assert (run["Decision"], run["Ingest"]) == ("Train", None)
 
 
 # ---- Drift and alarms

@@ -13,14 +13,13 @@ from unittest.mock import Mock
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from botocore.exceptions import ClientError
 
-from localcloud.sagemaker.errors import AwsError
-from localcloud.sagemaker.platform.aws import Aws, Credentials
 from localcloud.sagemaker.service import SageMakerService
 from perennial.model import definition
 from perennial_cli.stacks import Stack
+from tests import local_feature_store
 from tests.command import perennial
+from tests.local_feature_store import Client, record
 
 MODEL = """
 problem: regression
@@ -41,42 +40,9 @@ STACK = Stack("cars", {"DataBucketName": "lake", "DataPrefix": "raw/"}, {"ModelN
 SALES = "sale,sold,price,Miles,colour\na,2026-11-29T10:00:00Z,1.5,7,red\nb,2026-11-29T11:00:00Z,2,,\n"
 
 
-class Client:
-    """boto3's client of the feature store or its runtime; an error of the service is ClientError."""
-
-    class exceptions:  # noqa: N801 - boto3 calls it so
-        class ResourceNotFound(ClientError):  # noqa: N818
-            pass
-
-    def __init__(self, service: SageMakerService, name: str) -> None:
-        self._handle = service.records.handle if name.endswith("runtime") else service.handle
-
-    def __getattr__(self, method: str) -> Any:
-        operation = "".join(word.title() for word in method.split("_"))
-
-        def call(**request: Any) -> dict[str, Any]:
-            try:
-                return self._handle(operation, request)
-            except AwsError as error:
-                kind = self.exceptions.ResourceNotFound if error.code == "ResourceNotFound" else ClientError
-                raise kind({"Error": {"Code": error.code, "Message": error.message}}, operation) from error
-
-        return call
-
-
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SageMakerService]:
-    service = SageMakerService(
-        tmp_path / "state",
-        "http://127.0.0.1:1",
-        "eu-west-1",
-        "000000000000",
-        Path("python"),
-        credentials=Credentials("key", "secret"),
-        put_event=Mock(),
-    )
-    monkeypatch.setattr(Aws, "upload", Mock())
-    monkeypatch.setattr("boto3.client", lambda name: Client(service, name))
+    service = local_feature_store.service(tmp_path / "state", monkeypatch)
     for module in ("say_whom", "is_local"):
         monkeypatch.setattr(f"perennial_cli.commands.ingesting.{module}", lambda: False)
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda _: STACK)
@@ -92,11 +58,6 @@ def sales(tmp_path: Path) -> Path:
     path = tmp_path / "sales.csv"
     path.write_text(SALES)
     return path
-
-
-def record(store: SageMakerService, group: str, name: str) -> dict[str, str]:
-    found = store.records.handle("GetRecord", {"FeatureGroupName": group, "RecordIdentifierValueAsString": name})
-    return {one["FeatureName"]: one["ValueAsString"] for one in found.get("Record", [])}
 
 
 def test_rows_are_records_of_a_group_that_is_made_where_the_stack_takes_its_data(
