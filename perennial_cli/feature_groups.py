@@ -94,6 +94,12 @@ def if_there(client: Any, name: str) -> Any:
         return None
 
 
+def role_of(stack: Stack) -> str | None:
+    """Return the stack's role that writes records offline; None where the data are in a bucket of somebody else."""
+    is_own = stack.outputs["DataBucketName"] == stack.outputs.get("BucketName")
+    return stack.outputs.get("OfflineStoreRoleArn") if is_own else None
+
+
 def place_of(stack: Stack) -> str:
     """Return where runs of a stack read records."""
     return f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}".rstrip("/")

@@ -1066,9 +1066,12 @@ def _check_monitoring(
 
 
 def _check_feature_store(
-    feature_store: FeatureStore | None, columns: dict[str, ColumnDefinition], split: Split
+    feature_store: FeatureStore | None, columns: dict[str, ColumnDefinition], split: Split, training: Training
 ) -> Complaints:
     yield from feature_store_section.check(feature_store, columns, split.key)
+    if feature_store and feature_store.ingest and training.window and training.window.newest_files is not None:
+        text = "not with feature_store.ingest: rows that are dropped stand in a file, and as records in others"
+        yield "training.window.newest_files", text
 
 
 def _check_instances(instances: Instances) -> Complaints:

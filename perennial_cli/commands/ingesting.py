@@ -24,7 +24,8 @@ def ingest(
         str | None,
         typer.Option(
             envvar="PERENNIAL_ROLE",
-            help="The role that SageMaker takes to write the records of a new group; on the local cloud one is made.",
+            help="The role that SageMaker takes to write the records of a new group. Default: the stack's own, which "
+            "writes into the stack's own bucket; on the local cloud one is made for another.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -36,7 +37,7 @@ def ingest(
     """
     say_whom()
     chosen = stacks.chosen(stack)
-    writer = role or (notebooks.role() if is_local() else None)
+    writer = role or feature_groups.role_of(chosen) or (notebooks.role() if is_local() else None)
     done = feature_groups.ingest(chosen, definition_of(chosen), file, group, writer)
     if as_json:
         show_json(asdict(done))

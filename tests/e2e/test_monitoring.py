@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from localcloud import mailbox
@@ -423,9 +426,9 @@ def test_records_that_are_ingested_start_a_run_whose_model_serves(watched: Watch
     (tmp_path / "sold.csv").write_bytes(sales.as_csv(sold))
     ended = perennial("ingest", tmp_path / "sold.csv", "--stack", STACK, "--json")
     assert ended.exit_code == 0, ended.stderr
-    assert json.loads(ended.stdout) == {"group": "sales", "created": True, "records": 400}
+    assert json.loads(ended.stdout) == {"group": f"{STACK}_sales", "created": True, "records": 400}
 
-    run = app.wait(lambda given: "/offline-store/sales-" in given["Trigger"].get("Object", {}).get("key", ""))
+    run = app.wait(lambda given: f"/offline-store/{STACK}_sales-" in given["Trigger"].get("Object", {}).get("key", ""))
     assert (run.status, run.cause) == ("SUCCEEDED", None)
     report = json.loads(app.client("s3").get_object(
         Bucket=app.bucket, Key=f"runs/{run.run_id}/report/report.json"
@@ -436,6 +439,38 @@ def test_records_that_are_ingested_start_a_run_whose_model_serves(watched: Watch
     assert price == pytest.approx(sold[0].price, rel=0.5)
 
     online = app.client("sagemaker-featurestore-runtime").get_record(
-        FeatureGroupName="sales", RecordIdentifierValueAsString=sold[0].id, FeatureNames=["price"]
+        FeatureGroupName=f"{STACK}_sales", RecordIdentifierValueAsString=sold[0].id, FeatureNames=["price"]
     )
     assert float(online["Record"][0]["ValueAsString"]) == sold[0].price
+
+
+def test_rows_of_a_drop_are_records_of_a_group_of_the_stacks_own_and_start_no_other_run(
+    deploy: Callable[..., App], built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Another stack of the model has a group of the same name. Rows that break the contract are no records."""
+    layer = situation.copied_layer(built, tmp_path_factory.mktemp("ingesting"))
+    model = layer / "python/models/car-sales/model.yaml"
+    known = model.read_text().replace("training: {window: {newest_files: 1}}", "")
+    model.write_text(f"{known}\n{GROUPS.replace('}}}', '}}, ingest: true}')}")
+    quick = {"QuietPeriodSeconds": "0", "PollSeconds": "0"}
+    app = deploy("perennial-ingest", situation.with_layer(packaged, layer), ModelName="car-sales", **quick)
+    sold = sales.sales(400, next(_numbers))
+    header, first, *rows = sales.as_csv(sold).decode().splitlines(keepends=True)
+    broken = f"-1,{first.partition(',')[2]}"
+    run = app.drop("raw/sold.csv", "".join([header, broken, *rows]).encode())
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+
+    name, runtime = "perennial-ingest_sales", app.client("sagemaker-featurestore-runtime")
+    asked = [
+        runtime.get_record(FeatureGroupName=name, RecordIdentifierValueAsString=one.id, FeatureNames=["price"])
+        for one in (sold[0], sold[1], sold[-1])
+    ]
+    assert [float(one["Record"][0]["ValueAsString"]) for one in asked[1:]] == [sold[1].price, sold[-1].price]
+    assert "Record" not in asked[0]
+
+    written = app.wait(lambda given: f"/offline-store/{name}-" in given["Trigger"].get("Object", {}).get("key", ""))
+    assert (written.status, written.output["Decision"]) == ("SUCCEEDED", "Superseded")
+    listed = app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix="raw/").get("Contents", [])
+    bodies = [app.client("s3").get_object(Bucket=app.bucket, Key=item["Key"])["Body"].read() for item in listed]
+    offline = [pq.read_table(io.BytesIO(body)) for body in bodies if body.startswith(b"PAR1")]
+    assert {*pa.concat_tables(offline)["sale"].to_pylist()} == {one.id for one in sold[1:]}

@@ -40,6 +40,7 @@ from tests.e2e.permissions.conftest import (
     keep_hours,
     look_at_other_machines,
     no_machines,
+    offline,
     push_image,
     raise_alarm,
     score,
@@ -48,6 +49,7 @@ from tests.e2e.permissions.conftest import (
     sound_file,
     tell_of_an_execution_that_is_gone,
     tell_of_nothing,
+    to_ingest,
     tuned,
     watch,
 )
@@ -523,6 +525,7 @@ def exercised(
     for job in ("preprocess", "train", "predict"):
         stop_during(app, job, updated)
     tune_and_stop(app, updated)
+    ingest(app, updated)
     assert app.mails(a_search_that_fails(app))
     stop_a_monitor(app)
     start_training_by_drift_and_alarm(app, window)
@@ -615,6 +618,14 @@ def tune_and_stop(app: App, updated: Run) -> None:
     job = {**name, "StatusEquals": "Stopped"}
     listed = app.client("sagemaker").list_hyper_parameter_tuning_jobs
     wait_for(lambda: listed(**job)["HyperParameterTuningJobSummaries"], "the end of the tuning job")
+
+
+def ingest(app: App, updated: Run) -> None:
+    """A car becomes a record of a feature group; of its run there is nothing else that could go on."""
+    answers = to_ingest(app)
+    ended = Resumable(app, updated).go_on("Ingest records", answers=answers)
+    assert str(ended.cause).startswith('State "Seal preprocessor" failed')
+    assert offline(app, answers) == ""
 
 
 def answer_versions(app: App, approver: Ask, updated: Run) -> None:

@@ -55,6 +55,7 @@ from tests.e2e.permissions.conftest import (
     keep_hours,
     look_at_other_machines,
     no_machines,
+    offline,
     one_more_version,
     push_image,
     raise_alarm,
@@ -63,6 +64,7 @@ from tests.e2e.permissions.conftest import (
     struck,
     tell_of_an_execution_that_is_gone,
     tell_of_nothing,
+    to_ingest,
     tuned,
     watch,
 )
@@ -160,6 +162,16 @@ def _why(run: Run) -> str:
 def going_on_from(state: str) -> Act:
     """A run that does a state's work under new names."""
     return lambda deployed: _why(deployed.whose(state).go_on(state))
+
+
+def ingesting(deployed: Deployed) -> str:
+    return _why(deployed.resumable.go_on("Ingest records", answers=to_ingest(deployed.app)))
+
+
+def written_offline(deployed: Deployed) -> str:
+    answers = to_ingest(deployed.app)
+    deployed.resumable.go_on("Ingest records", answers=answers)
+    return offline(deployed.app, answers)
 
 
 def tuning(deployed: Deployed) -> str:
@@ -302,7 +314,8 @@ def a_job_that_is_stopped(state: str, action: str) -> Act:
     def work(deployed: Deployed) -> None:
         log = deployed.app.state / "server.log"
         before = log.stat().st_size
-        arn = deployed.whose(state).start(state)
+        answers = to_ingest(deployed.app) if state == "Ingest records" else None
+        arn = deployed.whose(state).start(state, answers=answers)
         wait_for(lambda: action.encode() in _logged_since(log, before), f"a refusal of {action}")
         deployed.app.client("stepfunctions").stop_execution(executionArn=arn)
 
@@ -670,6 +683,10 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("ResolveConfigurationRole", "OtherRuns"): meeting_another_run(a_run),
     "SnapshotDataRole": a_run_on_new_data,
     "PreprocessRole": going_on_from("Preprocess"),
+    "IngestRole": ingesting,
+    ("IngestRole", "LogGroup"): a_job_that_is_stopped("Ingest records", "logs:CreateLogGroup"),
+    ("IngestRole", "Logs"): a_job_that_is_stopped("Ingest records", "logs:CreateLogStream"),
+    "OfflineStoreRole": written_offline,
     ("PreprocessRole", "LogGroup"): a_job_that_is_stopped("Preprocess", "logs:CreateLogGroup"),
     ("PreprocessRole", "Logs"): a_job_that_is_stopped("Preprocess", "logs:CreateLogStream"),
     "TrainRole": going_on_from("Train"),
@@ -916,6 +933,7 @@ KEYS = "dynamodb:LeadingKeys"
 PASSED, SERVICE = "iam:PassedToService", "sagemaker.amazonaws.com"
 CONDITIONS = [
     pytest.param("TrainModelRole", PASSED, SERVICE, going_on_from("Preprocess"), "iam:PassRole", id="role of a run"),
+    pytest.param("IngestRole", PASSED, SERVICE, ingesting, "iam:PassRole", id="role of a group"),
     pytest.param("MonitorModelRole", PASSED, SERVICE, going_on_from("Judge window"), "iam:PassRole", id="of a window"),
     pytest.param("ScoreBatchRole", PASSED, SERVICE, going_on_from("Check batch"), "iam:PassRole", id="of a file"),
     pytest.param("NotifyWindowRole", "events:source", "perennial", telling, "events:PutEvents", id="source"),
