@@ -20,8 +20,8 @@ Writes     below --output
     data-quality/           statistics.json, constraints.json and constraint_violations.json, as Model Monitor has them
     model-quality/          statistics.json and constraint_violations.json
     bias/                   analysis.json and constraint_violations.json, as Clarify has them
-    labelled/               (or below --labelled) of a window that has drifted, where the model has a key of one column:
-                            rows.csv (labelled records as rows that train), lineage.json
+    labelled/               of a window that has drifted, where the model has a key of one column: rows.csv (labelled
+                            records as rows that train), lineage.json; with --labelled in that folder, of any window
     attribution/            analysis.json and constraint_violations.json, as Clarify has them
     report.html             the same for people; verdict.json says in `report` how long it took, or why there is none
 Exits      0, whatever the verdict: each analysis fails for itself, and the verdict says which and why. 1 when the
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     judged = _quality_rows(definition["monitoring"]["model_quality"], window, joined, arguments.probe)
     verdict = document(_analyses(config, window, joined, judged, arguments, end, broken), described)
-    if verdict["verdict"] == DRIFT:
+    if verdict["verdict"] == DRIFT or arguments.labelled:
         verdict |= _labelled_rows(config, window, joined, arguments, (start, end))
     job_script.write_documents({"verdict": verdict}, arguments.output, indent=2)
     print(f"{verdict['verdict']}: {window.records:,} records, {joined.size:,} labels", flush=True)

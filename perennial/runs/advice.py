@@ -235,8 +235,8 @@ def _is_of_features(ended: Outcome) -> bool:
 
 
 def _is_of_the_job(ended: Outcome) -> bool:
-    """Return whether the end of a job says all: of the data and the training its own words say more."""
-    return bool(ended.job and not (ended.job.own_words and ended.state in ("Preprocess", "Train")))
+    """Return whether the end of a job says all: of the data, records and the training its own words say more."""
+    return bool(ended.job and not (ended.job.own_words and ended.state in ("Preprocess", "Ingest records", "Train")))
 
 
 def _is_about_the_data(ended: Outcome) -> bool:
@@ -486,6 +486,13 @@ TRAIN_MODEL = (
     ),
     # What the job of a state says. Any other error of the state is not about the data.
     Row(_CORRECT_THE_DATA, states=("Preprocess",), when=_is_about_the_data),
+    Row(
+        "Put right what the job says of the feature group, and start a run: it ingests the files that are not records "
+        "yet. Nothing of the model in service has changed. The log is in CloudWatch Logs, "
+        "/aws/sagemaker/ProcessingJobs.",
+        states=("Ingest records",),
+        when=_is_about_the_data,
+    ),
     Row(
         "See the training job's log in CloudWatch Logs, /aws/sagemaker/TrainingJobs, and start a run.",
         states=("Train",),

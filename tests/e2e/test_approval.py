@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -43,9 +44,8 @@ FAILED_IN_WAIT = f'State "{WAIT}" failed'
 
 @pytest.fixture(scope="module")
 def app(deploy: Callable[..., App]) -> App:
-    return deploy(
-        "perennial-penguins", ModelName="penguins", QuietPeriodSeconds="0", Approval="manual", ApprovalDays="1"
-    )
+    quick = {"QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0"}
+    return deploy("perennial-penguins", ModelName="penguins", Approval="manual", ApprovalDays="1", **quick)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,34 @@ def test_the_species_of_a_penguin_is_answered_with_the_probability_of_each(app: 
     assert list(measured["confusion_matrix"]) == classes
     (body,) = bodies(app, f"runs/{run.run_id}/baselines/attribution/analysis.json")
     assert set(json.loads(body)["explanations"]["kernel_shap"]["label0"]["global_shap_values"]) >= {"island", "sex"}
+
+
+def test_a_window_of_classes_is_judged_by_what_penguins_were(app: App, first: Run) -> None:
+    """Every third penguin; of three that are Adelie somebody says that they are another species."""
+    runtime, rows = app.client("sagemaker-runtime"), demo_data.penguins().decode().splitlines()[1::3]
+    told, right = ["inference_id,label"], 0
+    for number, row in enumerate(rows):
+        species, _, record = row.partition(",")
+        label = "Gentoo" if number in (1, 2, 3) else species
+        answer = runtime.invoke_endpoint(
+            EndpointName=app.endpoint, ContentType="text/csv", Accept="text/csv", InferenceId=f"p{number}", Body=record
+        )
+        right += answer["Body"].read().decode().partition(",")[0] == label
+        told.append(f"p{number},{label}")
+    app.client("s3").put_object(Bucket=app.bucket, Key="ground-truth/penguins.csv", Body="\n".join(told).encode())
+    time.sleep(1.1)  # a window ends with a whole second
+    started = app.client("stepfunctions").start_execution(
+        stateMachineArn=app.outputs["MonitorStateMachineArn"], input="{}"
+    )
+    judged = wait_for(lambda: Run.ended(started["executionArn"]), "the verdict", pause=0.1)
+    (body,) = bodies(app, f"monitoring/{judged.output['WindowId']}/verdict.json")
+    verdict = json.loads(body)
+    assert (verdict["verdict"], verdict["ground_truth"]["matched"]) == ("Healthy", len(rows)), verdict["reasons"]
+    measured = {one["name"]: one["value"] for one in verdict["analyses"]["model_quality"]["metrics"]}
+    assert measured["accuracy"] == pytest.approx(right / len(rows))
+    assert right <= len(rows) - 3
+    (page,) = bodies(app, f"monitoring/{judged.output['WindowId']}/report.html")
+    assert all(name in page.decode() for name in ("Adelie", "Chinstrap", "Gentoo"))
 
 
 @pytest.fixture

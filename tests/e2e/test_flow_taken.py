@@ -21,6 +21,7 @@ TAKEN_BY = {
     },
     ("train-model", "e2e-used-cars"): {"test_used_cars.py"},
     ("train-model", "e2e-models"): {"test_approval.py"},
+    ("train-model", "e2e-monitor"): {"test_monitoring.py"},
     ("monitor-model", "e2e-monitor"): {"test_monitoring.py"},
     ("score-batch", "e2e-monitor"): {"test_score_batch.py"},
 }
@@ -52,6 +53,17 @@ OWN = {
         "retry Wait for approval [Lambda.TooManyRequestsException]",
         "state Not approved",
         "state Wait for approval",
+    },
+    ("train-model", "e2e-monitor"): {
+        "catch Ingest records [States.ALL] -> Ingest records again?",
+        "choice Ingest records again? -> Ingest records",
+        "choice Ingest records again? -> Run failed",
+        "choice Is there anything to ingest? -> Ingest records",
+        "retry Ingest records [SageMaker.AmazonSageMakerException]",
+        "retry Ingest records [SageMaker.ResourceInUseException]",
+        "retry Ingest records [SageMaker.ResourceLimitExceededException]",
+        "state Ingest records",
+        "state Ingest records again?",
     },
 }
 """The elements of a machine that are for this group to take; all others are for the machine's other group."""

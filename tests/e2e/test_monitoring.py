@@ -18,6 +18,7 @@ import pytest
 
 from localcloud import mailbox
 from tests.command import perennial
+from tests.e2e import ingestion
 from tests.e2e.conftest import App, Run, mails
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -444,23 +445,41 @@ def test_records_that_are_ingested_start_a_run_whose_model_serves(watched: Watch
     assert float(online["Record"][0]["ValueAsString"]) == sold[0].price
 
 
-def test_rows_of_a_drop_are_records_of_a_group_of_the_stacks_own_and_start_no_other_run(
+@dataclass(frozen=True)
+class Ingesting:
+    """A stack whose runs put dropped rows into its feature group: its first run, and what it was given."""
+
+    app: App
+    run: Run
+    sold: list[sales.Sale]
+
+    def go_on(self, **given: Any) -> Run:
+        """The end of a run that goes on with the ingestion of a car, and has nothing else."""
+        return Resumable(self.app, self.run).go_on(ingestion.STATE, answers=ingestion.to_ingest(self.app), **given)
+
+
+@pytest.fixture(scope="module")
+def ingesting(
     deploy: Callable[..., App], built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Another stack of the model has a group of the same name. Rows that break the contract are no records."""
+) -> Ingesting:
+    """The first of the dropped rows breaks the contract."""
     layer = situation.copied_layer(built, tmp_path_factory.mktemp("ingesting"))
     model = layer / "python/models/car-sales/model.yaml"
     known = model.read_text().replace("training: {window: {newest_files: 1}}", "")
     model.write_text(f"{known}\n{GROUPS.replace('}}}', '}}, ingest: true}')}")
     quick = {"QuietPeriodSeconds": "0", "PollSeconds": "0"}
-    app = deploy("perennial-ingest", situation.with_layer(packaged, layer), ModelName="car-sales", **quick)
+    app = deploy("perennial-sales", situation.with_layer(packaged, layer), ModelName="car-sales", **quick)
     sold = sales.sales(400, next(_numbers))
     header, first, *rows = sales.as_csv(sold).decode().splitlines(keepends=True)
-    broken = f"-1,{first.partition(',')[2]}"
-    run = app.drop("raw/sold.csv", "".join([header, broken, *rows]).encode())
-    assert (run.status, run.cause) == ("SUCCEEDED", None)
+    run = app.drop("raw/sold.csv", "".join([header, f"-1,{first.partition(',')[2]}", *rows]).encode())
+    return Ingesting(app, run, sold)
 
-    name, runtime = "perennial-ingest_sales", app.client("sagemaker-featurestore-runtime")
+
+def test_rows_of_a_drop_are_records_of_a_group_of_the_stacks_own_and_start_no_other_run(ingesting: Ingesting) -> None:
+    """Another stack of the model has a group of the same name. Rows that break the contract are no records."""
+    app, sold = ingesting.app, ingesting.sold
+    assert (ingesting.run.status, ingesting.run.cause) == ("SUCCEEDED", None)
+    name, runtime = "perennial-sales_sales", app.client("sagemaker-featurestore-runtime")
     asked = [
         runtime.get_record(FeatureGroupName=name, RecordIdentifierValueAsString=one.id, FeatureNames=["price"])
         for one in (sold[0], sold[1], sold[-1])
@@ -474,3 +493,49 @@ def test_rows_of_a_drop_are_records_of_a_group_of_the_stacks_own_and_start_no_ot
     bodies = [app.client("s3").get_object(Bucket=app.bucket, Key=item["Key"])["Body"].read() for item in listed]
     offline = [pq.read_table(io.BytesIO(body)) for body in bodies if body.startswith(b"PAR1")]
     assert {*pa.concat_tables(offline)["sale"].to_pylist()} == {one.id for one in sold[1:]}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(
+            what, marks=matrix("Jobs", f"{what} ({ingestion.STATE})", ends="Failed" if says else "its records are put")
+        )
+        for what, (_, says) in ingestion.WAYS.items()
+    ],
+)
+def test_a_job_that_ingests_and_goes_wrong(ingesting: Ingesting, what: str) -> None:
+    """The run has nothing else, so that it fails in the next state where the job has completed."""
+    injected, says = ingestion.WAYS[what]
+    app = ingesting.app
+    with app.injected(injected) as have_fired:
+        if what != "a person stops it":
+            ended = ingesting.go_on()
+        else:
+            resumable = Resumable(app, ingesting.run)
+            arn = resumable.start(ingestion.STATE, answers=ingestion.to_ingest(app))
+            wait_for(have_fired, "the job")
+            listed = app.client("sagemaker").list_processing_jobs(NameContains="-ingest-", StatusEquals="InProgress")
+            for job in listed["ProcessingJobSummaries"]:
+                app.client("sagemaker").stop_processing_job(ProcessingJobName=job["ProcessingJobName"])
+            ended = wait_for(lambda: Run.ended(arn), "the end of the run", pause=0.1)
+        assert have_fired()
+    where = f'State "{ingestion.STATE}" failed' if says else "/preprocessor/model.tar.gz is not there"
+    assert where in str(ended.cause)
+    assert says in str(ended.cause)
+
+
+@matrix(
+    "Jobs", f"the service refuses for a while, then has no machine, then recovers ({ingestion.STATE})", ends="goes on"
+)
+def test_a_job_that_ingests_is_begun_again_when_the_platform_stumbles(ingesting: Ingesting) -> None:
+    create = {"operation": "sagemaker:CreateProcessingJob", "effect": "error", "name": "*-ingest-*", "times": 1}
+    faults = [
+        {**create, "error": "ThrottlingException"},
+        {**create, "error": "ResourceLimitExceeded"},
+        {"operation": "job:ingest", "effect": "no-capacity", "times": 1},
+    ]
+    with ingesting.app.injected(*faults) as have_fired:
+        ended = ingesting.go_on()
+        assert have_fired()
+    assert ended.error == "ArtifactMissingError"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.e2e import ingestion
 from tests.e2e.conftest import App
 from tests.e2e.matrix.situation import machine_states
 from tests.e2e.matrix.test_matrix_events import AGAIN, COMPARISON
@@ -228,6 +229,7 @@ NEEDED = {
 
 def test_every_job_state_has_every_way_of_failing_that_its_kind_of_job_has() -> None:
     tried = {(case.where, case.what) for case in CASES} | {(COMPARISON, what) for what in AGAIN}
+    tried |= {(ingestion.STATE, what) for what in ingestion.WAYS}  # test_monitoring.py
     states = [(name, body["Resource"].rpartition(":")[2]) for name, body in machine_states() if body["Type"] == "Task"]
     needed = {(name, what) for name, action in states for what in NEEDED.get(action, ())}
     assert len(needed) > 30

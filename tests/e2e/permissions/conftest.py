@@ -11,8 +11,6 @@ import boto3
 import pytest
 from botocore.credentials import Credentials
 
-from perennial.data.copies import FOLDER, copy_name
-from perennial.model import definition
 from perennial.registry.approval import APPROVED
 from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
@@ -379,47 +377,6 @@ def give_no_rows(app: App, window: str) -> None:
     verdict = {"verdict": "Healthy", "reasons": [], "analyses": {}, "labelled_rows": 0}
     key = f"monitoring/{window}/verdict.json"
     s3.put_object(Bucket=app.bucket, Key=key, Body=json.dumps(verdict).encode())
-
-
-SALES = """
-problem: regression
-target: price
-columns: {price: {type: float}, age: {type: float}, sale: {type: string, feature: false}}
-split: {method: random, key: [sale]}
-gate: {metric: rmse, threshold: 1}
-"""
-
-
-def to_ingest(app: App) -> dict[str, dict[str, Any]]:
-    """What has to be answered for a run to put a car into a feature group, which is new; of it there is no more."""
-    s3, number = app.client("s3"), next(_numbers)
-    prefix = f"runs/20200101000000-{number:04x}"
-    file = {"Key": "raw/sold.csv", "VersionId": str(number), "ETag": "1", "LastModified": PAST[0]}
-    documents: dict[str, Any] = {
-        "config.json": {"definition": definition.parse(SALES, "model.yaml").as_json(), "data": {"files": [file]}},
-        "ingest.manifest": [{"prefix": f"s3://{app.bucket}/{FOLDER}"}, copy_name(file)],
-        "report/report.json": {"aside": []},
-    }
-    for name, document in documents.items():
-        s3.put_object(Bucket=app.bucket, Key=f"{prefix}/{name}", Body=json.dumps(document).encode())
-    s3.put_object(Bucket=app.bucket, Key=FOLDER + copy_name(file), Body=b"price,age,sale\n17250,2,a\n")
-    group = {"Group": f"{app.stack}_sales{number}", "Record": "sale", "EventTime": "sold"}
-    return {"Resolve configuration": {"Prefix": f"s3://{app.bucket}/{prefix}", "Ingest": group}}
-
-
-def offline(app: App, answers: dict[str, dict[str, Any]]) -> str:
-    """Return why the records of a group were not written offline; nothing once they are."""
-    group, key = answers["Resolve configuration"]["Ingest"]["Group"], "OfflineStoreConfig"
-
-    def look() -> str | None:
-        described = app.client("sagemaker").describe_feature_group(FeatureGroupName=group)
-        place = described[key]["S3StorageConfig"]["ResolvedOutputS3Uri"].removeprefix(f"s3://{app.bucket}/")
-        if "Contents" in app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix=place):
-            return ""
-        return described["OfflineStoreStatus"].get("BlockedReason")
-
-    found = wait_for(lambda: None if (said := look()) is None else (said,), f"the records of {group}")
-    return str(found[0])
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from perennial.registry.approval import APPROVED, PENDING, REJECTED
 from perennial.runs.naming import is_labelled_key, run_id
 from tests.e2e.api import Answer, Api
 from tests.e2e.conftest import App, Run, dropped_version, worthless_cars
+from tests.e2e.ingestion import offline, to_ingest
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
@@ -40,7 +41,6 @@ from tests.e2e.permissions.conftest import (
     keep_hours,
     look_at_other_machines,
     no_machines,
-    offline,
     push_image,
     raise_alarm,
     score,
@@ -49,7 +49,6 @@ from tests.e2e.permissions.conftest import (
     sound_file,
     tell_of_an_execution_that_is_gone,
     tell_of_nothing,
-    to_ingest,
     tuned,
     watch,
 )
@@ -624,7 +623,7 @@ def ingest(app: App, updated: Run) -> None:
     """A car becomes a record of a feature group; of its run there is nothing else that could go on."""
     answers = to_ingest(app)
     ended = Resumable(app, updated).go_on("Ingest records", answers=answers)
-    assert str(ended.cause).startswith('State "Seal preprocessor" failed')
+    assert ended.error == "ArtifactMissingError"
     assert offline(app, answers) == ""
 
 

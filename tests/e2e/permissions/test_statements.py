@@ -28,6 +28,7 @@ from perennial.registry import approval
 from perennial.runs import naming, work
 from tests.e2e.api import Api
 from tests.e2e.conftest import App, Run
+from tests.e2e.ingestion import offline, to_ingest
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
 from tests.e2e.permissions.conftest import (
@@ -55,7 +56,6 @@ from tests.e2e.permissions.conftest import (
     keep_hours,
     look_at_other_machines,
     no_machines,
-    offline,
     one_more_version,
     push_image,
     raise_alarm,
@@ -64,7 +64,6 @@ from tests.e2e.permissions.conftest import (
     struck,
     tell_of_an_execution_that_is_gone,
     tell_of_nothing,
-    to_ingest,
     tuned,
     watch,
 )

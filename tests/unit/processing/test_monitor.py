@@ -560,12 +560,15 @@ def test_a_column_that_callers_do_not_send_is_named_with_what_helps(tmp_path: Pa
     assert why.endswith(f"allows: taxa: expected a value (300 of them); {ABSENT}")
 
 
-def test_a_healthy_window_leaves_no_rows(tmp_path: Path) -> None:
+def test_a_healthy_window_leaves_rows_only_for_who_asks_for_them(tmp_path: Path) -> None:
     world = World(tmp_path, KEYED)
     world.send(cars(300, 2))
     world.label()
     assert "labelled_rows" not in world.judge()
     assert not (world.folder / "output" / "labelled").exists()
+    verdict = world.judge(labelled=str(tmp_path / "export"))
+    assert (verdict["verdict"], verdict["labelled_rows"]) == ("Healthy", 300)
+    assert len((tmp_path / "export" / Path(FILE).name).read_text().splitlines()) == 301
 
 
 @pytest.mark.parametrize(("start", "end"), [("yesterday", "2026-11-29"), ("2026-11-29", "2026-11-29")])

@@ -26,14 +26,15 @@ def points(*lines):
 def test_metrics_are_what_a_hand_computes_of_deepars_definitions():
     """wQuantileLoss[q] = 2 sum(q (y - f) where y > f, else (1 - q) (f - y)) / sum |y|."""
     known = points("0,1,100,90", "0,2,110,120")
-    scores = forecasts.scores_of(known, [answer(104, 108)], "out")
+    said = json.loads(answer(104, 108)) | {"mean": [103, 109]}
+    scores = forecasts.scores_of(known, [json.dumps(said)], "out")
     measured = metrics.evaluate("forecasting", known.labels, scores)
     # p10 is 100 and 104: 100 - 100 = 0, and 110 - 104 = 6 below; p90 is 108 and 112: 8 and 2 above.
     assert measured["wql_p10"] == pytest.approx(2 * (0.1 * 6) / 210)
     assert measured["wql_p90"] == pytest.approx(2 * (0.1 * 8 + 0.1 * 2) / 210)
     assert measured["wql_p50"] == pytest.approx(2 * (0.5 * 4 + 0.5 * 2) / 210)
     assert measured["mean_wql"] == pytest.approx(np.mean([measured[name] for name in FORECAST_LOSSES]))
-    assert measured["rmse"] == pytest.approx(np.sqrt((4**2 + 2**2) / 2))
+    assert measured["rmse"] == pytest.approx(np.sqrt((3**2 + 1**2) / 2))  # of the means
 
 
 def test_the_seasonal_naive_forecast_says_the_same_of_each_quantile():

@@ -37,6 +37,11 @@ def test_without_words_of_its_own_the_job_is_named_with_the_platform_s_reason() 
     assert "/aws/sagemaker/ProcessingJobs, stream cars-1-preprocess-0" in advised(processing(FailureReason="x"))
 
 
+def test_what_a_feature_group_does_not_take_is_not_blamed_on_the_data() -> None:
+    told = advised(processing(ExitMessage="raw/sold.csv, row 7: the feature group did not take it"), "Ingest records")
+    assert told.startswith("Put right what the job says of the feature group, and start a run")
+
+
 def test_a_bug_is_not_blamed_on_the_data() -> None:
     assert "drop them again" in advised(processing(ExitMessage="no column price"))
     assert "drop them again" not in advised(processing(FailureReason="AlgorithmError: , exit code: 1"))
