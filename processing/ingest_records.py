@@ -120,10 +120,10 @@ def _checked(waiting: set[Future[None]]) -> set[Future[None]]:
     return others
 
 
-def ensured(arguments: Namespace, contract: Contract) -> records.Group:
+def ensured(arguments: Namespace, contract: Contract) -> records.RecordGroup:
     """Return the group; it is made where there is none. Raises IngestError."""
     sagemaker, name = boto3.client("sagemaker", config=PATIENT), arguments.group
-    group = records.Group(arguments.record, arguments.event_time)
+    group = records.RecordGroup(arguments.record, arguments.event_time)
     try:
         described = _described(sagemaker, name)
         if described is None:
@@ -142,7 +142,7 @@ def ensured(arguments: Namespace, contract: Contract) -> records.Group:
     if why := obstacle(described, telling, arguments.place):
         raise IngestError(why)
     features = tuple(one["FeatureName"] for one in described["FeatureDefinitions"])
-    return records.Group(arguments.record, arguments.event_time, features)
+    return records.RecordGroup(arguments.record, arguments.event_time, features)
 
 
 def _described(sagemaker: Any, name: str) -> Any:

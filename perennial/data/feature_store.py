@@ -40,8 +40,8 @@ def _places(keys: Sequence[str], groups: Collection[str]) -> dict[str, list[tupl
     """
     made: dict[str, dict[str, dict[int, list[int]]]] = {name: {} for name in groups}
     for place, key in enumerate(keys):
-        if found := group_of(key, groups):
-            name, called, created = found
+        if group := group_of(key, groups):
+            name, called, created = group
             made[name].setdefault(called, {}).setdefault(created, []).append(place)
     return {
         name: [(places, when == max(one)) for one in called.values() for when, places in one.items()]

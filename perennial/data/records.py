@@ -28,7 +28,7 @@ _TYPES = {"float": "Fractional", "integer": "Integral"}  # of a column whose num
 
 
 @dataclass(frozen=True)
-class Group:
+class RecordGroup:
     """What tells the records of a group, when the event of each was, and all its features; None: it is to be made."""
 
     record: str
@@ -36,7 +36,7 @@ class Group:
     features: Collection[str] | None = None
 
 
-def definitions(contract: Contract, group: Group) -> list[dict[str, str]]:
+def definitions(contract: Contract, group: RecordGroup) -> list[dict[str, str]]:
     """Return the features of a group that is to be made: a column each, and the time of the event."""
     types = {
         _feature(column, group): _TYPES.get(column.type, "String") if column.parsing == PLAIN else "String"
@@ -47,7 +47,7 @@ def definitions(contract: Contract, group: Group) -> list[dict[str, str]]:
 
 
 def records(
-    path: Path, name: str, contract: Contract, group: Group, dropped_at: datetime
+    path: Path, name: str, contract: Contract, group: RecordGroup, dropped_at: datetime
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield the record of each row of a file that keeps the contract, with the number of the row.
 
@@ -86,14 +86,14 @@ def texts(column: Column, values: pa.Array) -> pa.Array:
     return pc.cast(values, pa.string())
 
 
-def _feature(column: Column, group: Group) -> str:
+def _feature(column: Column, group: RecordGroup) -> str:
     """Return what the feature of a column is called: as the group has it, or tells its records by it."""
     names = (column.name, *column.sources)
     known = {group.record, group.event_time, *(group.features or ())}
     return next((name for name in names if name in known), column.name)
 
 
-def _event_column(contract: Contract, group: Group) -> Column:
+def _event_column(contract: Contract, group: RecordGroup) -> Column:
     named = (one for one in contract.columns if group.event_time in (one.name, *one.sources))
     return next(named, Column(group.event_time, "timestamp", nullable=True, optional=True))
 

@@ -35,7 +35,7 @@ DROPPED = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
 
 
 def of(path: Path, features: Collection[str] | None = None) -> list[tuple[int, dict[str, str]]]:
-    group = records.Group("sale_id", "sold", features)
+    group = records.RecordGroup("sale_id", "sold", features)
     return [(number, {**row}) for number, row in records.records(path, "sales.csv", CONTRACT, group, DROPPED)]
 
 
@@ -94,7 +94,7 @@ def test_a_time_that_is_none_is_told_with_its_row(tmp_path: Path) -> None:
 
 
 def test_a_group_that_is_made_has_a_feature_for_each_column() -> None:
-    made: list[dict[str, Any]] = records.definitions(CONTRACT, records.Group("sale_id", "sold"))
+    made: list[dict[str, Any]] = records.definitions(CONTRACT, records.RecordGroup("sale_id", "sold"))
     assert {one["FeatureName"]: one["FeatureType"] for one in made} == {
         "price": "Fractional", "miles": "Integral", "weight": "String", "leather": "String", "colour": "String",
         "sale_id": "String", "sold": "String",

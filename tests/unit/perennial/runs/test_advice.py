@@ -63,6 +63,7 @@ def ends() -> list[Outcome]:
         *by_error,
         Outcome("Failed", "SageMaker.AmazonSageMakerException", "Train", THROTTLED),
         Outcome("Failed", "States.TaskFailed", "Preprocess", job(ExitMessage="cars.csv: no column price")),
+        Outcome("Failed", "States.TaskFailed", "Ingest records", job(ExitMessage="sold.csv, row 7: not taken")),
         Outcome("Failed", "States.TaskFailed", "Train", job(ExitMessage="eta is negative")),
         Outcome("Failed", "Surprise", "Save model", 'State "Save model" failed: ?'),
     ]
