@@ -23,7 +23,7 @@ WAYS: dict[str, tuple[dict[str, Any], str]] = {
     "the service refuses for good": (
         {
             "operation": "sagemaker:CreateProcessingJob", "effect": "error", "name": "*-ingest-*",
-            "error": "AccessDeniedException",
+            "error": "AccessDeniedException", "times": "always",
         },
         "not authorized",
     ),

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from localcloud import mailbox
+from perennial.runs import cause
 from tests.command import perennial
 from tests.e2e import ingestion
 from tests.e2e.conftest import App, Run, mails
@@ -522,7 +523,7 @@ def test_a_job_that_ingests_and_goes_wrong(ingesting: Ingesting, what: str) -> N
         assert have_fired()
     where = f'State "{ingestion.STATE}" failed' if says else "/preprocessor/model.tar.gz is not there"
     assert where in str(ended.cause)
-    assert says in str(ended.cause)
+    assert says in cause.explained(str(ended.cause))
 
 
 @matrix(

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from perennial.model import definition
+from perennial.model.feature_store import FeatureStore
 from perennial.runs import rollout
 from perennial.runs.naming import run_id
 from perennial.runs.run_input import TriggerType
@@ -196,6 +197,24 @@ def test_a_file_that_is_put_aside_is_told_once_and_known_to_later_runs(aws, mail
 
 
 def test_what_was_trained_on_without_the_stray_is_not_trained_on_again(put_aside, resolve):
+    assert resolve(f"{EXECUTION_ARN}-2") == ("AlreadyTrained", None)
+
+
+def test_records_that_are_written_of_what_was_ingested_are_no_news_after_a_stray_either(
+    aws, ended, notify, resolve, monkeypatch
+):
+    known = definition.load(ROOT / "models/used-cars/model.yaml")
+    store = FeatureStore(groups={"sales": {"record": "sale", "event_time": "sold"}}, ingest=True)
+    monkeypatch.setattr(definition, "load", lambda _: known.model_copy(update={"feature_store": store}))
+    folder = f"raw/1/sagemaker/{REGION}/offline-store/{STACK}_sales-1764000000/data/year=2026"
+    aws.put("raw/a.csv", "price\n1\n")
+    aws.put("raw/read me.txt", "hello")
+    aws.put(f"{folder}/before.parquet", "records")
+    resolve(EXECUTION_ARN)
+    aside = [{"position": 1, "name": "raw/read me.txt", "reason": "no table"}]
+    aws.put(f"runs/{RUN}/report/report.json", json.dumps({**REPORT, "aside": aside}))
+    notify(ended())
+    aws.put(f"{folder}/after.parquet", "more records")
     assert resolve(f"{EXECUTION_ARN}-2") == ("AlreadyTrained", None)
 
 

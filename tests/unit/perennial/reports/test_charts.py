@@ -7,10 +7,12 @@ from decimal import Decimal
 from xml.etree.ElementTree import Element, tostring
 
 import leather
+import numpy as np
 import pytest
 from leather.ticks.score import ScoreTicker
 
-from perennial.reports import charts
+from perennial.monitoring.series_window import Forecast
+from perennial.reports import banded, charts
 from perennial.reports.charts import HEIGHT, WIDTH, Layer, chart
 
 CHARACTER = 6.5  # units of a character of the ticks, 12 units high
@@ -73,3 +75,18 @@ def test_the_same_rows_are_sampled_each_time_and_all_where_they_are_few() -> Non
     assert charts.sampled(5).tolist() == [0, 1, 2, 3, 4]
     assert len(set(charts.sampled(100_000).tolist())) == charts.MAX_POINTS
     assert charts.sampled(100_000).tolist() == charts.sampled(100_000).tolist()
+
+
+def test_a_forecast_is_drawn_with_its_band_and_what_came_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The band is between the quantiles 0.1 and 0.9; the mean is no part of it."""
+    drawn: list[Layer] = []
+    monkeypatch.setattr(charts, "chart", lambda layers, *_: drawn.extend(layers) or Element("svg"))
+    scores = np.array([[0.0, *range(1, 10)], [0.0, *range(11, 20)]])
+    forecast = Forecast("shop 1", np.array([4.0, 6.0]), scores, np.array([1.5, 10.5]))
+    text = tostring(banded.picture(forecast, " USD"), "unicode", "text")
+    points = {layer.name: layer.points for layer in drawn}
+    assert points["before"] == [(-1, 4), (0, 6)]
+    assert points["median"] == [(1, 5), (2, 15)]
+    assert points["band"] == [(1, 1), (2, 11), (None, None), (1, 9), (2, 19)]
+    assert points["actual"] == [(1, 1.5), (2, 10.5)]
+    assert "1 of 2 values that are known lie in the band; the median errs by 4." in text
