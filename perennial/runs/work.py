@@ -247,12 +247,9 @@ def fingerprint(files: Iterable[DataFile]) -> str:
 
 
 def news(files: Sequence[DataFile], definition: Mapping[str, Any]) -> Sequence[DataFile]:
-    """Return the files that are a reason to train: not those of the group that runs put the rows of these into.
-
-    Where there are no others, all.
-    """
+    """Return the files that are a reason to train: not those of the group that runs put the rows of these into."""
     section = definition.get("feature_store")
-    return [file for file in files if not is_own_record(file.key, section)] or files
+    return [file for file in files if not is_own_record(file.key, section)]
 
 
 def configuration_key(configuration: Mapping[str, Any]) -> str:

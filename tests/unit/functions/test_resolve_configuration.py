@@ -641,10 +641,10 @@ def test_only_drops_of_the_stack_are_ingested(aws, resolve, ingesting):
 
 def test_what_runs_have_ingested_starts_none_and_is_no_reason_to_train(aws, resolve, ingesting, answers):
     """A drop works although SageMaker has written records since, whose event starts nothing."""
-    version = aws.put("raw/a.csv", "a")
+    version = aws.put("raw/0.csv", "a")  # its name, too, comes before theirs
     key = RECORDS.format(f"{STACK}_sales", "one")
     aws.put(key, "records of it")
-    run = resolve(Trigger=drop("raw/a.csv", version))
+    run = resolve(Trigger=drop("raw/0.csv", version, size=1))
     assert run["Decision"] == "Train"
     assert len(aws.get_json(f"runs/{run['RunId']}/manifest.json")["Files"]) == 2
     answers("stepfunctions", "DescribeExecution", execution_ended("SUCCEEDED"))

@@ -111,6 +111,8 @@ def test_series_are_cut_by_time_and_none_learns_from_what_tests(tmp_path: Path) 
         [0],
         {"start", "target", "cat", "dynamic_feat"},
     )
+    assert test["dynamic_feat"] == SHOPS[0]["dynamic_feat"]
+    assert [one["cat"] for one in read(output, "train")] == [[0], [1], [0], [1]]
     known = points(output)
     assert known.labels[:3].tolist() == SHOPS[0]["target"][-3:]
     assert known.steps.tolist() == [1, 2, 3] * 4
