@@ -24,8 +24,8 @@ USD_AN_HOUR: dict[str, dict[str, float]] = {
 }
 # Which machine of the definition (`instances`) a job has, by its step.
 MACHINES = {
-    "preprocess": "preprocess", "train": "train", "predict": "predict", "champion": "predict", "again": "predict",
-    "data-quality": "baseline", "model-quality": "baseline", "trial": "train",
+    "preprocess": "preprocess", "ingest": "preprocess", "train": "train", "predict": "predict", "champion": "predict",
+    "again": "predict", "data-quality": "baseline", "model-quality": "baseline", "trial": "train",
 }  # fmt: skip
 
 _TRIAL = re.compile(r"t\d+-\d{3,}-\w+")  # runs.naming.tuning_stem, and what SageMaker adds

@@ -1,6 +1,8 @@
 """What the jobs of a run cost, by the machines of its definition and the seconds that its record has."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,12 @@ def test_each_job_costs_its_seconds_times_its_machines() -> None:
     cost = costs.of_jobs(costs.recorded_jobs(some), "us-east-1")
     assert cost.usd == pytest.approx(0.5 * 0.23 + 0.1 * 2 * 0.115 + 0.1 * 0.115)
     assert (cost.seconds, cost.jobs, cost.unknown) == (1800 + 720 + 360, 3, ())
+
+
+def test_the_machine_of_each_job_of_the_flow_is_known() -> None:
+    flow = (Path(__file__).parents[4] / "statemachines/train_model.asl.json").read_text()
+    steps = set(re.findall(r"\$run\.Name & '-([a-z-]+)-' &", flow))
+    assert {"preprocess", "ingest", "train", "again"} <= steps <= costs.MACHINES.keys()
 
 
 @pytest.mark.parametrize(("milliseconds", "seconds"), [(0, 1), (200, 1), (1000, 1), (1001, 2)])
