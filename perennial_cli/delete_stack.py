@@ -1,14 +1,15 @@
 """Deleting a stack and everything that its runs made: endpoint, endpoint configurations, models, exported names.
 
 The stack does that itself (functions/publish_job_code), so that it may as well be deleted with CloudFormation. What
-holds data (the bucket, the run table, their key) stays, and is named at the end.
+holds data (the bucket, the run table, their key, feature groups) stays, and is named at the end.
 """
 
 from typing import Any
 
 import boto3
-from botocore.exceptions import WaiterError
+from botocore.exceptions import ClientError, WaiterError
 
+from perennial.model.feature_groups import group_name
 from perennial_cli import stacks
 from perennial_cli.console import CommandError
 
@@ -29,7 +30,18 @@ def described(stack: str) -> tuple[str, dict[str, str]]:
     stack_id = stacks.find(stack)["StackId"]
     there = {item["LogicalResourceId"]: item for item in resources(stack_id)}
     remaining = [name for name in STORES if name in there and there[name]["ResourceStatus"] != "DELETE_COMPLETE"]
-    return stack_id, {STORES[name]: there[name].get("PhysicalResourceId", "") for name in remaining}
+    outliving = {STORES[name]: there[name].get("PhysicalResourceId", "") for name in remaining}
+    return stack_id, {**outliving, **{f"feature group {name}": "" for name in feature_groups(stack)}}
+
+
+def feature_groups(stack: str) -> list[str]:
+    """Return the feature groups of a stack; none where whoever asks may not list them."""
+    try:
+        listed = boto3.client("sagemaker").list_feature_groups(NameContains=group_name(stack, ""), MaxResults=100)
+    except ClientError:
+        return []
+    names = (one["FeatureGroupName"] for one in listed["FeatureGroupSummaries"])
+    return sorted(name for name in names if name.startswith(group_name(stack, "")))
 
 
 def resources(stack_id: str) -> list[Any]:

@@ -224,7 +224,7 @@ def delete(
 ) -> None:
     """Delete a stack and everything that its runs made.
 
-    What holds data (the bucket, the run table, their key) stays, and is named at the end.
+    What holds data (the bucket, the run table, their key, feature groups) stays, and is named at the end.
     """
     whom = say_whom()
     stack_id, outliving = delete_stack.described(stack)
@@ -237,7 +237,7 @@ def delete(
         show_json({"stack": stack, "deleted": True, "kept": outliving})
         return
     show(f"deleted stack {stack}")
-    show("kept: " + (", ".join(f"{name} {physical}" for name, physical in outliving.items()) or "nothing"))
+    show("kept: " + (", ".join(f"{name} {physical}".rstrip() for name, physical in outliving.items()) or "nothing"))
     if outliving:
         show(f"also kept: SAM's bucket and, if it served, the log group /aws/sagemaker/Endpoints/{stack}")
 

@@ -1,8 +1,10 @@
 """`perennial delete` asks before it deletes; what it deletes is told in tests/e2e/test_other_models.py."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from perennial_cli import delete_stack
 from tests.command import perennial
@@ -56,3 +58,17 @@ def test_an_aws_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_was_deleted_is_json_for_machines(aws, deleted: list[str]) -> None:
     ended = perennial("delete", "cars", "--yes", "--json")
     assert json.loads(ended.stdout) == {"stack": "cars", "deleted": True, "kept": {"bucket": "b"}}
+
+
+@pytest.mark.parametrize("may_list", [True, False])
+def test_the_feature_groups_of_a_stack_stay_and_are_named(monkeypatch: pytest.MonkeyPatch, may_list: bool) -> None:
+    monkeypatch.undo()
+    groups = [{"FeatureGroupName": name} for name in ("cars_sales", "used-cars_sales", "cars_owners")]
+    sagemaker = Mock(list_feature_groups=Mock(return_value={"FeatureGroupSummaries": groups}))
+    if not may_list:
+        sagemaker.list_feature_groups.side_effect = ClientError({"Error": {"Code": "AccessDeniedException"}}, "list")
+    monkeypatch.setattr("boto3.client", lambda _: sagemaker)
+    monkeypatch.setattr("perennial_cli.stacks.find", lambda _: {"StackId": "id"})
+    monkeypatch.setattr(delete_stack, "resources", lambda _: [])
+    kept = {"feature group cars_owners": "", "feature group cars_sales": ""} if may_list else {}
+    assert delete_stack.described("cars") == ("id", kept)
