@@ -1,7 +1,7 @@
 """Rows of a file as records of a feature group: texts by the names of features, as PutRecord takes them.
 
-Rows that break the contract are none. A feature is called like its column, or as `source` of the column says. What the
-column reads by `parse` stays as it is written, so that the same column reads the record alike.
+Rows that break the contract are none. A feature is called like its column, or as `source` of the column says. Values
+are in the column's unit, with its marks and words (`parse`), so that the same column reads the record alike.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from perennial.data.csv_files import Batch
 from perennial.data.files import read
 from perennial.data.header import FileError
 from perennial.features.column import Column
-from perennial.features.parsing import PLAIN
 from perennial.features.values import to_text
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
-_TYPES = {"float": "Fractional", "integer": "Integral"}  # of a column whose numbers are plain; of all others String
+_TYPES = {"float": "Fractional", "integer": "Integral"}  # of all other columns String
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class RecordGroup:
 def definitions(contract: Contract, group: RecordGroup) -> list[dict[str, str]]:
     """Return the features of a group that is to be made: a column each, and the time of the event."""
     types = {
-        _feature(column, group): _TYPES.get(column.type, "String") if column.parsing == PLAIN else "String"
+        _feature(column, group): _TYPES.get(column.type, "String") if column.parsing.decimal == "." else "String"
         for column in contract.columns
     }
     types |= {group.record: "String", group.event_time: "String"}
@@ -77,13 +76,17 @@ def records(
 
 def texts(column: Column, values: pa.Array) -> pa.Array:
     """Return the values of a column as a record has them; what is missing is null."""
-    if column.parsing == PLAIN and column.type != "timestamp":
-        return pc.cast(to_text(parsed(column, values).values), pa.string())
-    if pa.types.is_struct(values.type):
-        return values.field("text") if values.type.get_field_index("text") >= 0 else to_text(values.field("value"))
-    if pa.types.is_timestamp(values.type):
-        return _written(values)
-    return pc.cast(values, pa.string())
+    if column.type == "timestamp":
+        return _written(values) if pa.types.is_timestamp(values.type) else _as_written(values)
+    read_as, words = parsed(column, values).values, column.parsing
+    if column.type == "boolean":
+        return pc.if_else(read_as, (*words.true, "1")[0], (*words.false, "0")[0])
+    text = pc.cast(to_text(read_as), pa.string())
+    return pc.replace_substring(text, ".", words.decimal) if column.type == "float" else text
+
+
+def _as_written(values: pa.Array) -> pa.Array:
+    return values.field("text") if pa.types.is_struct(values.type) else pc.cast(values, pa.string())
 
 
 def _feature(column: Column, group: RecordGroup) -> str:

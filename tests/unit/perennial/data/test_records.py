@@ -24,6 +24,7 @@ columns:
   miles: {type: integer, source: [Miles], nullable: true}
   weight: {type: float, nullable: true, parse: {units: {lb: 0.45}, decimal: ","}}
   leather: {type: boolean, nullable: true}
+  sound: {type: boolean, nullable: true, parse: {"true": ["fitted"], "false": ["none"]}}
   colour: {type: string, nullable: true}
   sale: {type: string, feature: false, source: [sale_id]}
 other_columns: ignore
@@ -54,7 +55,7 @@ def test_rows_that_keep_the_contract_are_records_and_the_others_none(tmp_path: P
         ",2026-11-29T10:00:00Z,2,7,,,\n"
         "s4,,1e3,,,n/a,\n"
     )
-    first = {"sale_id": "s1", "price": "17250", "miles": "7", "weight": "1200,5 lb", "leather": "1", "colour": "red"}
+    first = {"sale_id": "s1", "price": "17250", "miles": "7", "weight": "540,225", "leather": "1", "colour": "red"}
     last = {"sale_id": "s4", "price": "1000"}
     assert of(csv(tmp_path, text)) == [
         (2, {**first, "sold": "2026-11-29T09:00:00.000Z"}),
@@ -79,6 +80,37 @@ def test_a_parquet_file_gives_the_same_records(tmp_path: Path) -> None:
     ]
 
 
+def test_json_lines_give_the_same_records(tmp_path: Path) -> None:
+    lines = [
+        '{"sale_id": "s1", "sold": "2026-11-29T10:00:00Z", "price": 17.5, "weight": "1200,5 lb", "leather": true}',
+        '{"sale_id": "s2", "price": 2, "weight": 1200.5, "leather": false, "sound": "fitted", "colour": null}',
+        '{"sale_id": "s3", "price": "free"}',
+    ]
+    assert of(csv(tmp_path, "\n".join(lines))) == [
+        (
+            1,
+            {
+                "sale_id": "s1",
+                "sold": "2026-11-29T10:00:00.000Z",
+                "price": "17.5",
+                "weight": "540,225",
+                "leather": "1",
+            },
+        ),
+        (
+            2,
+            {
+                "sale_id": "s2",
+                "sold": "2026-11-30T09:00:00Z",
+                "price": "2",
+                "weight": "1200,5",
+                "leather": "0",
+                "sound": "fitted",
+            },
+        ),
+    ]
+
+
 def test_features_are_called_as_the_group_calls_them_and_one_that_it_lacks_is_told(tmp_path: Path) -> None:
     path = csv(tmp_path, "sale_id,sold,price,Miles\ns1,2026-11-29,17.5,7\n")
     ((_, row),) = of(path, ["sale_id", "sold", "price", "Miles"])
@@ -96,6 +128,7 @@ def test_a_time_that_is_none_is_told_with_its_row(tmp_path: Path) -> None:
 def test_a_group_that_is_made_has_a_feature_for_each_column() -> None:
     made: list[dict[str, Any]] = records.definitions(CONTRACT, records.RecordGroup("sale_id", "sold"))
     assert {one["FeatureName"]: one["FeatureType"] for one in made} == {
-        "price": "Fractional", "miles": "Integral", "weight": "String", "leather": "String", "colour": "String",
+        "price": "Fractional", "miles": "Integral", "weight": "String", "leather": "String",
+        "sound": "String", "colour": "String",
         "sale_id": "String", "sold": "String",
     }  # fmt: skip
