@@ -33,14 +33,19 @@ def ingest(
     """Put the rows of a CSV or Parquet file into a feature group of the stack's model, online and offline.
 
     A group that is not there is made, with a feature for each column of the file. A file without the event time says
-    that of now. What SageMaker writes offline, minutes later, starts a run as a dropped file does.
+    that of now. What SageMaker writes offline, minutes later, starts a run as a dropped file does; where runs ingest
+    what is dropped (feature_store.ingest), it trains with the next drop.
     """
     say_whom()
     chosen = stacks.chosen(stack)
     writer = role or feature_groups.role_of(chosen) or (notebooks.role() if is_local() else None)
-    done = feature_groups.ingest(chosen, definition_of(chosen), file, group, writer)
+    definition = definition_of(chosen)
+    done = feature_groups.ingest(chosen, definition, file, group, writer)
     if as_json:
         show_json(asdict(done))
         return
     show(f"{done.records:,} records of {file} are in the feature group {done.group}{', which is new' * done.created}")
-    notice("Next: `perennial runs` lists the run that they start once they are written offline")
+    if definition.feature_store and definition.feature_store.ingest:
+        notice("They train with the next drop, once they are written offline")
+    else:
+        notice("Next: `perennial runs` lists the run that they start once they are written offline")

@@ -90,6 +90,21 @@ def test_a_word_that_means_no_number_is_one_and_a_text_stays_what_it_is(
     assert set(record(store, "sales", "b")) == {"sale", "sold", "price"}
 
 
+def test_where_runs_ingest_what_is_dropped_it_is_said_when_records_train(
+    store: SageMakerService, sales: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group is the one that they fill, whatever else is there."""
+    alone = MODEL.partition("    owners")[0] + "  ingest: true\n"
+    monkeypatch.setattr(
+        "perennial_cli.commands.ingesting.definition_of", lambda _: definition.parse(alone, "model.yaml")
+    )
+    store.handle("CreateFeatureGroup", made_by_others(FeatureGroupName="sales"))
+    ended = perennial("ingest", sales, "--role", ROLE)
+    assert "2 records of" in ended.stdout
+    assert "the feature group cars_sales, which is new" in ended.stdout
+    assert "They train with the next drop" in ended.stderr
+
+
 def test_a_file_may_be_parquet_of_another_group_and_be_of_now(store: SageMakerService, tmp_path: Path) -> None:
     pq.write_table(pa.table({"owner": [1, 2], "income": [10.5, None]}), tmp_path / "owners.parquet")
     assert perennial("ingest", tmp_path / "owners.parquet", "--group", "owners", "--role", ROLE).exit_code == 0
