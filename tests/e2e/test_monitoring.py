@@ -534,6 +534,7 @@ def test_a_job_that_ingests_is_begun_again_when_the_platform_stumbles(ingesting:
     faults = [
         {**create, "error": "ThrottlingException"},
         {**create, "error": "ResourceLimitExceeded"},
+        {**create, "error": "ResourceInUse"},
         {"operation": "job:ingest", "effect": "no-capacity", "times": 1},
     ]
     with ingesting.app.injected(*faults) as have_fired:
