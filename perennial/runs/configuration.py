@@ -32,7 +32,7 @@ from perennial.model.definition import (
 )
 from perennial.model.problem_types import Direction, scores_of
 
-RESERVED_PREFIXES = ("runs/", "copies/", "code/", "capture/", "batch/", "monitoring/", "ground-truth/")
+RESERVED_PREFIXES = ("runs/", "copies/", "code/", "capture/", "batch/", "monitoring/", "ground-truth/", "ingested/")
 STACK = "the stack's parameters"
 RUN = "the run's input, Overrides"
 
