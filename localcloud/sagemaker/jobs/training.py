@@ -10,7 +10,7 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
@@ -233,7 +233,7 @@ class TrainingJobs(Jobs):
             exits = list(pool.map(work, hosts))
         if not failed:
             return exits[0]
-        there, exit_ = failed[0]
+        there, exit_ = failed[cause([_failure(there) for there, _ in failed])]
         if there is not run and (there.root / "output" / "failure").is_file():
             shutil.copyfile(there.root / "output" / "failure", run.root / "output" / "failure")
         return exit_
@@ -451,6 +451,20 @@ def metric_definitions(algorithm: Document, image: StandIn) -> list[dict[str, st
     own = list(image.metrics)
     definitions = algorithm.get("MetricDefinitions") or own
     return own if definitions == own[:_MAX_METRIC_DEFINITIONS] else definitions
+
+
+def cause(failures: Sequence[str]) -> int:
+    """Return the place of the host that is why a job has failed, given what each has written, the first to fail first.
+
+    A host that has lost another says so of XGBoost's collective, and may end before it; one that is ended says nothing.
+    """
+    own = (place for place, text in enumerate(failures) if text and "/collective/" not in text)
+    return next(own, 0)
+
+
+def _failure(there: JobRun) -> str:
+    path = there.root / "output" / "failure"
+    return path.read_text("utf-8", "replace") if path.is_file() else ""
 
 
 def _hosts(job: Document) -> list[str]:
