@@ -86,8 +86,8 @@ def test_a_word_that_means_no_number_is_one_and_a_text_stays_what_it_is(
     table = SALES.replace("1.5,7,red", "N/A,null,NA").replace("2,,", '2,,""')
     (tmp_path / "sales.csv.gz").write_bytes(gzip.compress(table.encode()))
     assert perennial("ingest", tmp_path / "sales.csv.gz", "--role", ROLE).exit_code == 0
-    assert record(store, "sales", "a") == {"sale": "a", "sold": "2026-11-29T10:00:00Z", "colour": "NA"}
-    assert set(record(store, "sales", "b")) == {"sale", "sold", "price"}
+    assert record(store, "cars_sales", "a") == {"sale": "a", "sold": "2026-11-29T10:00:00Z", "colour": "NA"}
+    assert set(record(store, "cars_sales", "b")) == {"sale", "sold", "price"}
 
 
 def test_where_runs_ingest_what_is_dropped_it_is_said_when_records_train(
