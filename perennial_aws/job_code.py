@@ -85,7 +85,7 @@ def _check(properties: Mapping[str, Any]) -> None:
     folder.check(mine, defined)
     for path, text in definition.notes(defined):
         logger.warning("note", path=path, text=text)
-    stack = configuration.stack_overrides(properties.get("StackOverrides") or settings.stack_overrides)
+    stack = configuration.stack_overrides(properties.get("StackOverrides"))
     resolved = configuration.resolve(model, defined, stack=stack, data_prefix=settings.data_prefix)
     folder.check_train(mine, resolved.definition.algorithm)
     shipped.check_machines(resolved, str(properties.get("SparkImage", "")))

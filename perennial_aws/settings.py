@@ -57,7 +57,6 @@ class Settings:
     tuning_prefix         how the names of the stack's tuning jobs begin
     spark_image           repository and tag of where preprocessing runs on several machines; empty without one
     own_image             the registry and repository of images of one's own, without a tag; no repository without one
-    stack_overrides       JSON: what stack parameters set over model.yaml (runs.configuration.stack_overrides)
     quiet_period_seconds  how long a drop waits for others
     topic_arn, data_topic_arn, approver_topic_arn  who operates the stack, who answers for the data, and who lets models
                                serve; they may be the same
@@ -95,7 +94,6 @@ class Settings:
     sklearn_image = _Variable(str)
     spark_image = _Variable(str, "")
     own_image = _Variable(str, "")
-    stack_overrides = _Variable(str, "{}")
     quiet_period_seconds = _Variable(int)
     capture_delay_seconds = _Variable(int)
     data_capture_percentage = _Variable(int)

@@ -12,6 +12,7 @@ from perennial.model import definition, folder
 from perennial.model.complaints import ConfigurationError
 from perennial.runs import configuration
 from perennial.runs.configuration import Configuration
+from perennial_aws.clients import client
 from perennial_aws.settings import settings
 
 FOLDER = Path(perennial.__file__).parent.parent
@@ -26,13 +27,18 @@ def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None 
     resolved = configuration.resolve(
         model,
         definition.load(FOLDER / "models" / model / "model.yaml"),
-        stack=configuration.stack_overrides(settings.stack_overrides),
+        stack=configuration.stack_overrides(_overrides()),
         run=overrides,
         data_prefix=settings.data_prefix,
         replayed=replayed,
     )
     folder.check_train(FOLDER / "models" / model, resolved.definition.algorithm)
     return resolved
+
+
+def _overrides() -> str:
+    """Return the JSON text of what stack parameters set over model.yaml, as it is now."""
+    return str(client("ssm").get_parameter(Name=f"{settings.parameter_prefix}/overrides")["Parameter"]["Value"])
 
 
 def check_machines(resolved: Configuration, image: str) -> None:

@@ -52,7 +52,6 @@ ENVIRONMENT = {
     "TRAFFIC_SHIFT": "canary",
     "BAKING_SECONDS": "0",
     "ROLLBACK_ALARMS": "errors,latency,model-quality",
-    "STACK_OVERRIDES": "",
     "TUNING_PREFIX": "0a1b2c3d",
     "POWERTOOLS_SERVICE_NAME": STACK,
     "POWERTOOLS_METRICS_NAMESPACE": "Perennial",
@@ -121,6 +120,12 @@ class FakeAws:
         listed = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
         return [item["Key"] for item in listed.get("Contents", [])]
 
+    def override(self, text: str) -> None:
+        """Set what parameters of the stack set over model.yaml."""
+        from tests.unit import quick_moto
+
+        quick_moto.put_parameter(REGION, f"/{STACK}/overrides", text)
+
     def item(self, item_id: str) -> dict[str, Any] | None:
         return self.client("dynamodb").get_item(TableName="runs", Key={"id": {"S": item_id}}).get("Item")
 
@@ -184,6 +189,7 @@ def aws(_moto: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Fak
         monkeypatch.setattr("boto3.DEFAULT_SESSION", session)
         quick_moto.sign_nothing(monkeypatch)
         quick_moto.make(REGION, bucket=BUCKET, table="runs", topic="alerts")
+        quick_moto.put_parameter(REGION, f"/{STACK}/overrides", "{}")
         yield FakeAws(client)
 
 

@@ -111,6 +111,14 @@ def put(bucket: str, key: str, body: bytes) -> str:
     return str(made.version_id)
 
 
+def put_parameter(region: str, name: str, value: str) -> None:
+    """Put a parameter of Parameter Store without a request."""
+    nothing = dict.fromkeys(("allowed_pattern", "keyid", "tier", "policies"))
+    _in("ssm", region).put_parameter(
+        name, value=value, parameter_type="String", description="", overwrite=True, tags=[], data_type="text", **nothing
+    )
+
+
 def versions(bucket: str) -> dict[str, list[bytes]]:
     """Return each version of each object without a request, the newest first."""
     kept = _in("s3", "aws").get_bucket(bucket).keys

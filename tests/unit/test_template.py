@@ -16,7 +16,7 @@ import pytest
 from perennial.model import folder
 from perennial.model.algorithms import ALGORITHMS
 from perennial.runs import batch_input, configuration, keeping, monitor_input, naming, rollout, run_input
-from tools import asl, aws_api, cfn
+from tools import asl, aws_api, cfn, stamp_template
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "template.yaml").read_text()
@@ -893,14 +893,14 @@ def test_the_log_level_is_that_of_lambda_and_of_the_logger() -> None:
 def test_parameters_that_override_the_model_reach_the_functions(
     parameters: dict[str, str], expected: dict[str, Any]
 ) -> None:
-    text = rendered(GLOBALS["Environment"]["Variables"]["STACK_OVERRIDES"], parameter_values(**parameters))
+    text = rendered(properties("StackOverrides")["Value"], parameter_values(**parameters))
     assert configuration.stack_overrides(text) == expected
 
 
 def test_the_job_code_is_published_again_when_code_or_what_is_checked_with_it_changes() -> None:
     given = properties("JobCode")
     assert given["LayerVersion"] == {"Ref": "SharedLayer"}
-    assert given["StackOverrides"] == GLOBALS["Environment"]["Variables"]["STACK_OVERRIDES"]
+    assert given["StackOverrides"] == properties("StackOverrides")["Value"]
     assert given["ModelName"] == {"Ref": "ModelName"}
     assert given["AlertEmails"] == {"Ref": "AlertEmails"}
 
@@ -1308,7 +1308,14 @@ AS_LONG_AS_ALLOWED = {
     "EndpointInstanceType": f"ml.{'i' * 20}.{'s' * 12}",
     "VpcSubnetIds": ",".join(["subnet-" + "0" * 17] * 16),
     "VpcSecurityGroupIds": ",".join(["sg-" + "0" * 17] * 5),
-    **dict.fromkeys(("XGBoostTag", "LinearLearnerTag", "SklearnTag"), DIGEST),
+    **dict.fromkeys([*(f"{image.name}Tag" for image in stamp_template.images().values()), "OwnImageDigest"], DIGEST),
+    "OwnImageRepository": "o" * 256,
+    "SparkImage": f"{'s' * 256}:{'t' * 128}",
+    "AwakeHours": "08:00-18:00",
+    "AwakeTimeZone": "z" * 40,
+    "AwakeDays": "MON,TUE,WED,THU,FRI,SAT,SUN",
+    # A key outside of the stack: of a region whose name is no shorter, and a key of many regions has no longer id.
+    "KmsKeyArn": f"arn:aws-iso-f:kms:us-isof-south-1:{'0' * 12}:key/{'0' * 36}",
     "LogLevel": "DEBUG",
     **dict.fromkeys(("DataTopicArn", "ApproverTopicArn"), f"arn:aws-iso-f:sns:us-isof-south-1:{'0' * 12}:{'t' * 256}"),
 }
@@ -1337,14 +1344,39 @@ def test_parameters_are_refused_before_they_are_too_long_for_the_environment_of_
         assert not allowed(name, longer) or "Vpc" in name, name
 
 
+def environment_of(function: str) -> dict[str, Any]:
+    own = FUNCTIONS[function].get("Environment", {}).get("Variables", {})
+    return {**GLOBALS["Environment"]["Variables"], **own}
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_environment_of_a_function_fits_whatever_a_stack_and_its_parameters_are_called(function: str) -> None:
-    """Lambda, "Quotas": 4 KB for all environment variables of a function, in total."""
+    """Lambda, "Quotas": 4 KB for all environment variables of a function, in total. With room for two more images."""
     given = {**parameter_values(**AS_LONG_AS_ALLOWED), **OF_THE_STACK}
-    own = FUNCTIONS[function].get("Environment", {}).get("Variables", {})
-    variables = {**GLOBALS["Environment"]["Variables"], **own}
-    bytes_of_all = sum(len(name) + len(str(rendered(value, given)).encode()) for name, value in variables.items())
-    assert bytes_of_all <= 4096
+    sizes = {
+        name: len(name) + len(str(rendered(value, given)).encode()) for name, value in environment_of(function).items()
+    }
+    assert sum(sizes.values()) + 2 * max(sizes[name] for name in stamp_template.images()) <= 4096
+
+
+def test_the_lengths_are_those_of_all_parameters_that_reach_functions() -> None:
+    text = json.dumps([*map(environment_of, FUNCTIONS), properties("StackOverrides")])
+    texts = {name for name, body in PARAMETERS.items() if body["Type"] != "Number" and "AllowedValues" not in body}
+    assert {name for name in texts if f'"{name}"' in text or f"${{{name}}}" in text} <= set(AS_LONG_AS_ALLOWED)
+
+
+def test_functions_that_read_what_parameters_set_over_the_model_come_after_it() -> None:
+    reading = {name for name, body in RESOURCES.items() if body.get("DependsOn") == "StackOverrides"}
+    folders = [
+        path.parent.name for path in (ROOT / "functions").glob("*/*.py") if "shipped.configured(" in path.read_text()
+    ]
+    assert {FUNCTIONS[name]["CodeUri"] for name in reading} == {f"functions/{folder}/" for folder in folders}
+
+
+def test_what_parameters_set_over_the_model_fits_into_a_standard_parameter() -> None:
+    """Systems Manager, "Managing parameter tiers": 4 KB; a value with "{{" is refused, and no JSON has one."""
+    given = {**parameter_values(**AS_LONG_AS_ALLOWED), **OF_THE_STACK}
+    assert len(rendered(properties("StackOverrides")["Value"], given)) <= 4096
 
 
 @pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-west-1:123456789012:others"], ids=("none", "another"))

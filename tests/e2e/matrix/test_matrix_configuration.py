@@ -210,6 +210,10 @@ def functions_environment(app: App) -> dict[str, str]:
     return dict(described["Environment"]["Variables"])
 
 
+def stack_overrides(app: App) -> str:
+    return str(app.client("ssm").get_parameter(Name=f"/{app.stack}/overrides")["Parameter"]["Value"])
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -313,6 +317,7 @@ def stays(app: App) -> dict[str, Any]:
         "parameters": {item["ParameterKey"]: item["ParameterValue"] for item in stack["Parameters"]},
         "code of runs": functions_environment(app)["CODE_URI"],
         "environment": functions_environment(app),
+        "overrides": stack_overrides(app),
     }
 
 
@@ -402,7 +407,7 @@ def test_a_function_that_is_throttled_publishes_when_it_is_not(app: App, first: 
     with app.faults.injected("function:publish_job_code", "throttle", times=2) as number:
         assert update(app, GateThreshold="2998") == "UPDATE_COMPLETE"
         assert app.faults.fired(number) == 2
-    assert '"GateThreshold":"2998"' in functions_environment(app)["STACK_OVERRIDES"]
+    assert '"GateThreshold":"2998"' in stack_overrides(app)
     assert update(app, GateThreshold="") == "UPDATE_COMPLETE"
 
 

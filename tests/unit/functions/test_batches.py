@@ -115,8 +115,8 @@ def test_the_version_that_the_event_names_is_scored_by_the_newest_approved_model
     }  # fmt: skip
 
 
-def test_one_machine_checks_a_file_however_many_preprocess(aws, registry, resolve, monkeypatch):
-    monkeypatch.setenv("STACK_OVERRIDES", '{"Instances": {"Preprocess": {"InstanceCount": 2}}}')
+def test_one_machine_checks_a_file_however_many_preprocess(aws, registry, resolve):
+    aws.override('{"Instances": {"Preprocess": {"InstanceCount": 2}}}')
     registry({1: ("Approved", RUN)})
     assert resolve(**drop(aws.put(KEY, "1")))["Cluster"]["InstanceCount"] == 1
 

@@ -343,11 +343,6 @@ def test_wrong_stack_parameters_fail(publish):
     assert "used-cars/train.py: there is no such file, and the algorithm xgboost-script runs it" in answer["Reason"]
 
 
-def test_stack_parameters_of_the_environment_are_checked_too(publish, monkeypatch):
-    monkeypatch.setenv("STACK_OVERRIDES", '{"GateThreshold": "-5"}')
-    assert "gate.threshold" in publish()["Reason"]
-
-
 def test_a_failing_upload_is_answered(publish, answers):
     answers("s3", "PutObject", (403, {}))
     answer = publish()

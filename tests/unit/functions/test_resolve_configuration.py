@@ -138,11 +138,9 @@ def test_the_configuration_that_jobs_read_has_every_default_filled_in(aws, resol
     assert config["sources"]["gate.threshold"] == "the run's input, Overrides"
 
 
-def test_stack_parameters_lie_between_the_definition_and_the_run(aws, resolve, monkeypatch):
+def test_stack_parameters_lie_between_the_definition_and_the_run(aws, resolve):
     aws.put("raw/a.csv", "a")
-    monkeypatch.setenv(
-        "STACK_OVERRIDES", '{"Algorithm": "linear-learner", "GateThreshold": "4000", "HyperParameters": {}}'
-    )
+    aws.override('{"Algorithm": "linear-learner", "GateThreshold": "4000", "HyperParameters": {}}')
     run = resolve(Overrides={"GateThreshold": 3000})
     assert run["Algorithm"]["Name"] == "linear-learner"
     assert run["Algorithm"]["Image"].endswith("linear-learner:1")
@@ -167,9 +165,9 @@ def test_a_script_algorithm_is_refused_where_the_folder_of_the_model_has_no_scri
         resolve(Overrides={"Algorithm": "xgboost-script"})
 
 
-def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve, monkeypatch, with_script):
+def test_a_run_of_a_script_says_where_its_code_is_and_how_it_serves(aws, resolve, with_script):
     aws.put("raw/a.csv", "a")
-    monkeypatch.setenv("STACK_OVERRIDES", '{"Algorithm": "xgboost-script", "HyperParameters": "{\\"rate\\": 0.5}"}')
+    aws.override('{"Algorithm": "xgboost-script", "HyperParameters": "{\\"rate\\": 0.5}"}')
     run = resolve()
     algorithm, code = run["Algorithm"], f"s3://{BUCKET}/code/0123456789abcdef/"
     assert algorithm["Image"].endswith("sagemaker-xgboost:3.2-0")
@@ -199,11 +197,9 @@ def test_several_machines_are_a_cluster_only_where_the_stack_has_an_image_for_th
     assert resolve(Overrides=several)["Instances"][step]["InstanceCount"] == 2
 
 
-def test_code_of_ones_own_goes_on_from_checkpoints_where_its_machine_may_be_taken_away(
-    aws, resolve, monkeypatch, with_script
-):
+def test_code_of_ones_own_goes_on_from_checkpoints_where_its_machine_may_be_taken_away(aws, resolve, with_script):
     aws.put("raw/a.csv", "a")
-    monkeypatch.setenv("STACK_OVERRIDES", '{"Algorithm": "xgboost-script", "HyperParameters": {}}')
+    aws.override('{"Algorithm": "xgboost-script", "HyperParameters": {}}')
     spot = {"Instances": {"Train": {"EnableManagedSpotTraining": True}}}
     run = resolve(Overrides=spot)
     place = {"S3Uri": f"{run['Prefix']}/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
@@ -235,7 +231,7 @@ def pushed(aws, answers, monkeypatch):
     """A stack of an image of its own, of which two were pushed; the requests for them are returned."""
     aws.put("raw/a.csv", "a")
     monkeypatch.setenv("OWN_IMAGE", OWN)
-    monkeypatch.setenv("STACK_OVERRIDES", '{"Algorithm": "own-image"}')
+    aws.override('{"Algorithm": "own-image"}')
     images = [{"imageDigest": NEWER, "imagePushedAt": 2.0}, {"imageDigest": OLDER, "imagePushedAt": 1.0}]
     return answers("ecr", "DescribeImages", (200, {"imageDetails": images}))
 
@@ -252,8 +248,8 @@ def test_the_newest_image_trains_and_serves(resolve, pushed):
 
 
 @matrix("Configuration", "an image is pinned, and another is pushed", ends="the pinned one trains")
-def test_a_pinned_image_wins_over_the_newest(resolve, pushed, answers, monkeypatch):
-    monkeypatch.setenv("STACK_OVERRIDES", f'{{"Algorithm": "own-image", "ImageDigest": "{OLDER}"}}')
+def test_a_pinned_image_wins_over_the_newest(aws, resolve, pushed, answers):
+    aws.override(f'{{"Algorithm": "own-image", "ImageDigest": "{OLDER}"}}')
     asked = answers("ecr", "DescribeImages", (200, {"imageDetails": [{"imageDigest": OLDER, "imagePushedAt": 1.0}]}))
     run = resolve(Trigger={"Type": "Image", "Image": NEWER})
     assert run["Algorithm"]["Image"] == f"{OWN}@{OLDER}"
@@ -298,8 +294,8 @@ def test_what_is_about_an_image_is_never_the_newest_image(resolve, pushed, answe
     assert resolve()["Algorithm"]["Image"] == f"{OWN}@{OLDER}"
 
 
-def test_a_push_changes_nothing_for_another_algorithm(resolve, pushed, monkeypatch):
-    monkeypatch.setenv("STACK_OVERRIDES", "{}")
+def test_a_push_changes_nothing_for_another_algorithm(aws, resolve, pushed):
+    aws.override("{}")
     run = resolve(Trigger={"Type": "Image", "Image": NEWER})
     assert (run["Decision"], run["Reason"]) == (
         "Superseded",
@@ -316,8 +312,8 @@ def test_a_push_changes_nothing_for_another_algorithm(resolve, pushed, monkeypat
     ids=["repository", "image"],
 )
 @matrix("Configuration", "the image or its repository is not there", ends="Failed")
-def test_an_image_that_is_not_there_is_told(resolve, pushed, answers, monkeypatch, code, pinned, why):
-    monkeypatch.setenv("STACK_OVERRIDES", f'{{"Algorithm": "own-image", "ImageDigest": "{pinned}"}}')
+def test_an_image_that_is_not_there_is_told(aws, resolve, pushed, answers, code, pinned, why):
+    aws.override(f'{{"Algorithm": "own-image", "ImageDigest": "{pinned}"}}')
     answers("ecr", "DescribeImages", (400, {"__type": code, "message": "no"}))
     with pytest.raises(ConfigurationError, match=why):
         resolve()
@@ -388,8 +384,8 @@ def test_a_write_of_spark_is_one_run_of_its_files_and_of_nothing_else(aws, resol
     assert answers["_SUCCESS"]["Reason"] == "'raw/cars/_SUCCESS' is no data: hidden: '_SUCCESS' begins with '_'"
 
 
-def test_what_is_no_data_is_left_alone_even_where_a_run_could_not_begin(aws, resolve, monkeypatch):
-    monkeypatch.setenv("STACK_OVERRIDES", '{"HyperParameters": {eta: 1}}')
+def test_what_is_no_data_is_left_alone_even_where_a_run_could_not_begin(aws, resolve):
+    aws.override('{"HyperParameters": {eta: 1}}')
     assert resolve(Trigger=drop("raw/_SUCCESS"))["Decision"] == "NoData"
 
 
@@ -432,8 +428,8 @@ def test_a_wrong_input_is_refused_naming_the_field(aws, resolve, given, named):
     assert aws.keys("runs/") == []
 
 
-def test_wrong_json_in_a_stack_parameter_is_named(aws, resolve, monkeypatch):
-    monkeypatch.setenv("STACK_OVERRIDES", '{"HyperParameters": {eta: 1}}')
+def test_wrong_json_in_a_stack_parameter_is_named(aws, resolve):
+    aws.override('{"HyperParameters": {eta: 1}}')
     with pytest.raises(ConfigurationError, match="HyperParameters must be a JSON object"):
         resolve()
 
@@ -1433,14 +1429,14 @@ def test_a_version_is_deployed_in_the_network_and_with_the_key_of_now(resolve, v
     assert run["Instances"]["Endpoint"] == {**made["Instances"]["Endpoint"], "KmsKeyId": key}
 
 
-def test_a_version_of_another_environment_is_deployed_as_this_stack_says(aws, resolve, version, monkeypatch):
+def test_a_version_of_another_environment_is_deployed_as_this_stack_says(aws, resolve, version):
     from perennial_aws import runs
 
     made = version()
     step = {"version": f"{GROUP}-dev/7", "stack": f"{STACK}-dev", "by": "arn:aws:iam::1:role/ada", "at": "2026-11-20"}
     theirs = {"arn": "arn:of-another-account", "started_at": "2026-11-20T09:34:40.000Z"}
     runs.update(made["RunId"], promotions=[step], execution=theirs, stack=f"{STACK}-dev")
-    monkeypatch.setenv("STACK_OVERRIDES", '{"Instances": {"Endpoint": {"InstanceType": "ml.m5.xlarge"}}}')
+    aws.override('{"Instances": {"Endpoint": {"InstanceType": "ml.m5.xlarge"}}}')
     run = resolve(OTHER_ARN, ModelVersion=2)
     assert (run["Decision"], run["RunId"], run["DeploymentId"]) == ("Deploy", made["RunId"], run_of(OTHER_ARN))
     assert (run["Name"], run["Prefix"]) == (f"{STACK}-{made['RunId']}", f"s3://{BUCKET}/runs/{made['RunId']}")
