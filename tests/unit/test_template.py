@@ -108,7 +108,7 @@ def rendered(value: Any, given: Mapping[str, str]) -> Any:
     if name == "Fn::Sub":
         text, names = argument if isinstance(argument, list) else (argument, {})
         known = {**given, **{key: rendered(item, given) for key, item in names.items()}}
-        return re.sub(r"\$\{([\w:]+)\}", lambda match: str(known[match[1]]), text)
+        return re.sub(r"\$\{([\w:.]+)\}", lambda match: str(known[match[1]]), text)
     raise AssertionError(f"this test cannot evaluate {name}")
 
 
@@ -1021,7 +1021,7 @@ PEOPLE_MAY = {
     *("kms:Decrypt", "kms:GenerateDataKey"),
     *("states:DescribeExecution", "states:DescribeStateMachineForExecution", "states:GetExecutionHistory"),
     *("states:ListExecutions", "states:StartExecution"),
-    *("ssm:GetParameter", "ssm:GetParameters", "logs:DescribeLogStreams", "logs:GetLogEvents"),
+    *("ssm:GetParameter", "ssm:GetParameters"),
     *("sagemaker:DescribeModelPackage", "sagemaker:InvokeEndpoint", "sagemaker:ListModelPackages"),
     "cloudformation:DescribeStacks",
 }
@@ -1063,23 +1063,31 @@ def test_who_approves_versions_may_change_nothing_else() -> None:
 
 
 OPERATORS_MAY = {
-    *("cloudformation:DescribeStacks", "cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard"),
-    *("cloudwatch:GetMetricData", "kms:Decrypt", "logs:FilterLogEvents", "s3:GetObject", "s3:ListBucket"),
-    *("sagemaker:DescribeEndpoint", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "ssm:GetParameter"),
-    *("ssm:GetParameters", "states:DescribeExecution", "states:DescribeStateMachineForExecution"),
-    *("states:GetExecutionHistory", "states:ListExecutions", "states:StopExecution"),
+    *("application-autoscaling:DescribeScalingActivities", "cloudformation:DescribeStacks"),
+    *("cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard", "cloudwatch:GetMetricData", "kms:Decrypt"),
+    *("logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"),
+    *("s3:GetObject", "s3:ListBucket", "s3:ListBucketVersions", "sagemaker:DescribeEndpoint"),
+    *("sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel", "sagemaker:DescribeModelPackage"),
+    *("sagemaker:DescribeProcessingJob", "sagemaker:DescribeTrainingJob", "sagemaker:DescribeTransformJob"),
+    *("sagemaker:ListEndpointConfigs", "sagemaker:ListModelPackages", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+    *("ssm:GetParameter", "ssm:GetParameters", "states:DescribeExecution"),
+    *("states:DescribeStateMachineForExecution", "states:GetExecutionHistory", "states:ListExecutions"),
+    "states:StopExecution",
 }
+OF_OPERATORS = ("OperatorPolicy", "OperatorLogsPolicy", "JobLogsPolicy")
 
 
 def test_operators_look_and_stop_runs_and_read_neither_data_nor_models() -> None:
-    statements = {s["Sid"]: s for s in properties("OperatorPolicy")["PolicyDocument"]["Statement"]}
-    assert {action for statement in statements.values() for action in listed(statement["Action"])} == OPERATORS_MAY
-    reading = [
-        one for one in statements.values() if any(action.startswith("s3:Get") for action in listed(one["Action"]))
-    ]
+    every = [s for policy in OF_OPERATORS for s in properties(policy)["PolicyDocument"]["Statement"]]
+    statements = {s["Sid"]: s for s in every}
+    assert {action for statement in every for action in listed(statement["Action"])} == OPERATORS_MAY
+    reading = [one for one in every if any(action.startswith("s3:Get") for action in listed(one["Action"]))]
     assert reading == [statements["ReadRecords"]]
-    read = [resource["Fn::Sub"].rpartition("/")[2] for resource in statements["ReadRecords"]["Resource"]]
-    assert read == ["*", "verdict.json", "report.html", "run.json"]
+    read = [resource["Fn::Sub"].partition("????/")[2] for resource in statements["ReadRecords"]["Resource"]]
+    assert read == [
+        *("*", "verdict.json", "approval.html", "approval.json", "baselines/attribution/analysis.json"),
+        *("problems.txt", "report.html", "report/*", "run.json"),
+    ]
     through = {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}
     assert statements["Key"]["Condition"]["StringEquals"] == {"kms:ViaService": through}
     assert statements["ListRecords"]["Condition"]["StringLike"]["s3:prefix"] == [
@@ -1087,7 +1095,7 @@ def test_operators_look_and_stop_runs_and_read_neither_data_nor_models() -> None
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("policy", ["DataScientistPolicy", "ModelApproverPolicy", "OperatorPolicy"])
+@pytest.mark.parametrize("policy", ["DataScientistPolicy", "ModelApproverPolicy", "InterventionPolicy", *OF_OPERATORS])
 def test_a_policy_for_people_is_attached_to_nobody_and_its_arn_is_told(policy: str) -> None:
     assert set(properties(policy)) == {"Description", "PolicyDocument"}
     attached = [arn for role in ROLES.values() for arn in role.get("ManagedPolicyArns", [])]

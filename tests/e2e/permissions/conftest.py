@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from perennial.registry.approval import APPROVED
 from perennial.runs import naming, work
@@ -30,7 +31,7 @@ ALARM = f"{STACK}-model-quality"
 IMAGES = "images/of-the-stack"
 MONITOR, BATCH = "MonitorStateMachineArn", "BatchStateMachineArn"
 SCIENTIST, APPROVER, CALLER = f"{STACK}-scientist", f"{STACK}-approver", f"{STACK}-caller"
-OPERATOR = f"{STACK}-operator"
+OPERATOR, MENDER = f"{STACK}-operator", f"{STACK}-mender"
 CAR = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
     "make": "Cadillac", "body": "convertible",
@@ -75,7 +76,7 @@ def without(policies: list[policy_replay.Policy]) -> Without:
 @pytest.fixture(scope="session")
 def scientist(app: App) -> Ask:
     """Clients of a person whose role has the policy for data scientists and nothing else."""
-    return boto3.Session(*_keys(app, SCIENTIST, "DataScientistPolicyArn")).client
+    return boto3.Session(*_keys(app, SCIENTIST, "DataScientistPolicyArn", "JobLogsPolicyArn")).client
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +88,13 @@ def approver(app: App) -> Ask:
 @pytest.fixture(scope="session")
 def operator(app: App) -> Ask:
     """The same of a person who looks after the stack."""
-    return boto3.Session(*_keys(app, OPERATOR, "OperatorPolicyArn")).client
+    return boto3.Session(*_keys(app, OPERATOR, *OF_OPERATORS)).client
+
+
+@pytest.fixture(scope="session")
+def mender(app: App) -> Ask:
+    """The same of an operator who mends what is wrong."""
+    return boto3.Session(*_keys(app, MENDER, *OF_OPERATORS, "InterventionPolicyArn")).client
 
 
 def _numbers_of(ask: Ask) -> Any:
@@ -101,6 +108,23 @@ def _record(ask: Ask, app: App, run: Run) -> Any:
     return ask("s3").get_object(Bucket=app.bucket, Key=f"runs/{run.run_id}/run.json")
 
 
+def _described(ask: Ask, app: App, run: Run) -> Any:
+    """What serves, what it was made of, and the jobs of a run; return the endpoint."""
+    sagemaker, made = ask("sagemaker"), f"{app.stack}-{run.run_id}"
+    sagemaker.describe_model_package(ModelPackageName=run.output["ModelPackage"])
+    sagemaker.describe_endpoint_config(EndpointConfigName=made)
+    sagemaker.describe_model(ModelName=made)
+    for job in app.record(run)["jobs"]:
+        getattr(sagemaker, f"describe_{job['kind'].lower()}_job")(**{f"{job['kind']}JobName": job["name"]})
+    return sagemaker.describe_endpoint(EndpointName=app.stack)
+
+
+def _listed(ask: Ask, app: App) -> Any:
+    ask("sagemaker").list_endpoint_configs(NameContains=f"{app.stack}-20")
+    return ask("sagemaker").list_model_packages(ModelPackageGroupName=app.stack)
+
+
+OF_OPERATORS = ("OperatorPolicyArn", "OperatorLogsPolicyArn")
 # What an operator looks at, by the statement that lets them.
 LOOKS: dict[str, Callable[[Ask, App, Run], Any]] = {
     "FindStack": lambda ask, app, run: ask("cloudformation").describe_stacks(StackName=app.stack),
@@ -113,14 +137,69 @@ LOOKS: dict[str, Callable[[Ask, App, Run], Any]] = {
     "ReadRecords": _record,
     "Key": _record,
     "ReadNames": lambda ask, app, run: ask("ssm").get_parameter(Name=f"/{app.stack}/model"),
-    "Endpoint": lambda ask, app, run: ask("sagemaker").describe_endpoint(EndpointName=app.stack),
+    "ListVersions": lambda ask, app, run: _listed(ask, app),
+    "ListVersionsOfArtefacts": lambda ask, app, run: ask("s3").list_object_versions(
+        Bucket=app.bucket, Prefix=f"runs/{run.run_id}/serving/model.tar.gz"
+    ),
+    "Describe": _described,
+    "Scaling": lambda ask, app, run: ask("application-autoscaling").describe_scaling_activities(
+        ServiceNamespace="sagemaker"
+    ),
     "Alarms": lambda ask, app, run: ask("cloudwatch").describe_alarms(AlarmNames=[f"{app.stack}-failed-runs"]),
     "Dashboard": lambda ask, app, run: ask("cloudwatch").get_dashboard(DashboardName=app.stack),
     "Numbers": lambda ask, app, run: _numbers_of(ask),
-    "Logs": lambda ask, app, run: ask("logs").filter_log_events(logGroupName=f"/aws/lambda/{app.stack}-notify-run"),
     "Undelivered": lambda ask, app, run: ask("sqs").receive_message(
         QueueUrl=app.outputs["UndeliveredEventsUrl"], VisibilityTimeout=0
     ),
+}
+
+
+def _start_scoring(ask: Ask, app: App) -> Any:
+    """Start what scores the files that wait, of which there is none."""
+    return ask("stepfunctions").start_execution(stateMachineArn=app.outputs[BATCH], input="{}")
+
+
+def _switch_drops(ask: Ask, app: App) -> None:
+    for switch in (ask("events").disable_rule, ask("events").enable_rule):
+        switch(Name=f"{app.stack}-data-drop")
+
+
+def _serve_in_vain(ask: Ask, app: App) -> None:
+    """Ask for an update to a configuration, and of a variant, that there are not, which is told."""
+    sagemaker, name = ask("sagemaker"), {"EndpointName": app.stack}
+    with pytest.raises(ClientError, match="Could not find|does not exist"):
+        sagemaker.update_endpoint(**name, EndpointConfigName=f"{app.stack}-20200101000000-0000")
+    wanted = [{"VariantName": "another", "DesiredInstanceCount": 1}]
+    with pytest.raises(ClientError, match="another"):
+        sagemaker.update_endpoint_weights_and_capacities(**name, DesiredWeightsAndCapacities=wanted)
+
+
+def _answer_in_vain(ask: Ask, app: App) -> None:
+    group = app.client("sagemaker").describe_model_package_group(ModelPackageGroupName=app.stack)
+    arn = f"{group['ModelPackageGroupArn'].replace('model-package-group', 'model-package')}/999"
+    with pytest.raises(ClientError, match="does not exist"):
+        ask("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+
+
+def _name_again(ask: Ask, app: App) -> None:
+    name = f"/{app.stack}/run"
+    value = app.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+    ask("ssm").put_parameter(Name=name, Value=value, Overwrite=True)
+
+
+def look_at_logs(ask: Ask, app: App) -> Any:
+    return ask("logs").filter_log_events(logGroupName=f"/aws/lambda/{app.stack}-notify-run")
+
+
+# What somebody does who mends what is wrong, by the statement that lets them.
+MENDS: dict[str, Callable[[Ask, App], Any]] = {
+    "StartRuns": _start_scoring,
+    "Executions": _start_scoring,
+    "Rules": _switch_drops,
+    "TakeAway": lambda ask, app: ask("s3").delete_object(Bucket=app.bucket, Key="raw/dropped by mistake.csv"),
+    "Answer": _answer_in_vain,
+    "Serve": _serve_in_vain,
+    "Names": _name_again,
 }
 
 
@@ -130,14 +209,15 @@ def caller(app: App) -> Api:
     return Api.of(app, Credentials(*_keys(app, CALLER, "ApiCallerPolicyArn")))
 
 
-def _keys(app: App, role: str, policy: str) -> tuple[str, str, str]:
-    """The keys of a session of a role of its own that has one policy of the stack's outputs."""
+def _keys(app: App, role: str, *policies: str) -> tuple[str, str, str]:
+    """The keys of a session of a role of its own that has these policies of the stack's outputs."""
     iam, sts = app.client("iam"), app.client("sts")
     account = f"arn:aws:iam::{sts.get_caller_identity()['Account']}:root"
     trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=document)["Role"]["Arn"]
-    iam.attach_role_policy(RoleName=role, PolicyArn=app.outputs[policy])
+    for policy in policies:
+        iam.attach_role_policy(RoleName=role, PolicyArn=app.outputs[policy])
     keys = sts.assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
     return keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
 

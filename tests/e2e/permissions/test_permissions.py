@@ -24,6 +24,7 @@ from tests.e2e.permissions.conftest import (
     BATCH,
     CAR,
     LOOKS,
+    MENDS,
     MONITOR,
     PAST,
     SCHEDULE,
@@ -39,6 +40,7 @@ from tests.e2e.permissions.conftest import (
     give_no_rows,
     go_back_to_what_was_made_before,
     keep_hours,
+    look_at_logs,
     look_at_other_machines,
     no_machines,
     push_image,
@@ -451,6 +453,7 @@ def test_data_under_another_key_are_refused(app: App, scientist: Ask, encryption
 def looked(app: App, operator: Ask, updated: Run) -> dict[str, Any]:
     """What an operator sees; a run that has ended is stopped in vain."""
     found = {name: look(operator, app, updated) for name, look in LOOKS.items()}
+    found["Logs"] = look_at_logs(operator, app)
     operator("stepfunctions").describe_state_machine_for_execution(executionArn=updated.execution_arn)
     with pytest.raises(ClientError, match="not running"):
         operator("stepfunctions").stop_execution(executionArn=updated.execution_arn)
@@ -463,10 +466,37 @@ def looked(app: App, operator: Ask, updated: Run) -> dict[str, Any]:
 def test_operator_sees_how_runs_end_and_what_serves_and_rings(updated: Run, looked: dict[str, Any]) -> None:
     assert json.loads(looked["ReadRecords"]["Body"].read())["run_id"] == updated.run_id
     assert looked["WatchAndStopRuns"]["status"] == "SUCCEEDED"
-    assert looked["Endpoint"]["EndpointStatus"] == "InService"
+    assert looked["Describe"]["EndpointStatus"] == "InService"
+    assert [version["IsLatest"] for version in looked["ListVersionsOfArtefacts"]["Versions"]] == [True]
     assert [alarm["AlarmName"] for alarm in looked["Alarms"]["MetricAlarms"]] == [f"{STACK}-failed-runs"]
     assert looked["Logs"]["events"]
     assert looked["Undelivered"]["Messages"]
+
+
+@pytest.fixture(scope="module")
+def mended(app: App, mender: Ask, updated: Run) -> Ask:
+    """Somebody who has done once what is done where something is wrong."""
+    for mend in MENDS.values():
+        mend(mender, app)
+    car = b"12000,8,2,true,true,true,Cadillac,convertible"
+    mender("sagemaker-runtime").invoke_endpoint(EndpointName=STACK, ContentType="text/csv", Body=car)
+    return mender
+
+
+def test_who_mends_what_is_wrong_reads_no_model_and_deletes_nothing_for_good(
+    app: App, mended: Ask, updated: Run
+) -> None:
+    (version,) = mended("s3").list_object_versions(
+        Bucket=app.bucket, Prefix=f"runs/{updated.run_id}/serving/model.tar.gz"
+    )["Versions"]
+    named = {"Bucket": app.bucket, "Key": version["Key"]}
+    for action, ask in (
+        ("s3:GetObject", lambda: mended("s3").get_object(**named)),
+        ("s3:DeleteObject", lambda: mended("s3").delete_object(**named)),
+        ("s3:DeleteObjectVersion", lambda: mended("s3").delete_object(**named, VersionId=version["VersionId"])),
+    ):
+        with pytest.raises(ClientError, match=f"is not authorized to perform: {action} on"):
+            ask()
 
 
 LOOKED_AT: dict[str, Callable[[Ask, App, Run], Any]] = {
@@ -509,6 +539,7 @@ def exercised(
     window: Run,
     scored: Run,
     looked: dict[str, Any],
+    mended: Ask,
 ) -> list[policy_replay.Request]:
     """What the roles of the stack were allowed while everything that they are for happened once."""
     ask_about_newer_rows(app, window)

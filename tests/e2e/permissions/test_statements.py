@@ -38,6 +38,7 @@ from tests.e2e.permissions.conftest import (
     CAR,
     HOURS,
     LOOKS,
+    MENDS,
     MONITOR,
     MONITOR_SCHEDULE,
     PAST,
@@ -54,6 +55,7 @@ from tests.e2e.permissions.conftest import (
     give_no_rows,
     go_back_to_what_was_made_before,
     keep_hours,
+    look_at_logs,
     look_at_other_machines,
     no_machines,
     one_more_version,
@@ -92,6 +94,7 @@ class Deployed:
     scientist: Ask
     approver: Ask
     operator: Ask
+    mender: Ask
     caller: Api
     many: str
 
@@ -106,7 +109,14 @@ Act = Callable[[Deployed], str]
 
 @pytest.fixture(scope="module")
 def deployed(
-    app: App, without: Without, scientist: Ask, approver: Ask, operator: Ask, caller: Api, many: str
+    app: App,
+    without: Without,
+    scientist: Ask,
+    approver: Ask,
+    operator: Ask,
+    mender: Ask,
+    caller: Api,
+    many: str,
 ) -> Deployed:
     """After a drop of cars that are new to what may serve, and many more than it has learned from."""
     run = app.drop("raw/again.csv", demo_data.new_listings(6000, seed=3))
@@ -121,7 +131,7 @@ def deployed(
         lambda: _all_ends_are_told(app, run, window, scored), "what is told of ends: it needs what tests take away"
     )
     scoring = Resumable(app, scored, BATCH)
-    resumable, people = Resumable(app, run), (scientist, approver, operator)
+    resumable, people = Resumable(app, run), (scientist, approver, operator, mender)
     return Deployed(app, run, resumable, window, monitor, scored, scoring, without, *people, caller, many)
 
 
@@ -655,6 +665,21 @@ def looking(sid: str) -> Act:
     return try_it
 
 
+def looking_at_logs(deployed: Deployed) -> str:
+    with pytest.raises(ClientError) as refused:
+        look_at_logs(deployed.operator, deployed.app)
+    return str(refused.value)
+
+
+def mending(sid: str) -> Act:
+    def try_it(deployed: Deployed) -> str:
+        with pytest.raises((ClientError, AssertionError)) as refused:
+            MENDS[sid](deployed.mender, deployed.app)
+        return str(refused.value)
+
+    return try_it
+
+
 def read_report_as(ask: Ask, deployed: Deployed) -> Any:
     return ask("s3").get_object(Bucket=deployed.app.bucket, Key=f"runs/{deployed.run.run_id}/report.html")
 
@@ -828,8 +853,8 @@ ACTS: dict[str | tuple[str, str], Act] = {
         lambda ask, it: ask("stepfunctions").get_execution_history(executionArn=it.run.execution_arn)
     ),
     ("DataScientistPolicy", "ReadNames"): a_person(lambda ask, it: ask("ssm").get_parameter(Name=f"/{STACK}/model")),
-    ("DataScientistPolicy", "FindJobLogs"): a_person(lambda ask, it: ask("logs").describe_log_streams(**LOGS)),
-    ("DataScientistPolicy", "ReadJobLogs"): a_person(
+    ("JobLogsPolicy", "FindJobLogs"): a_person(lambda ask, it: ask("logs").describe_log_streams(**LOGS)),
+    ("JobLogsPolicy", "ReadJobLogs"): a_person(
         lambda ask, it: ask("logs").get_log_events(**LOGS, logStreamName=f"{it.run.output['Model']}-train-0/x")
     ),
     "AnswerRequestRole": by_a_new_worker("answer-request", a_request),
@@ -858,6 +883,8 @@ ACTS: dict[str | tuple[str, str], Act] = {
     ("ModelApproverPolicy", "ReadReports"): approving(read_report_as),
     ("ModelApproverPolicy", "Key"): approving(read_report_as),
     **{("OperatorPolicy", sid): looking(sid) for sid in LOOKS},
+    ("OperatorLogsPolicy", "Logs"): looking_at_logs,
+    **{("InterventionPolicy", sid): mending(sid) for sid in MENDS},
     ("RunEndedPermission", "Only"): its_end,
     ("DeploymentEndedPermission", "Only"): its_end,
     ("VersionAnsweredPermission", "Only"): an_answer,
