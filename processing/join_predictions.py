@@ -81,6 +81,7 @@ def _join(config: Mapping[str, Any], arguments: Any) -> dict[str, Any]:
         "rows": joiner.rows,
         "scored": joiner.scored,
         "refused": joiner.rows - joiner.scored,
+        "first_refused": joiner.first_refused,
         "captured": captured.rows,
         "captured_at": now.isoformat(timespec="seconds"),
         "columns": names,

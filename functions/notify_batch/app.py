@@ -97,6 +97,7 @@ def _closed(batch_id: str, execution: dict[str, Any], answer: dict[str, Any]) ->
         "rows": verdict.get("rows"),
         "refused": verdict.get("refused"),
         "refusals": verdict.get("refusals", {}),
+        "first_refused": report.get("first_refused", []),
         "scored": report.get("scored"),
         "captured": report.get("captured"),
         "predictions": report.get("predictions"),

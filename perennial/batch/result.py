@@ -24,6 +24,7 @@ from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.lines import csv_field, csv_lines, json_value
 
 LINES_AT_ONCE = 1 << 16
+FIRST_REFUSED = 5  # rows that are named
 MOST_SAMPLED, BINS = 20_000, 20  # of the predictions, for their distribution
 _TO_QUOTE = r'[",\r\n]'
 
@@ -178,6 +179,7 @@ class Joiner:
         self._prefix, self._classes = f"{batch_id}-", classes
         self._waiting: list[UnreadableRow] = []
         self.rows = self.scored = self.finite = 0
+        self.first_refused: list[dict[str, Any]] = []
         self._some, self._of_classes = _EvenSample(), np.zeros(len(classes), np.int64)
         self.lowest, self.highest, self.total = np.inf, -np.inf, 0.0
 
@@ -243,6 +245,10 @@ class Joiner:
         self, ids: pa.Array, sound: np.ndarray[tuple[int], np.dtype[np.bool_]], part: Floats, why: Sequence[str | None]
     ) -> Joined:
         self.scored += len(part)
+        if len(self.first_refused) < FIRST_REFUSED and any(why):
+            first = self.rows - len(why) + 1
+            named = [{"row": row, "problem": problem} for row, problem in enumerate(why, first) if problem]
+            self.first_refused = [*self.first_refused, *named][:FIRST_REFUSED]
         joined = {INFERENCE_ID: ids, PROBLEM: pa.array(why, pa.string())}
         if not self._classes:
             values = np.full(len(sound), np.nan)

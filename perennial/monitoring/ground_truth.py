@@ -99,8 +99,7 @@ class Labels:
     def __init__(self, target: Column, requests: Requests, tally: Tally, classes: Sequence[str] = ()) -> None:
         self._target, self._tally, self._classes = target, tally, classes
         bounds = (("at least", target.minimum), ("at most", target.maximum))
-        kind = expected_by(target, "category") if target.categories else target.expected
-        self._expected = ", ".join([kind, *(f"{word} {to:g}" for word, to in bounds if to is not None)])
+        self._bounds = [f"{word} {to:g}" for word, to in bounds if to is not None]
         self._scores = requests.scores
         self._ids, self._places = requests.sort()
         self._values, self._hours = np.full(len(requests), np.nan), np.full(len(requests), _NONE, np.int32)
@@ -128,10 +127,10 @@ class Labels:
         numbers = pc.cast(class_numbers(values, self._classes), pa.float64(), safe=False)
         numbers = numbers.to_numpy(zero_copy_only=False)  # NaN where there is none
         sound = np.isfinite(numbers) if self._classes else self._is_in_range(numbers)
-        for (_, _, _, where), is_sound in zip(self._waiting, sound, strict=True):
+        for (_, text, _, where), is_sound in zip(self._waiting, sound, strict=True):
             if not is_sound:
                 what = _UNKNOWN if self._classes else _UNREADABLE
-                self._tally.refuse(what, f"{where}: expected {self._expected}")
+                self._tally.refuse(what, f"{where}: expected {self._expected(text)}")
         keys = np.array([key_of(identifier) for identifier, _, _, _ in self._waiting], np.uint64)
         hours = np.array([hour for _, _, hour, _ in self._waiting], np.int32)
         self._waiting.clear()
@@ -140,6 +139,11 @@ class Labels:
         places, is_known = self._find(keys[~sound])
         unread = places[is_known]
         self._hours[unread[self._hours[unread] == _NONE]] = _UNREAD
+
+    def _expected(self, text: str) -> str:
+        """Return what is expected in place of a label."""
+        kind = expected_by(self._target, "category" if self._target.categories else "type", text)
+        return ", ".join([kind, *self._bounds])
 
     def _is_in_range(self, numbers: Floats) -> npt.NDArray[np.bool_]:
         lowest, highest = self._target.minimum, self._target.maximum

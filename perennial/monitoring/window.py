@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 
 from perennial.data import column_statistics
 from perennial.data.column_statistics import NumericColumn, StringColumn
-from perennial.data.contract import Contract, check
+from perennial.data.contract import Contract, Violation, check
 from perennial.evaluation.predictions import Score
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.from_json import from_json
-from perennial.features.rules import expected_by
+from perennial.features.rules import expected_by, rule_of_type, too_large
 from perennial.monitoring import attribution
 from perennial.monitoring.capture import Event, Tally, UnreadableError, fault
 from perennial.monitoring.data_quality import WindowRecords
@@ -57,7 +57,8 @@ class Window:
         self._tally = tally
         self._waiting: dict[str, list[Row]] = {"text": [], "json": []}
         self._answered: dict[str, list[Answered]] = {"text": [], "json": []}
-        self._broken: dict[tuple[str, str], int] = {}
+        self._broken = Counter[tuple[str, str]]()
+        self._too_large: dict[tuple[str, str], Any] = {}  # a value of those
         self._unknown, self._absent, self._fields = Counter[str](), Counter[str](), Counter[int]()
         self.requests = Requests(len(contract.classes))
         self._no_score: Score = [NO_SCORE] * len(contract.classes) if contract.classes else NO_SCORE
@@ -135,22 +136,32 @@ class Window:
         answered, self._answered[kind] = self._answered[kind], []
         if not rows:
             return
-        values = zip(*rows, strict=True)
+        values = {
+            column.name: each for column, each in zip(self._contract.columns, zip(*rows, strict=True), strict=True)
+        }
         batch = pa.record_batch(
-            {
-                column.name: _typed(column, list(each))
-                for column, each in zip(self._contract.columns, values, strict=True)
-            }
+            {column.name: _typed(column, list(values[column.name])) for column in self._contract.columns}
         )
         checked = check(self._contract, batch)
         self.sample.add(checked.table)
         for violation in checked.violations:
-            key = violation.column.name, violation.rule
-            self._broken[key] = self._broken.get(key, 0) + violation.rows.size
+            self._count_broken(violation, values[violation.column.name])
         for column in self._columns:
             observe(column, checked.table[column.name].combine_chunks())
         if self.facets.rules:
             self._count_outcomes(self.facets.sides(checked.table), answered)
+
+    def _count_broken(self, violation: Violation, values: Sequence[Any]) -> None:
+        """Count rows by the rule that they break; a number too large for its type is above the maximum, as in files."""
+        column = violation.column
+        if violation.rule != "type":
+            self._broken[column.name, violation.rule] += violation.rows.size
+            return
+        for value in (values[row] for row in violation.rows):
+            key = column.name, rule_of_type(column, value)
+            self._broken[key] += 1
+            if too_large(column.type, value, column.parsing) is not None:
+                self._too_large[key] = value
 
     def _count_outcomes(self, sides: Sides, answered: Sequence[Answered]) -> None:
         read, places = (np.array(column) for column in zip(*answered, strict=True))
@@ -208,7 +219,10 @@ class Window:
         if len(labels) and self._has_rows:
             statistics = {**statistics, "features": [*statistics["features"], self._described_labels(labels)]}
         columns = {column.name: column for column in self._contract.columns}
-        broken = {(name, rule): (rows, expected_by(columns[name], rule)) for (name, rule), rows in self._broken.items()}
+        broken = {
+            (name, rule): (rows, expected_by(columns[name], rule, self._too_large.get((name, rule))))
+            for (name, rule), rows in self._broken.items()
+        }
         return WindowRecords(statistics, self.records, len(columns), broken, self._unknown, self._fields, self._absent)
 
     def _described_labels(self, labels: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from perennial_cli import batches as scored
 from perennial_cli import following, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, Force, StackName, form_of, object_name, output_option, require_output
-from perennial_cli.console import FAILED, notice, pairs, show, show_json, table
+from perennial_cli.console import FAILED, notice, pairs, safe, show, show_json, table
 from perennial_cli.stacks import Stack
 
 NOTHING = ("Started", "NoFile")  # ends of a scan that are no failure
@@ -96,6 +96,8 @@ def _end(stack: Stack, described: Mapping[str, Any], target: Path, *, as_json: b
             **written,
         }
         pairs({name: value for name, value in known.items() if value})
+        if is_scored and ended.get("first_refused"):
+            _name_refused(ended, target)
     if not is_scored:
         raise typer.Exit(FAILED)
 
@@ -106,6 +108,14 @@ def _refused(batch: Mapping[str, Any]) -> str:
         return ""
     rules = ", ".join(f"{rule} {rows:,}" for rule, rows in (batch.get("refusals") or {}).items())
     return f"{counted(batch['refused'])} ({rules}); the column `problem` of the result says why, row by row"
+
+
+def _name_refused(batch: Mapping[str, Any], target: Path) -> None:
+    """Show the first rows without a prediction, each with its reason, and say where the others are."""
+    named = batch["first_refused"]
+    table("row", "refused because", rows=[(f"{one['row']:,}", safe(one["problem"])) for one in named], right=("row",))
+    if more := batch["refused"] - len(named):
+        show(f"and {more:,} more: the column `problem` of {target} has them all")
 
 
 def batches(

@@ -79,6 +79,24 @@ def test_a_file_is_dropped_followed_and_its_result_fetched(stack, executions, fi
     assert (answer["status"], answer["written"]) == ("Scored", str(elsewhere))
 
 
+def test_the_first_rows_without_a_prediction_are_named_with_the_reason_and_the_place_of_the_others(
+    stack, executions, file: Path
+) -> None:
+    executions()
+    first = [{"row": 1_007, "problem": "mileage: '-5' is below the minimum 0"}, {"row": 2_000, "problem": "\x1b[1m"}]
+    stack.put(f"batch/runs/{BATCH}/batch.json", json.dumps({**RECORD, "refused": 12, "first_refused": first}))
+    stack.put(RESULT.removeprefix(f"s3://{BUCKET}/"), "mileage,prediction\n1,2\n")
+    lines = perennial("score", file).stdout.splitlines()
+    named = lines[[" ".join(line.split()) for line in lines].index("row refused because") + 1 :]
+    assert [" ".join(line.split()) for line in named[:2]] == [
+        "1,007 mileage: '-5' is below the minimum 0",
+        "2,000 \\u001b[1m",
+    ]
+    assert (
+        "".join(named[2:]) == f"and 10 more: the column `problem` of {file.with_name('cars.scored.csv')} has them all"
+    )
+
+
 def test_a_result_that_is_there_is_replaced_only_where_that_is_wanted(stack, executions, file: Path) -> None:
     executions()
     stack.put(f"batch/runs/{BATCH}/batch.json", json.dumps(RECORD))

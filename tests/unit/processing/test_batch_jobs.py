@@ -195,6 +195,10 @@ def test_a_line_that_is_no_row_stays_in_its_place_without_a_prediction(scoring: 
     assert [row["problem"] for row in (rows[9], rows[-1])] == [
         "row 11 cannot be read: 2 fields, expected 4", "row 303 cannot be read: 5 fields, expected 4",
     ]  # fmt: skip
+    assert scoring.report["first_refused"] == [
+        {"row": 10, "problem": "row 11 cannot be read: 2 fields, expected 4"},
+        {"row": 302, "problem": "row 303 cannot be read: 5 fields, expected 4"},
+    ]
     assert [row["inference_id"] for row in rows] == [f"{BATCH}-{number}" for number in range(1, 303)]
     assert [row["mileage"] for row in rows if row["mileage"]] == [row["mileage"] for row in rows_of(SOUND)]
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from perennial.features.grammar import LARGEST
 from perennial.monitoring import attribution, ground_truth
-from perennial.monitoring.capture import Tally
+from perennial.monitoring.capture import Event, Payload, Tally
 from perennial.monitoring.labelled import ABSENT
 from perennial.monitoring.window import MOST_UNKNOWN, Window
 from processing import job_script, monitor
@@ -853,6 +854,22 @@ def test_requests_of_megabytes_wait_for_no_others(world: World, monkeypatch: pyt
     with bounded():
         assert world.judge()["records"] == 12
     assert max(sizes) == 3
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv"])
+def test_a_number_that_is_too_large_is_told_as_that(world: World, kind: str) -> None:
+    sent = ["1e39,4,true,Saab", "-1e400,4,true,Saab", "1,1e30,true,Saab"]
+    window = Window(world.definition, Tally())
+    for number, line in enumerate(sent):
+        values = [json.loads(one) if one != "Saab" else one for one in line.split(",")]
+        text = json.dumps(dict(zip(COLUMNS, values, strict=True))).replace("Infinity", "1e400")
+        payload = Payload(line if kind == "text/csv" else text, kind)
+        window.add([Event(str(number), START, payload, None)])
+    assert window.described([]).broken == {
+        ("mileage", "maximum"): (1, "at most 1000000"),
+        ("mileage", "minimum"): (1, "at least 0"),
+        ("doors", "type"): (1, LARGEST["integer"]),
+    }
 
 
 def test_names_that_differ_each_time_are_counted_up_to_a_bound(world: World) -> None:
