@@ -27,7 +27,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -68,6 +68,8 @@ OF_BATCH = re.compile(r"batch/(runs/|work/[^/]+/(records|predictions|result/(rep
 REPORTS = (".report.html", ".report.json")  # in the order of the keys
 LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
+MOST_AT_ONCE = 1000  # Amazon S3 API Reference, DeleteObjects
+ERRORS_NAMED = 3
 MOST_LINES = 20
 SHOWN_CHARACTERS = 2_000
 LONGEST_NAME = 200  # of a column; what is longer stands in a file that is no table
@@ -124,6 +126,11 @@ class Hit:
     counts: Counts = field(default_factory=Counts)
     times: set[datetime | None] = field(default_factory=set)  # when such requests were made, of all versions
 
+    def doomed(self) -> Iterator[dict[str, Any]]:
+        """Yield the versions that hold rows, as S3 lists them."""
+        newest = self.current["VersionId"] if self.current else None
+        yield from ({"Key": self.key, "VersionId": one, "IsLatest": one == newest} for one in self.versions)
+
 
 @dataclass
 class Findings:
@@ -156,6 +163,29 @@ def _naming(what: str) -> Iterator[None]:
     except ClientError as error:
         why = "it was replaced meanwhile" if error.response["Error"]["Code"] in REPLACED else str(error)
         raise ErasureError(f"{what}: {why}. What was erased until now is erased; start again to go on") from error
+
+
+def _in_portions(hits: Iterable[Hit]) -> Iterator[list[Hit]]:
+    """Yield objects together whose versions are deleted at once: each with all of its own."""
+    some = list[Hit]()
+    for hit in hits:
+        if some and sum(len(one.versions) for one in [*some, hit]) > MOST_AT_ONCE:
+            yield some
+            some = []
+        some.append(hit)
+    if some:
+        yield some
+
+
+def _undeleted(bucket: str, errors: Sequence[Any]) -> str:
+    """Return what S3 says of versions that it has not deleted."""
+    named = [
+        f"s3://{bucket}/{one.get('Key')} (version {one.get('VersionId')}): {one.get('Code')}: {one.get('Message')}"
+        for one in errors[:ERRORS_NAMED]
+    ]
+    more = [f"and {len(errors) - ERRORS_NAMED:,} more"] if len(errors) > ERRORS_NAMED else []
+    what = f"S3 has not deleted {counted(len(errors), 'version')}"
+    return f"{what}: {'; '.join([*named, *more])}. What was erased until now is erased; start again to go on"
 
 
 class Eraser:
@@ -211,8 +241,7 @@ class Eraser:
         """Delete what was made of a run's rows, and remember that, as long as something learned from them is left."""
         mark = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "what": "rows of this run's data were erased"}
         self._s3.put_object(Bucket=self.stack.bucket, Key=f"runs/{run_id}/{MARK}", Body=json.dumps(mark).encode())
-        for version in self.left_of(run_id, with_learned=with_learned):
-            self._delete(version["Key"], version["VersionId"])
+        self.delete(self.left_of(run_id, with_learned=with_learned))
 
     def made_of_window(self, window_id: str) -> list[dict[str, Any]]:
         """Return what of a window goes: each version of what was made of its records, and of a verdict that changes."""
@@ -224,14 +253,15 @@ class Eraser:
 
     def delete_of_window(self, window_id: str) -> None:
         """Put the verdict without examples in its place, and delete what was made of the window's records."""
-        for version in reversed(self.made_of_window(window_id)):
+        made = self.made_of_window(window_id)
+        for version in made:
             if version["IsLatest"] and (left := self._without(version)) is not None:
                 with _naming(f"s3://{self.stack.bucket}/{version['Key']}"):
                     self._s3.put_object(
                         Bucket=self.stack.bucket, Key=version["Key"], Body=left, IfMatch=version["ETag"],
                         ContentType="application/json",
                     )  # fmt: skip
-            self._delete(version["Key"], version["VersionId"])
+        self.delete(made)
 
     def _without(self, version: dict[str, Any]) -> bytes | None:
         """Return a verdict as it may stay; None of what is none, and where it is so already."""
@@ -245,21 +275,36 @@ class Eraser:
         read = self._s3.get_object(Bucket=self.stack.bucket, Key=version["Key"], VersionId=version["VersionId"])
         return bytes(read["Body"].read())
 
-    def erase(self, hit: Hit) -> None:
-        """Put what is left of an object in its place, then delete each version that holds rows.
+    def erase(self, hits: Iterable[Hit]) -> Iterator[str]:
+        """Put what is left of objects in their places, then delete each version that holds rows; yield the keys.
 
-        In this order, and the oldest version first, because the one before a deleted one would become the newest.
         Raises ErasureError.
         """
-        if hit.current:
-            self._replace(hit.key, hit.current, with_mark=bool(hit.others))
-        for version in reversed(hit.versions):
-            self._delete(hit.key, version)
+        for some in _in_portions(hits):
+            for hit in some:
+                if hit.current:
+                    self._replace(hit.key, hit.current, with_mark=bool(hit.others))
+            self.delete([version for hit in some for version in hit.doomed()])
+            yield from (hit.key for hit in some)
+
+    def delete(self, versions: Iterable[Mapping[str, Any]]) -> None:
+        """Delete versions for good, those that were the newest last: the one before a deleted one would become that.
+
+        Raises ErasureError: some cannot be deleted, which S3 tells inside of an answer that is none of an error.
+        """
+        bucket, ranked = self.stack.bucket, sorted(versions, key=itemgetter("IsLatest"))
+        for _, same in groupby(ranked, itemgetter("IsLatest")):
+            every = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in same]
+            for first in range(0, len(every), MOST_AT_ONCE):
+                some: Any = {"Objects": every[first : first + MOST_AT_ONCE], "Quiet": True}
+                with _naming(f"s3://{bucket}/{some['Objects'][0]['Key']} and what follows it"):
+                    answer = self._s3.delete_objects(Bucket=bucket, Delete=some)
+                if errors := answer.get("Errors"):
+                    raise ErasureError(_undeleted(bucket, errors))
 
     def forget(self, run_id: str) -> None:
         """Take the mark of a run away, of which nothing is left that was learned from the rows."""
-        for version in [*self._versions(f"runs/{run_id}/{MARK}")]:
-            self._delete(version["Key"], version["VersionId"])
+        self.delete(self._versions(f"runs/{run_id}/{MARK}"))
 
     def readers(self, looked: Findings) -> set[str]:
         """Return the runs whose lists name a copy that held rows; also those that began since."""
@@ -420,10 +465,6 @@ class Eraser:
             metadata["Metadata"] = {**dropped_at, **head.get("Metadata", {})}
             with _naming(f"s3://{bucket}/{key}"), (Path(folder) / "target").open("rb") as body:
                 self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=version["ETag"], **metadata)
-
-    def _delete(self, key: str, version_id: str) -> None:
-        with _naming(f"s3://{self.stack.bucket}/{key} (version {version_id})"):
-            self._s3.delete_object(Bucket=self.stack.bucket, Key=key, VersionId=version_id)
 
     def _versions(self, prefix: str, bucket: str = "") -> Iterator[dict[str, Any]]:
         pages = self._s3.get_paginator("list_object_versions").paginate(
@@ -640,9 +681,8 @@ def _do(eraser: Eraser, looked: Findings, in_use: set[str]) -> Iterator[str]:
             registry.delete_of(eraser.stack.name, run_id)
     for window_id in sorted(looked.windows):  # before the captures by which they are found
         eraser.delete_of_window(window_id)
-    for hit in sorted(looked.hits, key=lambda hit: not hit.key.startswith((FOLDER, "capture/"))):
-        eraser.erase(hit)
-        yield hit.key
+    for is_first in (True, False):
+        yield from eraser.erase(hit for hit in looked.hits if hit.key.startswith((FOLDER, "capture/")) == is_first)
     for run_id in sorted(eraser.readers(looked) - looked.runs):  # begun meanwhile; its mark has the next search find it
         eraser.delete_of_run(run_id, with_learned=False)
     for run_id in looked.runs - in_use:

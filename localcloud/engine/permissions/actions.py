@@ -313,19 +313,22 @@ def for_s3_deletions(path: str, body: bytes) -> list[Needs]:
     S3 API Reference, DeleteObjects, permissions. Each name of an object that has several counts, whichever S3 takes.
     """
     try:
-        objects = [element for element in fromstring(body).iter() if _tag(element) == "Object"]
+        objects = [element for element in fromstring(body).iter() if tag(element) == "Object"]
     except (ParseError, ValueError):  # S3 refuses it
         return []
-    bucket, needs = path.strip("/"), []
-    for element in objects:
-        versions = [each.text for each in element if _tag(each) == "VersionId"] or [None]
-        verbs = ["s3:DeleteObjectVersion" if version else "s3:DeleteObject" for version in versions]
-        keys = [each.text for each in element if _tag(each) == "Key" and each.text]
-        needs += [Needs(verb, f"arn:aws:s3:::{bucket}/{key}") for key in keys for verb in dict.fromkeys(verbs)]
-    return needs
+    return [needs for element in objects for needs in of_deletion(path.strip("/"), element)]
 
 
-def _tag(element: Any) -> str:
+def of_deletion(bucket: str, element: Any) -> list[Needs]:
+    """Return what one object of a DeleteObjects needs."""
+    versions = [each.text for each in element if tag(each) == "VersionId"] or [None]
+    verbs = ["s3:DeleteObjectVersion" if version else "s3:DeleteObject" for version in versions]
+    keys = [each.text for each in element if tag(each) == "Key" and each.text]
+    return [Needs(verb, f"arn:aws:s3:::{bucket}/{key}") for key in keys for verb in dict.fromkeys(verbs)]
+
+
+def tag(element: Any) -> str:
+    """Return what an element of XML is called, without its namespace."""
     return str(element.tag).rpartition("}")[2]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from localcloud.engine import operations
-from localcloud.engine.permissions import actions, guests, resources
+from localcloud.engine.permissions import actions, deletions, guests, resources
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, check, ledger, request
 from localcloud.engine.seams import Seams
@@ -110,6 +110,7 @@ _call: ContextVar[operations.Call | None] = ContextVar("call", default=None)
 _action: ContextVar[str] = ContextVar("action", default="")
 _own: ContextVar[str] = ContextVar("own", default="")
 """The action that the request needs instead of the one that MiniStack asks for; for the first question only."""
+_one_by_one: ContextVar[bool] = ContextVar("one_by_one", default=False)  # each need is answered for itself
 _further: ContextVar[tuple[Needs, ...]] = ContextVar("further", default=())
 _denial: ContextVar[Denial | None] = ContextVar("denial", default=None)
 _unmapped: ContextVar[str] = ContextVar("unmapped", default="")
@@ -120,6 +121,7 @@ _guest: ContextVar[str] = ContextVar("guest", default="")
 def register() -> None:
     """Replace the seams. MiniStack must be importable (the environment is set, AUTH with it)."""
     guests.register()
+    deletions.register()
     iam_actions.replace("extract_iam_action", _make_extract_iam_action)
     iam_actions.replace("extract_resource_arn", _make_extract_resource_arn)
     iam_actions.replace("_s3_action", _make_s3_action)
@@ -175,6 +177,7 @@ def _make_extract_resource_arn(original: Any) -> Any:
         """Return the resource of the request's own action; the further permissions wait for `enforce`."""
         _own.set("")
         _further.set(())
+        _one_by_one.set(False)
         _denial.set(None)
         place = Place(region, _guest.get() or account_id)
         try:
@@ -225,6 +228,7 @@ def _for_s3(method: str, path: str, headers: JsonObject, body: bytes, query: Jso
     bucket, key = s3._parse_bucket_key(path, headers)
     action = f"s3:{iam_actions._s3_action(method, path, query)}"
     if method == "POST" and action == "s3:DeleteObject" and (needs := actions.for_s3_deletions(path, body)):
+        _one_by_one.set(True)
         _own.set(needs[0].action)
         return needs[0].resource, needs[1:]
     arn = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}" if bucket else "*"
@@ -269,6 +273,8 @@ def _make_s3_additional_checks(original: Any) -> Any:
         shortened = f"arn:aws:s3:::{'/'.join(part for part in path.split('/') if part)}"
         whole = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
         needs = original(method, path, headers, body, query_params)
+        if not key and method == "POST":  # of many objects each is decided for itself
+            needs = [one for one in needs if not one[0].startswith("s3:DeleteObject")]
         return [(action, whole if arn == shortened else arn) for action, arn in needs]
 
     return s3_additional_checks
@@ -376,6 +382,10 @@ def _make_enforce(original: Any) -> Any:
         _own.set("")
         _further.set(())
         caller = _session(access_key_id)
+        if _one_by_one.get():
+            _one_by_one.set(False)
+            own = Needs(action, resource_arn, service_context or {})
+            return _deny_one_by_one(original, access_key_id, region, [own, *waiting])
         if caller and guests.is_guest(caller.split(":")[4]):
             own = Needs(action, resource_arn, service_context or {})
             return _refuse(_not_open(caller, own) if _unmapped.get() else guests.refusal(caller, [own, *waiting]))
@@ -404,6 +414,23 @@ def _not_open(caller: str, needs: Needs) -> Denial:
     denial = Denial(request(caller, *needs), f"because no resource-based policy allows the {needs.action} action")
     ledger.note(denial.request, denial)
     return denial
+
+
+def _deny_one_by_one(original: Any, access_key_id: str, region: str, needed: list[Needs]) -> Any:
+    """Decide about each object of a DeleteObjects; return AuthError of a caller who is nobody, else None."""
+    caller, denials = _session(access_key_id), list[Denial | None]()
+    for needs in needed:
+        if caller and guests.is_guest(caller.split(":")[4]):
+            denials.append(guests.refusal(caller, [needs]))
+            continue
+        refused = original(access_key_id, needs.action, needs.service, region, needs.resource, needs.context)
+        if isinstance(refused, iam_evaluator.AuthError):
+            return refused
+        denials.append(_denial_of(refused, needs) if refused else None)
+        if caller:
+            ledger.note(request(caller, *needs), denials[-1])
+    deletions.deny(denial for denial in denials if denial)
+    return None
 
 
 def _in_context(needs: Needs, action: str, context: JsonObject | None) -> Needs:

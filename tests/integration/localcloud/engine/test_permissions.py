@@ -80,14 +80,21 @@ def test_deleting_versions_needs_its_own_permission_one_by_one_and_many_at_once(
     with denied("s3:DeleteObjectVersion"):
         mine.delete_object(Bucket=bucket, Key=key, VersionId=old)
     for objects in (both[:1], both, [{"Key": "other"}, *both]):
-        with denied("s3:DeleteObjectVersion"):
-            mine.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+        answer = mine.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+        refused = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in answer["Errors"]]
+        assert refused == objects[-len(refused) :]
+        assert [one["Key"] for one in answer.get("Deleted", [])] == [one["Key"] for one in objects[: -len(refused)]]
+        assert {one["Code"] for one in answer["Errors"]} == {"AccessDenied"}
+        assert "is not authorized to perform: s3:DeleteObjectVersion on resource: " in answer["Errors"][0]["Message"]
     assert versions(cloud, bucket, key) == [new, old]
     assert "Errors" not in mine.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "other"}]})
 
     more = client(cloud, "s3", allowed(cloud, kind, "s3:DeleteObjectVersion"))
-    with denied("s3:DeleteObject"):
-        more.delete_objects(Bucket=bucket, Delete={"Objects": [*both, {"Key": key}]})
+    some = {"Objects": [both[0], {"Key": key}], "Quiet": True}
+    (error,) = more.delete_objects(Bucket=bucket, Delete=some)["Errors"]
+    assert (error["Key"], "VersionId" in error) == (key, False)
+    assert "is not authorized to perform: s3:DeleteObject on resource: " in error["Message"]
+    assert versions(cloud, bucket, key) == [new]
     more.delete_objects(Bucket=bucket, Delete={"Objects": both})
     assert versions(cloud, bucket, key) == []
 
