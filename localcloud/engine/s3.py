@@ -15,6 +15,8 @@ What a header cannot say is refused where it would be kept: MiniStack takes meta
 line break may stand. S3 does not return unprintable metadata of other ways in, but counts them in x-amz-missing-meta,
 and encodes what is not ASCII as RFC 2047 says (User Guide, "Metadata", "Working with object metadata").
 
+What an address with Signature Version 2 asks of the headers of an answer is signed; MiniStack knows Version 4 only.
+
 ListObjectVersions encodes keys when it is asked to, as MiniStack's other lists do: XML takes a carriage return for a
 line feed and cannot hold most control characters (API reference, ListObjectVersions, EncodingType).
 """
@@ -64,6 +66,7 @@ s3 = Seams(
     _object_tags="14ff1c10",
     _object_versions="aed03739",
     _qp="9568d6e5",
+    _reject_response_overrides_if_unsigned="698a9497",
     _resolve_sse_write_headers="b721990d",
     _url_encode="065da612",
     _version_file_exists="510c02ed",
@@ -141,6 +144,7 @@ def register(state: Path, journal: Journal) -> None:
     s3.replace("_atomic_write", lambda original: _make_atomic_write(original, journal))
     s3.replace("_fire_s3_event_async", lambda original: _make_fire_later(original, journal))
     s3.replace("_list_object_versions", _make_list_object_versions)
+    s3.replace("_reject_response_overrides_if_unsigned", _make_reject_response_overrides)
     s3.replace("_resolve_sse_write_headers", _make_resolve_sse_write_headers)
     s3.replace("_dispatch", lambda original: _make_dispatch(original, state, journal))
 
@@ -159,6 +163,20 @@ def _make_atomic_write(original: Any, journal: Journal) -> Any:
             request.keep(journal)
 
     return atomic_write
+
+
+def _make_reject_response_overrides(original: Any) -> Any:
+    def reject_response_overrides(headers: Any, query_params: Any, bucket_name: str, key: str) -> Any:
+        """Take an address with Signature Version 2 for signed as well: `response-*` are part of what it signs.
+
+        Amazon S3 User Guide, "Signing and authenticating REST requests" (Signature Version 2), CanonicalizedResource.
+        The guard has checked its signature.
+        """
+        if s3._qp(query_params, "AWSAccessKeyId", "") and s3._qp(query_params, "Signature", ""):
+            return None
+        return original(headers, query_params, bucket_name, key)
+
+    return reject_response_overrides
 
 
 def _make_fire_later(original: Any, journal: Journal) -> Any:

@@ -497,6 +497,22 @@ def link(cloud: Cloud, bucket: str, version: str, operation: str = "get_object",
     return str(url).removeprefix(cloud.endpoint_url)
 
 
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_link_signs_what_it_asks_of_the_headers_of_the_answer(cloud: Cloud, bucket: str, version: str) -> None:
+    asked = {
+        "ResponseContentType": "text/csv; charset=utf-8",
+        "ResponseContentDisposition": 'attachment; filename="a b"',
+    }
+    path = link(cloud, bucket, version, **asked)
+    answer = send(cloud, "GET", path)
+    assert (answer.status, answer.body) == (200, b"of the link"), answer.text
+    assert answer.headers["content-type"] == asked["ResponseContentType"]
+    assert answer.headers["content-disposition"] == asked["ResponseContentDisposition"]
+    assert send(cloud, "GET", path.replace("text%2Fcsv", "text%2Fhtml")).status == 403
+    unasked = link(cloud, bucket, version)
+    assert send(cloud, "GET", f"{unasked}&response-content-type=text%2Fhtml").status == 403
+
+
 def test_an_object_that_a_browser_opens_runs_no_script_and_is_not_of_the_consoles_origin(
     cloud: Cloud, bucket: str
 ) -> None:
