@@ -16,6 +16,11 @@ export __SAM_CLI_APP_DIR := $(CURDIR)/.aws-sam/cli
 # Some machines say so, and then each worker of pytest compiles every test anew: half a minute of a run.
 unexport PYTHONDONTWRITEBYTECODE
 
+# A word such as STACK= or STACK=$$UNSET names nothing, and no default stands in for what somebody meant to name.
+NAMES := MODEL STACK ENV SIZE FROM_ENV VERSION RUN RUN_FILE FROM ROWS PORT IMAGE REPOSITORY BASE MINISTACK
+$(foreach name,$(NAMES),$(if $(filter command,$(firstword $(origin $(name)))),$(if $(strip $(value $(name))),,\
+  $(error $(name) is empty: give it a value, or leave it out))))
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,7 +92,7 @@ deploy-local: up ## Build and deploy a stack to the local cloud: make deploy-loc
 	@$(LOCAL) $(PERENNIAL) deploy $(MODEL) --stack $(STACK)
 MODEL ?= used-cars
 STACK ?= perennial-$(MODEL)
-# What is empty, as of a variable of the environment that somebody has not set, is as if it were not given.
+# A variable of the environment that is empty is as if it were not given.
 $(if $(strip $(MODEL)),,$(eval override MODEL = used-cars))
 $(if $(strip $(STACK)),,$(eval override STACK = perennial-$$(MODEL)))
 given = $(filter-out file override,$(origin $(1)))

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from perennial_cli.console import FAILED
+from perennial_cli.console import FAILED, USAGE, WrongUseError
 
 EPILOG = (
     "Exit codes: 0 done; 1 failed, or the answer is no (a run failed, a model was rejected, a file cannot be used, "
-    "what was named is not there or is refused); 2 wrong use, as the words alone tell; 130 interrupted."
+    "what was named is not in the account or is refused); 2 wrong use (words that mean nothing, or name a file, a "
+    "model or a column that is not here); 130 interrupted."
 )
 
 _WRONG_USE: Any = typer.BadParameter.__base__  # UsageError, for which Typer has no public name
@@ -211,7 +212,7 @@ class Commands(TyperGroup):
             from perennial_cli.failures import is_put_in_words
 
             if is_put_in_words(error):
-                raise typer.Exit(FAILED) from error
+                raise typer.Exit(USAGE if isinstance(error, WrongUseError) else FAILED) from error
             raise
 
 

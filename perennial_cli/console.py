@@ -31,6 +31,10 @@ class CommandError(Exception):
     """What was asked cannot be done; the text says why, and what to do."""
 
 
+class WrongUseError(CommandError):
+    """The words mean nothing, or name a model or a column that is not here."""
+
+
 def _output() -> Console:
     from rich.console import Console
 

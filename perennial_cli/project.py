@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from perennial_cli.console import CommandError, notice
+from perennial_cli.console import CommandError, WrongUseError, notice
 
 MARKS = ("template.yaml", "statemachines", "localcloud")
 HOME = "PERENNIAL_HOME"
@@ -42,7 +42,7 @@ def all_models() -> list[Path]:
 
 
 def model_folder(name: str) -> Path:
-    """Return a model's folder, by its name or path. Raises CommandError, which names those that exist."""
+    """Return a model's folder, by its name or path. Raises WrongUseError, which names those that exist."""
     path = Path(name)
     if (path / "model.yaml").is_file():
         return path
@@ -50,7 +50,7 @@ def model_folder(name: str) -> Path:
     if (path / "model.yaml").is_file():
         return path
     known = sorted(one.parent.name for one in models().glob("*/model.yaml"))
-    raise CommandError(
+    raise WrongUseError(
         f"there is no {path / 'model.yaml'}. Models are: {', '.join(known) or 'none'}; `perennial init FILE` makes one"
     )
 

@@ -20,7 +20,7 @@ from perennial.runs.run_id import RUN_ID
 from perennial.runs.run_record import RunRecord
 from perennial.runs.work import AWAITS_APPROVAL, RUNNING
 from perennial_cli import versions
-from perennial_cli.console import CommandError
+from perennial_cli.console import CommandError, WrongUseError
 from perennial_cli.stacks import Stack
 
 AT_ONCE, LATEST = 16, "latest"
@@ -173,9 +173,9 @@ def explained(stack: Stack, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_id(run: str) -> str:
-    """Return the id of a run. Raises CommandError: it is none."""
+    """Return the id of a run. Raises WrongUseError: it is none."""
     if not RUN_ID.fullmatch(run):
-        raise CommandError(f"{run!r} is no id of a run; expected one such as 20261129101500-1a2b (perennial runs)")
+        raise WrongUseError(f"{run!r} is no id of a run; expected one such as 20261129101500-1a2b (perennial runs)")
     return run
 
 

@@ -338,6 +338,11 @@ def _read(name: str, text: str) -> Any:
         raise ConfigurationError(f"{STACK}, {name}: got {complaints.excerpt(text)}; expected {expected}") from error
 
 
+def require_overrides(document: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError: these are no overrides of a run's input, whatever its model allows."""
+    _overrides(document, RUN)
+
+
 def _overrides(document: Mapping[str, Any], layer: str) -> Overrides:
     try:
         return Overrides.model_validate(document)

@@ -11,7 +11,17 @@ from perennial.model.folder import FEATURES
 from perennial.words import number, quoted
 from perennial_cli import project
 from perennial_cli.commands.options import AsJson, Yes, new_model
-from perennial_cli.console import CommandError, is_terminal, notice, pairs, show, show_json, warn, working
+from perennial_cli.console import (
+    CommandError,
+    WrongUseError,
+    is_terminal,
+    notice,
+    pairs,
+    show,
+    show_json,
+    warn,
+    working,
+)
 from perennial_cli.proposal import document, names, target
 from perennial_cli.proposal.document import LEAST_ROWS
 from perennial_cli.proposal.target import NameGuess
@@ -70,7 +80,10 @@ def init(
             notice(f"the target is {chosen.evidence}, and {chosen.doubt}")
         answer = typer.prompt("Which column is to be predicted?", default=chosen.name, err=True)
         chosen = NameGuess(answer, "named when asked")
-    predicted = target.as_target(chosen.name, columns, chosen.evidence, chosen.doubt)
+    try:
+        predicted = target.as_target(chosen.name, columns, chosen.evidence, chosen.doubt)
+    except target.NoColumnError as error:
+        raise WrongUseError(str(error)) from error
     proposal = document.Proposal.of(model, texts, columns, predicted)
     with working("measuring") as step:
         proposal, measured = document.measured(proposal, project.models(), step)

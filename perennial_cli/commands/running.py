@@ -11,6 +11,7 @@ import typer
 
 from perennial.data.broken import counted
 from perennial.model import definition
+from perennial.model.complaints import ConfigurationError
 from perennial.registry import approval, promotion
 from perennial.runs import comparison, configuration, costs, facts, run_input, trials
 from perennial.runs.cause import problems
@@ -23,7 +24,7 @@ from perennial_cli import runs as history
 from perennial_cli import versions as registry
 from perennial_cli.account import say_whom
 from perennial_cli.commands.options import AsJson, File, StackName, object_name
-from perennial_cli.console import FAILED, each, notice, pairs, short, show, show_json, table, warn
+from perennial_cli.console import FAILED, WrongUseError, each, notice, pairs, short, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
 from perennial_cli.stacks import Stack
 from perennial_cli.versions import Version
@@ -99,8 +100,17 @@ def run(
         )
     overrides = {"Overrides": _overrides(settings)} if settings else {}
     wanted = {"Trigger": {"Type": "Manual"}, **(overrides if document is None else _parsed(document))}
+    _require_input(wanted)
     chosen = _stack(stack)
     _start(chosen, wanted, follow=follow, as_json=as_json)
+
+
+def _require_input(wanted: Mapping[str, Any]) -> None:
+    """Raise WrongUseError where it is no input of any run, before anybody is asked."""
+    try:
+        configuration.require_overrides(run_input.execution_input(wanted).Overrides)
+    except ConfigurationError as error:
+        raise WrongUseError(str(error)) from error
 
 
 def _parsed(document: str) -> dict[str, Any]:

@@ -35,6 +35,10 @@ class TargetError(DataError):
     """No column, or not this one, can be predicted."""
 
 
+class NoColumnError(TargetError):
+    """There is no such column."""
+
+
 @dataclass(frozen=True)
 class TargetGuess:
     """The column that is predicted.
@@ -94,7 +98,7 @@ def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str, doubt: s
     guess = by_name.get(spelling(name))
     if guess is None:
         names = [one.name for one in guesses]
-        raise TargetError(f"there is no column {quoted(name)}{suggestion(name, names)}")
+        raise NoColumnError(f"there is no column {quoted(name)}{suggestion(name, names)}")
     problem = _problem(guess)
     if problem is None:
         raise TargetError(

@@ -94,10 +94,31 @@ def test_nothing_is_deleted_or_erased_that_nobody_named(target: str, tool: str) 
     assert named[2].split()[0] == "y"
 
 
-@pytest.mark.parametrize("set_by", ["words", "environment"])
-def test_an_empty_name_is_as_if_it_were_not_given(set_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(f"{target} STACK=" for target in ("explain", "deploy", "deploy-local", "delete", "demo", "notebook")),
+        *("erase ROWS=a=1 STACK=", "erase STACK=cars ROWS=", "copy-data STACK=cars FROM=", "copy-data FROM=a STACK="),
+        *("deploy ENV=", "deploy SIZE=", "deploy MODEL=", "check-model MODEL=", "explain MODEL=", "up PORT="),
+        *("smoke ENV=", "smoke RUN=", "promote VERSION=", "promote FROM_ENV=", "promote ENV=", "promote RUN_FILE="),
+        *("stack-drift ENV=", "image IMAGE=", "image REPOSITORY=", "test-changed BASE=", "seams MINISTACK="),
+        "explain STACK=   ",
+    ],
+)
+def test_an_empty_name_is_refused_and_nothing_is_done(words: str) -> None:
+    """As of a variable that is not set: STACK=$UNSET."""
+    *others, last = words.split(" ", 2 if words.count("=") > 1 else 1)
+    name = last.partition("=")[0]
+    environ = {one: value for one, value in os.environ.items() if one not in ("MAKEFLAGS", name)}
+    command = ["make", "-n", *others, last]
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"{name} is empty: give it a value, or leave it out." in ended.stderr
+
+
+def test_an_empty_variable_of_the_environment_is_as_if_it_were_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     def made(target: str, **given: str) -> str:
-        words = [f"{name}={value}" for name, value in given.items() if value or set_by == "words"]
+        words = [f"{name}={value}" for name, value in given.items() if value]
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         return make("-n", target, *words, inherits=tuple(given)).rstrip().partition("perennial_cli ")[2]
@@ -110,7 +131,7 @@ def test_an_empty_name_is_as_if_it_were_not_given(set_by: str, monkeypatch: pyte
 
 def test_what_has_no_stack_is_not_taken_for_one() -> None:
     """The next word would be."""
-    assert make("-n", "erase", "ROWS=a=1", "STACK=").rstrip().endswith('erase "" "$ROWS"')
+    assert make("-n", "erase", "ROWS=a=1").rstrip().endswith('erase "" "$ROWS"')
 
 
 def test_a_deletion_is_confirmed_by_1_only() -> None:

@@ -190,7 +190,6 @@ def look_at_logs(ask: Ask, app: App) -> Any:
 # What somebody does who mends what is wrong, by the statement that lets them.
 MENDS: dict[str, Callable[[Ask, App], Any]] = {
     "StartRuns": _start_scoring,
-    "Executions": _start_scoring,
     "Rules": _switch_drops,
     "TakeAway": lambda ask, app: ask("s3").delete_object(Bucket=app.bucket, Key="raw/dropped by mistake.csv"),
     "Answer": _answer_in_vain,

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -14,7 +15,9 @@ from perennial.features.values import DataError
 from perennial_cli.app import COMMANDS, whole
 from perennial_cli.console import CommandError
 from perennial_cli.failures import LOCAL_IS_DOWN
+from perennial_cli.stacks import NoStackError, Stack
 from tests.command import perennial, says
+from tests.unit.conftest import BUCKET
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,9 +30,56 @@ def test_the_help_says_what_exit_codes_mean() -> None:
     assert "Exit codes: 0 done; 1 failed" in " ".join(perennial("--help").stdout.split())
 
 
-@pytest.mark.parametrize("words", [("nonsense",), ("drop",), ("drop", "nowhere.csv"), ("runs", "--most", "0")])
-def test_wrong_use_ends_with_2(words: tuple[str, ...]) -> None:
-    assert perennial(*words).exit_code == 2
+CODES = [
+    # words that mean nothing
+    (2, "nonsense", ""),
+    (2, "drop", "Missing argument"),
+    (2, "runs --most 0", "greater than or equal to"),
+    (2, "runs --stack=", "got an empty text"),
+    (2, "show nope --stack cars", "'nope' is no id of a run"),
+    (2, "compare nope 1 --stack cars", "'nope' is no id of a run"),
+    (2, "reproduce nope --stack cars", "'nope' is no id of a run"),
+    (2, "cost nope --stack cars", "'nope' is no id of a run"),
+    (2, "run --set foo=1", "foo: unknown key; allowed: Algorithm"),
+    (2, "run --set foo", "expected NAME=VALUE"),
+    (2, "run --input {", "no JSON"),
+    (2, "erase cars customer_id", "expected COLUMN=VALUE"),
+    # names of what is not here
+    (2, "drop nowhere.csv", "nowhere.csv"),
+    (2, "check nope", "there is no"),
+    (2, "try nope --file README.md", "there is no"),
+    (2, "analyze nope --file README.md", "there is no"),
+    (2, "cost --model nope", "there is no"),
+    (2, "init table.csv --target nope --yes", "there is no column 'nope'"),
+    # what only the account knows
+    (1, "runs --stack nowhere", "there is no stack nowhere"),
+    (1, "runs", "which stack"),
+    (1, "show 20261129101500-1a2b --stack cars", "has no record"),
+    (1, "show 999 --stack cars", "has no version 999"),
+    (1, "approve 999 --stack cars", "has no version 999"),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "told"), CODES, ids=[words for _, words, _ in CODES])
+def test_an_exit_code_says_whether_the_words_were_wrong(
+    aws: Any, answers: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, words: str, told: str
+) -> None:
+    monkeypatch.setenv("PERENNIAL_HOME", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{number},{number % 7}" for number in range(100)]
+    Path("table.csv").write_text("\n".join(["size,price", *rows]) + "\n")
+    Path("README.md").write_text("size\n1\n")
+    outputs = {"BucketName": BUCKET, "StateMachineArn": "arn:aws:states:eu-west-1:1:stateMachine:cars-train-model"}
+
+    def chosen(name: str | None) -> Stack:
+        if name != "cars":
+            raise NoStackError(f"there is no stack {name}" if name else "which stack is meant?")
+        return Stack("cars", outputs, {"ModelName": "used-cars"})
+
+    monkeypatch.setattr("perennial_cli.stacks.chosen", chosen)
+    answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": []}))
+    ended = perennial(*words.split())
+    assert (ended.exit_code, says(ended, told)) == (code, True), ended.stderr
 
 
 @pytest.mark.parametrize(
