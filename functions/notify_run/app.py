@@ -13,9 +13,10 @@ model.yaml. What fails here is raised, so that Lambda tries again and then keeps
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, cast
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
@@ -25,7 +26,7 @@ from botocore.exceptions import ClientError
 
 from perennial.model import complaints
 from perennial.registry import approval
-from perennial.runs import cause, facts, message, naming, record, strays, work
+from perennial.runs import cause, facts, message, naming, record, spot, strays, work
 from perennial.runs.run_record import Aside, Deployment, Failure, ModelVersion, RunRecord
 from perennial_aws import ends, expiry, model_versions, objects, payloads, run_report, runs
 from perennial_aws.clients import client, if_there
@@ -116,6 +117,8 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
     known = {**known, "hours": settings.hours, "api": settings.api_url}
     known, folder = runs.with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
     report = objects.read_json_if_there(f"{folder}/report.json")
+    jobs = [] if "deployment" in known else [job for stem in _stems(name, answer) for job in _jobs(stem)]
+    known = _with_spot(known, jobs)
     closed = record.closed(
         known,
         status=status,
@@ -125,7 +128,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         retries=record.retries(history),
         report=report,
         aside=_put_aside(known, report, execution["executionArn"]),
-        jobs=[] if "deployment" in known else [job for stem in _stems(name, answer) for job in _jobs(stem)],
+        jobs=jobs,
         version=version,
         endpoint=settings.endpoint_name,
         name=name,
@@ -268,6 +271,27 @@ def _jobs(stem: str) -> Iterator[dict[str, Any]]:
                 "ended_at": record.timestamp(job[f"{kind}EndTime"]) if job.get(f"{kind}EndTime") else None,
                 "reason": job.get("FailureReason") or job.get("ExitMessage"),
             }
+
+
+def _with_spot(known: RunRecord, jobs: Sequence[Mapping[str, Any]]) -> RunRecord:
+    """Add what training on a machine that may be taken away has saved, where the run ended before that was read.
+
+    Of several training jobs the last one counts. A mail goes out also when that cannot be found out.
+    """
+    training = max((job for job in jobs if job["kind"] == "Training"), key=itemgetter("created_at"), default=None)
+    if "spot" in known or training is None or not _may_be_taken_away(known):
+        return known
+    try:
+        saved = spot.of_job(client("sagemaker").describe_training_job(TrainingJobName=training["name"]))
+    except ClientError as error:
+        logger.warning("what a spot job took is not known", job=training["name"], problem=str(error))
+        return known
+    return {**known, "spot": saved} if saved else known
+
+
+def _may_be_taken_away(known: RunRecord) -> bool:
+    configuration = known.get("configuration") or {}
+    return bool(configuration.get("definition", {}).get("instances", {}).get("train", {}).get("spot"))
 
 
 # ---- Telling

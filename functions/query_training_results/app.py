@@ -30,7 +30,7 @@ from perennial.evaluation import comparison, forecasts, gate, metrics, predictio
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.evaluation.problem_types.measures import Floats, MetricError, MetricInputError
 from perennial.model.problem_types import PROBLEM_TYPES, classes_of
-from perennial.runs import run_record, trials
+from perennial.runs import run_record, spot, trials
 from perennial.runs.record import json_safe
 from perennial_aws import champion, objects, own_metrics, payloads, runs, verification
 from perennial_aws.clients import client
@@ -183,11 +183,8 @@ def _training_metrics(request: Request, expected: list[str]) -> dict[str, float]
     Records what was saved where its machine might have been taken away, and how often it was.
     """
     job = client("sagemaker").describe_training_job(TrainingJobName=request.TrainingJobName)
-    if job.get("EnableManagedSpotTraining"):
-        seconds = {f"{name.lower()}_seconds": job[f"{name}TimeInSeconds"] for name in ("Training", "Billable")}
-        interruptions = [one for one in job.get("SecondaryStatusTransitions", []) if one["Status"] == "Interrupted"]
-        spot = {"job": request.TrainingJobName, **seconds, "interruptions": len(interruptions)}
-        runs.update(request.RunId, spot=spot)
+    if saved := spot.of_job(job):
+        runs.update(request.RunId, spot=saved)
     reported = {item["MetricName"]: float(item["Value"]) for item in job.get("FinalMetricDataList", [])}
     if not reported:  # whether the service collects metrics of every version of its images is not certain
         logger.warning("the training job's metrics were not collected", job=request.TrainingJobName)

@@ -595,6 +595,47 @@ def test_every_other_end_is_told_and_deploys_nothing(
     assert (record["status"], record["deployed"], record["baselines"]) == (recorded, None, None)
 
 
+@pytest.fixture
+def spot_run(aws, worked):
+    from perennial_aws import runs
+
+    configuration = runs.get(RUN)["configuration"]
+    configuration["definition"]["instances"]["train"]["spot"] = True
+    runs.update(RUN, configuration=configuration)
+
+
+TOOK = {"TrainingTimeInSeconds": 500, "BillableTimeInSeconds": 100}
+
+
+@pytest.mark.parametrize(
+    ("described", "saved"),
+    [
+        ((200, {"TrainingJobName": f"{NAME}-train-0", "EnableManagedSpotTraining": True, **TOOK}), (500, 100, 0)),
+        ((200, {"TrainingJobName": f"{NAME}-train-0", "EnableManagedSpotTraining": True}), None),
+        ((400, {"__type": "AccessDeniedException", "message": "no"}), None),
+    ],
+    ids=["it has ended", "it is being stopped", "nobody may ask"],
+)
+def test_what_a_spot_job_saved_is_recorded_of_a_run_that_ended_before_its_results_were_read(
+    aws, spot_run, ended, notify, mails, answers, described, saved
+):
+    event = ended("FAILED", "States.TaskFailed", "a cause", states=("Train",))
+    asked = answers("sagemaker", "DescribeTrainingJob", described)
+    notify(event)
+    [(_, body)] = mails()
+    assert json.loads(asked[0].body) == {"TrainingJobName": f"{NAME}-train-0"}
+    known = aws.get_json(f"runs/{RUN}/run.json").get("spot")
+    numbers = known and (known["training_seconds"], known["billable_seconds"], known["interruptions"])
+    assert (numbers, "100 of 500 s of training are billed: 80% saved" in body) == (saved, saved is not None)
+
+
+def test_of_a_machine_that_is_not_taken_away_nobody_asks_what_it_saved(worked, ended, notify, answers):
+    event = ended("FAILED", "States.TaskFailed", "a cause", states=("Train",))
+    asked = answers("sagemaker", "DescribeTrainingJob", (200, {}))
+    notify(event)
+    assert asked == []
+
+
 def test_a_failure_names_the_state_and_the_jobs_own_words(aws, worked, ended, notify, mails):
     description = {
         "ProcessingJobName": "x",

@@ -82,7 +82,7 @@ def test_what_is_sound_and_not_what_it_seems_is_a_note(tmp_path: Path, capsys: p
 def test_a_model_that_there_is_not_is_told_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(MODELS)
     ended = perennial("check", "mieten")
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert "there is no" in ended.stderr
     assert "models/mieten/model.yaml. Models are: ames-houses, car-sales, " in ended.stderr
 
