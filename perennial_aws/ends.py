@@ -5,7 +5,8 @@ What fails is raised, so that Lambda tries again and then keeps the event in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, TypedDict
 
@@ -16,6 +17,7 @@ from aws_lambda_powertools.utilities.idempotency import (
 )
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from perennial.runs import facts, record
 from perennial.runs.message import Message
 from perennial_aws.clients import client
 from perennial_aws.settings import settings
@@ -50,6 +52,30 @@ def store() -> DynamoDBPersistenceLayer:
         expiry_attr="expires_at",
         boto3_client=client("dynamodb"),
     )
+
+
+def history(execution_arn: str) -> Iterator[dict[str, Any]]:
+    """Yield the events of an execution, the oldest first, without its data."""
+    pages = client("stepfunctions").get_paginator("get_execution_history")
+    wanted = {"executionArn": execution_arn, "includeExecutionData": False, "PaginationConfig": {"PageSize": 1000}}
+    for page in pages.paginate(**wanted):
+        yield from page["events"]
+
+
+def waited(execution_arn: str) -> list[str]:
+    """Return what an execution that scores a file or judges a window has waited for.
+
+    Their jobs are made again, by the same state, where SageMaker had no machine or has lost them, and for nothing else.
+    """
+    events = list(history(execution_arn))
+    entered = Counter(one["stateEnteredEventDetails"]["name"] for one in events if one["type"] == "TaskStateEntered")
+    why = "SageMaker had no machine or lost it"
+    again = [
+        f"in state {state!r}, its job was made again {facts.counted_times(times - 1)}: {why}"
+        for state, times in entered.items()
+        if times > 1
+    ]
+    return [*facts.for_quotas(record.retries(events)), *again]
 
 
 def publish(topic_arn: str, text: Message, status: str) -> str:

@@ -109,6 +109,7 @@ def _closed(batch_id: str, execution: dict[str, Any], answer: dict[str, Any]) ->
         "original": output.get("Done"),
         "verdict": f"{prefix}/verdict.json" if verdict else None,
         "execution": execution["executionArn"],
+        "waited": ends.waited(execution["executionArn"]),
     }
 
 

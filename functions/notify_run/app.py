@@ -112,7 +112,7 @@ def _close(run_id: str, status: str, execution: dict[str, Any], answer: dict[str
         version = model_versions.find(deployed["Number"])
         name = answer["Name"]
     version = model_versions.with_answerer(version) if version else None
-    history = list(_history(execution["executionArn"]))
+    history = list(ends.history(execution["executionArn"]))
     seconds, unfinished = record.durations(history, ended_at)
     known = {**known, "hours": settings.hours, "api": settings.api_url}
     known, folder = runs.with_all_files(known), f"s3://{known['bucket']}/runs/{run_id}/report"
@@ -241,13 +241,6 @@ def _failed_trial(cause_text: str | None) -> str | None:
     failed = if_there(list_trials, HyperParameterTuningJobName=job.name, StatusEquals="Failed") or {}
     with_reason = (one for one in failed.get("TrainingJobSummaries", []) if one.get("FailureReason"))
     return next((f"trial {one['TrainingJobName']}: {one['FailureReason']}" for one in with_reason), None)
-
-
-def _history(execution_arn: str) -> Iterator[dict[str, Any]]:
-    pages = client("stepfunctions").get_paginator("get_execution_history")
-    wanted = {"executionArn": execution_arn, "includeExecutionData": False, "PaginationConfig": {"PageSize": 1000}}
-    for page in pages.paginate(**wanted):
-        yield from page["events"]
 
 
 def _stems(name: str, answer: dict[str, Any] | None) -> list[str]:

@@ -115,6 +115,7 @@ def _closed(window_id: str, execution: dict[str, Any], answer: dict[str, Any], e
         "failure": failure if failed else None,
         "report": f"{prefix}/report.html" if known.get("report", {}).get("file") else None,
         "execution": execution["executionArn"],
+        "waited": ends.waited(execution["executionArn"]),
         "columns": known["analyses"].get("data_quality", {}).get("columns", []),
     }
 
@@ -152,7 +153,7 @@ def _training(window_id: str) -> str:
 
 
 def _publish_event(window: dict[str, Any]) -> None:
-    detail = {name: value for name, value in window.items() if name != "failure"}
+    detail = {name: value for name, value in window.items() if name not in ("failure", "waited")}
     text = json.dumps(detail)
     if len(text) > MAX_DETAIL:
         text = json.dumps({**detail, "columns": [], "reasons": detail["reasons"][:20]})

@@ -31,10 +31,10 @@ import time
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, urlencode
 from xml.sax.saxutils import escape
 
 from botocore.auth import HmacV1Auth
@@ -614,10 +614,26 @@ def register(settings: Settings) -> None:
 
     for name in ("_presigned_code_url", "_layer_content_url"):
         lambda_svc.replace(name, make)
+    iam_evaluator.replace("_sigv2_check", _make_sigv2_check)
     sigv4.replace("header_signature_failure", _make_header_signature_failure)
     iam_evaluator.replace("request_caller_arn", _make_request_caller_arn)
     ministack_app.replace("detect_service", _make_detect_service)
     ministack_app.replace("_routing_params", _make_routing_params)
+
+
+def _make_sigv2_check(original: Any) -> Any:
+    def sigv2_check(request: Any, account_id: str) -> Any:
+        """Read what is asked of the headers of the answer as it was sent: MiniStack writes a blank of it as a plus."""
+        asked = {name: value for name, value in request.query_params.items() if name.startswith("response-")}
+        if not asked:
+            return original(request, account_id)
+        own = {name: request.query_params[name] for name in request.query_params if name == "AWSAccessKeyId"}
+        others = {name: value for name, value in request.query_params.items() if name not in asked}
+        # What follows this path begins with a question mark, in the name of the first parameter, which is not signed.
+        path = f"{request.auth_path}?{urlencode(asked, doseq=True, quote_via=quote)}&"
+        return original(replace(request, query_params={**own, **others}, auth_path=path), account_id)
+
+    return sigv2_check
 
 
 def _make_header_signature_failure(original: Any) -> Any:

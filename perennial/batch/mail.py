@@ -68,6 +68,7 @@ def _facts(batch: Mapping[str, Any]) -> str:
     if summary := batch["predictions"]:
         words = ", ".join(f"{name} {number(value)}" for name, value in summary.items())
         lines += [("Predictions", words)]
+    lines += [("Waited", one) for one in batch["waited"]]
     return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in lines if value)
 
 

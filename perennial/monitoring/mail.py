@@ -81,6 +81,7 @@ def _facts(window: Mapping[str, Any]) -> str:
         data = f"{probed['data']['files']:,} data files as of {probed['data']['listed_at']}"
         lines += [("Probed", f"{probed['rows']:,} rows of the test set of run {probed['run']}, {data}")]
     lines += [("Metric", _measured(one)) for one in (window["metric"], *window["own_metrics"]) if one]
+    lines += [("Waited", one) for one in window["waited"]]
     lines += [("Limit", _limits(window["limit_before"], window["metric"]))] if window["limit_before"] else []
     return "\n".join(f"{name:<14}{safe(value, MAX_LINE)}" for name, value in lines if value)
 

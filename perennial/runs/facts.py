@@ -290,15 +290,20 @@ def waits(record: RunRecord) -> list[str]:
     The job that the run failed with was not, nor are trials of a tuning job.
     """
     retries, last = record.get("retries") or {}, failed_job((record.get("failure") or {}).get("cause"))
-    busy = [(state, retried) for state, retried in retries.items() if NO_ROOM in retried["errors"]]
     failed = [job for job in record.get("jobs") or [] if str(job["reason"]).startswith(BY_PLATFORM)]
     own = naming.stem(record["stack"], record["run_id"]) if failed else ""
     again = [job for job in failed if job["name"].startswith(own) and job["name"] != (last.name if last else None)]
     names = [(costs.short_name(job["name"], record["run_id"]), job["reason"]) for job in again]
     return [
-        *(f"in state {state!r}, {tried_again(retried)}" for state, retried in busy),
+        *for_quotas(retries),
         *(f"job {name} was made again: {reason}" for name, reason in names),
     ]
+
+
+def for_quotas(retries: Mapping[str, Retried]) -> list[str]:
+    """Return in which states an execution has waited for a quota, and how often it has asked again."""
+    busy = [(state, retried) for state, retried in retries.items() if NO_ROOM in retried["errors"]]
+    return [f"in state {state!r}, {tried_again(retried)}" for state, retried in busy]
 
 
 def tried_again(retried: Retried) -> str:

@@ -92,6 +92,7 @@ def _end(stack: Stack, described: Mapping[str, Any], target: Path, *, as_json: b
             "rows": rows,
             "refused": _refused(ended) if is_scored else "",
             "to know" if is_scored else "because": "; ".join(ended.get("reasons") or []),
+            "waited": "; ".join(ended.get("waited") or []),
             "report": ended.get("page"),
             **written,
         }

@@ -89,6 +89,24 @@ class Context:
         return int(self.seconds * 1000)
 
 
+def asked_again(state: str) -> list[dict[str, Any]]:
+    """The history of an execution whose state waited twice for a quota, and once made a job again that was lost."""
+    error = {"error": "SageMaker.ResourceLimitExceededException", "resourceType": "sagemaker", "resource": "x"}
+    kinds: list[tuple[str, str, Any]] = [("TaskStateEntered", "stateEnteredEventDetails", {"name": state})]
+    for _ in range(2):
+        kinds += [("TaskScheduled", "", None), ("TaskSubmitFailed", "taskSubmitFailedEventDetails", error)]
+    return [
+        {
+            "timestamp": number,
+            "type": kind,
+            "id": number,
+            "previousEventId": number - 1,
+            **({name: body} if name else {}),
+        }
+        for number, (kind, name, body) in enumerate([*kinds, ("TaskScheduled", "", None), kinds[0]], 1)
+    ]
+
+
 @dataclass
 class FakeAws:
     """The AWS of a test: in memory, empty but for a versioned bucket, the run table and the topic."""

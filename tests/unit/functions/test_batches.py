@@ -9,7 +9,7 @@ import pytest
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.runs.naming import run_id
-from tests.unit.conftest import BUCKET, REGION, ROOT, STACK, load_function, refusal
+from tests.unit.conftest import BUCKET, REGION, ROOT, STACK, asked_again, load_function, refusal
 
 ARN = f"arn:aws:states:{REGION}:123456789012:execution:{STACK}-score-batch"
 NOW = datetime(2026, 11, 29, 10, tzinfo=UTC)
@@ -413,7 +413,7 @@ def tell(aws, lambda_context, answers):
         aws.client("sns").create_topic(Name=topic)
     mails = answers("sns", "Publish", None)
 
-    def call(answer=None, status="SUCCEEDED", name="one", given=None, **end):
+    def call(answer=None, status="SUCCEEDED", name="one", given=None, waits=False, **end):
         from perennial_aws import runs
 
         if answer:
@@ -421,6 +421,7 @@ def tell(aws, lambda_context, answers):
         described = {"executionArn": f"{ARN}:{name}", "startDate": 1795000000, "stopDate": 1795000060,
                      "status": status, "input": json.dumps(given or drop("v1")), **end}  # fmt: skip
         answers("stepfunctions", "DescribeExecution", (200, described))
+        answers("stepfunctions", "GetExecutionHistory", (200, {"events": asked_again("Score") if waits else []}))
         detail = {"executionArn": f"{ARN}:{name}", "status": status, "stopDate": 1795000060000}
         return app.handler({"detail": detail}, lambda_context), [
             {key: values[0] for key, values in parse_qs(one.body).items()} for one in mails
@@ -448,13 +449,15 @@ def test_a_scored_file_is_told_with_its_numbers_and_addresses(aws, tell):
         "Scored": scored, "Report": f"{scored}.report.json", "Page": f"{scored}.report.html",
         "Done": f"s3://{BUCKET}/batch/done/{BATCH}/cars.csv",
     }  # fmt: skip
-    answer, (mail,) = tell(ANSWER, output=json.dumps(output))
+    answer, (mail,) = tell(ANSWER, output=json.dumps(output), waits=True)
     assert (answer["BatchId"], answer["Status"]) == (BATCH, "Scored")
     assert mail["Subject"].startswith("File scored: 998 of the 1,000 rows of cars.csv have a prediction")
     assert mail["TopicArn"].endswith(":data-owners")
     for line in (
         f"Model         of run {RUN}, version 3", "Rows          1,000, 2 of them refused (mileage: minimum 2)",
         "Predictions   min 1, mean 2.5, max 9", f"Predictions   {scored}", f"Original      {output['Done']}",
+        "Waited        in state 'Score', tried again 2 times, after SageMaker.ResourceLimitExceededException",
+        "Waited        in state 'Score', its job was made again once: SageMaker had no machine or lost it",
         f"Report        {scored}.report.html", f"As JSON       {scored}.report.json",
     ):  # fmt: skip
         assert line in mail["Message"].splitlines()

@@ -13,7 +13,7 @@ from perennial.model import definition
 from perennial.runs.naming import run_id
 from tests import dashboard
 from tests.e2e.matrix.registry import matrix
-from tests.unit.conftest import BUCKET, REGION, ROOT, STACK, load_function, refusal
+from tests.unit.conftest import BUCKET, REGION, ROOT, STACK, asked_again, load_function, refusal
 
 ARN = f"arn:aws:states:{REGION}:123456789012:execution:{STACK}-monitor-model"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -499,13 +499,14 @@ def tell(aws, lambda_context, answers):
     published = answers("events", "PutEvents", (200, {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}))
     mails = answers("sns", "Publish", None)
 
-    def call(answer=None, status="SUCCEEDED", name="one", **execution):
+    def call(answer=None, status="SUCCEEDED", name="one", waits=False, **execution):
         from perennial_aws import runs
 
         if answer:
             runs.remember(f"{ARN}:{name}", answer)
         body = {"executionArn": f"{ARN}:{name}", "status": status, "startDate": NOW.timestamp(), **execution}
         answers("stepfunctions", "DescribeExecution", (200, body))
+        answers("stepfunctions", "GetExecutionHistory", (200, {"events": asked_again("Judge window") if waits else []}))
         detail = {"executionArn": f"{ARN}:{name}", "status": status, "stopDate": 1}
         return app.handler({"detail": detail}, lambda_context), published, mails
 
@@ -536,6 +537,19 @@ def test_drift_is_told_by_one_event_and_one_mail_with_the_run_that_it_started(aw
     assert (detail["verdict"], detail["records"], detail["run"]) == ("Drift", 1200, RUN)
     assert detail["training"].endswith(f":{STACK}-train-model:drift-20261129100001-0a1b")
     assert len(mails) == 1
+
+
+WAITED = (
+    "Waited        in state {0!r}, tried again 2 times, after SageMaker.ResourceLimitExceededException",
+    "Waited        in state {0!r}, its job was made again once: SageMaker had no machine or lost it",
+)
+
+
+def test_what_a_window_has_waited_for_is_told(aws, decide, tell):
+    decide()
+    _, _, (mail,) = tell(answer_of(), waits=True)
+    lines = parse_qs(mail.body)["Message"][0].splitlines()
+    assert [line for line in lines if line.startswith("Waited")] == [line.format("Judge window") for line in WAITED]
 
 
 def test_the_event_has_the_details_that_the_page_on_monitoring_lists(aws, decide, tell):

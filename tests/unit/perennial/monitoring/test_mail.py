@@ -34,6 +34,7 @@ WINDOW: dict[str, Any] = {
     "file_before": None,
     "report": None,
     "execution": "arn:aws:states:eu-west-1:123456789012:execution:cars-monitor-model:one",
+    "waited": [],
 }
 
 
