@@ -157,6 +157,10 @@ def checked(document: Mapping[str, Any]) -> Fault:
     needed = NEEDS.get(fault.effect)
     if needed and getattr(fault, needed) in ("", None):
         raise FaultError(f"the effect {fault.effect!r} needs {needed}")
+    if fault.after and (fault.kind not in ("sagemaker", "function") or fault.effect == "delay"):
+        raise FaultError(
+            "after is for errors of sagemaker:... and function:...; the others have no answer that is lost"
+        )
     for name in RANGES:
         _check_number(name, getattr(fault, name))
     if fault.kind == "sagemaker":

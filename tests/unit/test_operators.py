@@ -84,6 +84,13 @@ SERVING = [
     of("sagemaker", "DescribeModel", f"model/cars-{RUN}"),
 ]
 
+# Rules that start an execution.
+STARTING = [
+    rule["Name"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+    for rule in template.RULES.values()
+    if any(target["Arn"]["Fn::GetAtt"][0] in template.MACHINES for target in rule["Targets"])
+]
+
 # What the commands of the pages ask AWS for, by how they begin, and the policies that let them.
 COMMANDS: dict[str, tuple[Sequence[str], list[Asked]]] = {
     "perennial runs": (LOOKING, [*FIND_RUNS, ("states:ListExecutions", machine("stateMachine"), {}), LIST_VERSIONS]),
@@ -115,10 +122,10 @@ COMMANDS: dict[str, tuple[Sequence[str], list[Asked]]] = {
     "aws stepfunctions start-execution": (ACTING, START),
     "aws s3 rm": (ACTING, [("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/raw/readme.txt", {})]),
     "aws events disable-rule": (
-        ACTING, [of("events", "DisableRule", f"rule/cars-{rule}") for rule in ("data-drop", "retrain-schedule")],
+        ACTING, [of("events", "DisableRule", f"rule/cars-{rule}") for rule in STARTING],
     ),
     "aws events enable-rule": (
-        ACTING, [of("events", "EnableRule", f"rule/cars-{rule}") for rule in ("data-drop", "retrain-schedule")],
+        ACTING, [of("events", "EnableRule", f"rule/cars-{rule}") for rule in STARTING],
     ),
     "aws sagemaker update-endpoint": (
         ACTING,
