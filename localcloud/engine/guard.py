@@ -624,13 +624,13 @@ def register(settings: Settings) -> None:
 def _make_sigv2_check(original: Any) -> Any:
     def sigv2_check(request: Any, account_id: str) -> Any:
         """Read what is asked of the headers of the answer as it was sent: MiniStack writes a blank of it as a plus."""
-        asked = {name: value for name, value in request.query_params.items() if name.startswith("response-")}
-        if not asked:
+        overrides = {name: value for name, value in request.query_params.items() if name.startswith("response-")}
+        if not overrides:
             return original(request, account_id)
         own = {name: request.query_params[name] for name in request.query_params if name == "AWSAccessKeyId"}
-        others = {name: value for name, value in request.query_params.items() if name not in asked}
+        others = {name: value for name, value in request.query_params.items() if name not in overrides}
         # What follows this path begins with a question mark, in the name of the first parameter, which is not signed.
-        path = f"{request.auth_path}?{urlencode(asked, doseq=True, quote_via=quote)}&"
+        path = f"{request.auth_path}?{urlencode(overrides, doseq=True, quote_via=quote)}&"
         return original(replace(request, query_params={**own, **others}, auth_path=path), account_id)
 
     return sigv2_check

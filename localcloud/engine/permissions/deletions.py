@@ -54,9 +54,9 @@ def _make_delete_objects(original: Any) -> Any:
 def _with(errors: Iterable[tuple[Element, Denial]], answer: bytes) -> bytes:
     document = fromstring(answer)
     for element, denial in errors:
-        told = SubElement(document, f"{{{s3.S3_NS}}}Error")
+        error = SubElement(document, f"{{{s3.S3_NS}}}Error")
         named = {actions.tag(part): part.text for part in element}
-        kept = {name: named[name] for name in ("Key", "VersionId") if named.get(name)}
-        for name, text in {**kept, "Code": "AccessDenied", "Message": denial.text}.items():
-            SubElement(told, f"{{{s3.S3_NS}}}{name}").text = text
+        members = {name: named[name] for name in ("Key", "VersionId") if named.get(name)}
+        for name, text in {**members, "Code": "AccessDenied", "Message": denial.text}.items():
+            SubElement(error, f"{{{s3.S3_NS}}}{name}").text = text
     return bytes(tostring(document, "utf-8", xml_declaration=True, default_namespace=s3.S3_NS))
