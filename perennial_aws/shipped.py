@@ -37,8 +37,19 @@ def configured(overrides: Mapping[str, Any], replayed: Mapping[str, str] | None 
 
 
 def _overrides() -> str:
-    """Return the JSON text of what stack parameters set over model.yaml, as it is now."""
-    return str(client("ssm").get_parameter(Name=f"{settings.parameter_prefix}/overrides")["Parameter"]["Value"])
+    """Return the JSON text of what stack parameters set over model.yaml, as it is now.
+
+    Raises ConfigurationError: somebody has deleted it.
+    """
+    ssm, name = client("ssm"), f"{settings.parameter_prefix}/overrides"
+    try:
+        return str(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound as error:
+        raise ConfigurationError(
+            f"{name} is not in Parameter Store, where the deployment has put what parameters of the stack set over "
+            f"model.yaml; put it back (aws ssm put-parameter --type String --name {name} --value '{{}}' where none is "
+            "set), or deploy with another value of one of them"
+        ) from error
 
 
 def check_machines(resolved: Configuration, image: str) -> None:

@@ -157,6 +157,13 @@ def with_script(monkeypatch, tmp_path):
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
 
 
+def test_overrides_of_the_stack_that_somebody_has_deleted_are_named_with_what_to_do(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    aws.client("ssm").delete_parameter(Name=f"/{STACK}/overrides")
+    with pytest.raises(ConfigurationError, match=f"/{STACK}/overrides is not in Parameter Store, .* put it back"):
+        resolve()
+
+
 def test_a_script_algorithm_is_refused_where_the_folder_of_the_model_has_no_script(aws, resolve):
     aws.put("raw/a.csv", "a")
     with pytest.raises(
