@@ -9,6 +9,7 @@ from tests.unit.conftest import ROOT, STACK, refusal
 
 RUN = "20261120093440-1a2b"
 OTHER = f"{STACK}-eu-{RUN}"  # of the stack perennial-used-cars-eu
+OVERRIDES = f"/{STACK}/overrides"  # CloudFormation deletes it
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def names(aws):
         *(item["EndpointName"] for item in sagemaker.list_endpoints()["Endpoints"]),
         *(item["EndpointConfigName"] for item in sagemaker.list_endpoint_configs()["EndpointConfigs"]),
         *(item["ModelName"] for item in sagemaker.list_models()["Models"]),
-        *(item["Name"] for item in aws.client("ssm").describe_parameters()["Parameters"]),
+        *(item["Name"] for item in aws.client("ssm").describe_parameters()["Parameters"] if item["Name"] != OVERRIDES),
     }
 
 
