@@ -65,6 +65,7 @@ NAMES = [
     of("ssm", action, f"parameter/cars/{name}") for action in ("GetParameter", "GetParameters") for name in ("run",)
 ]
 RECORD = read(f"runs/{RUN}/run.json")
+CODE = read("code/0123456789abcdef/code.zip")
 FIND_RUNS = [OUTPUTS, listed("ListBucket", "runs/"), *RECORD]
 LIST_VERSIONS = of("sagemaker", "ListModelPackages")
 VERSION = of("sagemaker", "DescribeModelPackage", "model-package/cars/3")
@@ -102,7 +103,7 @@ COMMANDS: dict[str, tuple[Sequence[str], list[Asked]]] = {
         [*FIND_RUNS, LIST_VERSIONS, VERSION, *read(f"runs/{RUN}/baselines/attribution/analysis.json"),
          *read(f"runs/{RUN}/approval.json")],
     ),
-    "perennial cost": (LOOKING, [*FIND_RUNS, *JOBS]),
+    "perennial cost": (LOOKING, [*FIND_RUNS, *CODE, *JOBS]),
     "make explain": (LOOKING, [OUTPUTS, *NAMES, *SERVING, *RECORD]),
     "aws sagemaker describe-endpoint": (LOOKING, [SERVING[0]]),
     "aws sagemaker list-endpoint-configs": (LOOKING, [of("sagemaker", "ListEndpointConfigs")]),
@@ -116,8 +117,8 @@ COMMANDS: dict[str, tuple[Sequence[str], list[Asked]]] = {
     "perennial approve": (ACTING, ANSWER),
     "perennial reject": (ACTING, ANSWER),
     "perennial rollback": (ACTING, ANSWER),
-    "perennial reproduce": (ACTING, [*FIND_RUNS, *START]),
-    "perennial predict": (ACTING, [OUTPUTS, *NAMES, of("sagemaker", "InvokeEndpoint", "endpoint/cars")]),
+    "perennial reproduce": (ACTING, [*FIND_RUNS, *CODE, *START]),
+    "perennial predict": (ACTING, [OUTPUTS, *NAMES, *CODE, of("sagemaker", "InvokeEndpoint", "endpoint/cars")]),
     "aws sagemaker update-model-package": (ACTING, [ANSWER[2]]),
     "aws stepfunctions start-execution": (ACTING, START),
     "aws s3 rm": (ACTING, [("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/raw/readme.txt", {})]),

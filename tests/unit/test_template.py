@@ -1083,9 +1083,16 @@ def test_operators_look_and_stop_runs_and_read_neither_data_nor_models() -> None
     assert {action for statement in every for action in listed(statement["Action"])} == OPERATORS_MAY
     reading = [one for one in every if any(action.startswith("s3:Get") for action in listed(one["Action"]))]
     assert reading == [statements["ReadRecords"]]
-    read = [resource["Fn::Sub"].partition("????/")[2] for resource in statements["ReadRecords"]["Resource"]]
+    read = [resource["Fn::Sub"].rpartition("????/")[2] for resource in statements["ReadRecords"]["Resource"]]
     assert read == [
-        *("*", "verdict.json", "approval.html", "approval.json", "baselines/attribution/analysis.json"),
+        *(
+            "*",
+            "${Bucket.Arn}/code/*",
+            "verdict.json",
+            "approval.html",
+            "approval.json",
+            "baselines/attribution/analysis.json",
+        ),
         *("problems.txt", "report.html", "report/*", "run.json"),
     ]
     through = {"Fn::Sub": "s3.${AWS::Region}.${AWS::URLSuffix}"}

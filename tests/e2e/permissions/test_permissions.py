@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from perennial.registry.approval import APPROVED, PENDING, REJECTED
 from perennial.runs.naming import is_labelled_key, run_id
+from tests.command import perennial
 from tests.e2e.api import Answer, Api
 from tests.e2e.conftest import App, Run, dropped_version, worthless_cars
 from tests.e2e.ingestion import offline, to_ingest
@@ -471,6 +472,18 @@ def test_operator_sees_how_runs_end_and_what_serves_and_rings(updated: Run, look
     assert [alarm["AlarmName"] for alarm in looked["Alarms"]["MetricAlarms"]] == [f"{STACK}-failed-runs"]
     assert looked["Logs"]["events"]
     assert looked["Undelivered"]["Messages"]
+
+
+@pytest.mark.parametrize(
+    "words", ["runs", "show latest", "versions", "compare latest 1", "explain", "cost", "cost latest", "follow"]
+)
+def test_operator_looks_with_the_command(
+    operator: Ask, updated: Run, looked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    theirs = operator("sts")._request_signer._credentials.get_frozen_credentials()
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", boto3.Session(*theirs))
+    ended = perennial(*words.split(), "--stack", STACK)
+    assert (ended.exit_code, "AccessDenied" in ended.stderr) == (0, False), ended.stderr
 
 
 @pytest.fixture(scope="module")
