@@ -95,12 +95,17 @@ def _sid(statement: Document) -> str:
 
 
 def requests(app: App) -> list[Request]:
-    """What roles of the stack, and services at its resources, have been allowed since the local cloud started."""
+    """What roles of the stack, and services at its resources, have been allowed since the local cloud started.
+
+    Who somebody is may ask anybody, without a permission (STS API Reference, "GetCallerIdentity").
+    """
     entries = access.call(os.environ, "GET", "/_localcloud/permissions")["Requests"]
     return [
         request(entry["Caller"], entry["Action"], entry["Resource"], entry["Context"])
         for entry in entries
-        if entry["Allowed"] and app.stack in entry["Caller"] + entry["Resource"] + json.dumps(entry["Context"])
+        if entry["Allowed"]
+        and entry["Action"] != "sts:GetCallerIdentity"
+        and app.stack in entry["Caller"] + entry["Resource"] + json.dumps(entry["Context"])
     ]
 
 

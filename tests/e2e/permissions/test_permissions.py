@@ -475,14 +475,14 @@ def test_operator_sees_how_runs_end_and_what_serves_and_rings(updated: Run, look
 
 
 @pytest.mark.parametrize(
-    "words", ["runs", "show latest", "versions", "compare latest 1", "explain", "cost", "cost latest", "follow"]
+    "words", ["runs", "show latest", "versions", "compare latest 1", "explain", "cost", "cost latest", "follow {run}"]
 )
 def test_operator_looks_with_the_command(
     operator: Ask, updated: Run, looked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     theirs = operator("sts")._request_signer._credentials.get_frozen_credentials()
     monkeypatch.setattr("boto3.DEFAULT_SESSION", boto3.Session(*theirs))
-    ended = perennial(*words.split(), "--stack", STACK)
+    ended = perennial(*words.format(run=updated.run_id).split(), "--stack", STACK)
     assert (ended.exit_code, "AccessDenied" in ended.stderr) == (0, False), ended.stderr
 
 
