@@ -12,12 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from perennial.data.rows import Hashes, are_among, different, mixed
+from perennial.data.rows import Hashes, are_among, mixed
 from perennial.data.split import LEFT_OUT, Sets, last_of_each
 
 MAX_COUNTED = 2_000_000  # rows that are compared one by one
 MAX_HALVINGS = 60
 CHANCE = 4  # standard deviations
+_MARK = np.uint64(1)
 
 
 NO_HASHES: Hashes = np.empty(0, np.uint64)
@@ -52,15 +53,25 @@ class DuplicateCounter:
 
     def _counted(self) -> tuple[Hashes, Hashes, Rows]:
         """Return hashes of the sample, those of all that its rows say where they are given, and the rows."""
+        if len(self._pieces) == 1:
+            return self._pieces[0]
         hashes, wholes, rows = zip(*self._pieces, strict=True)
         self._pieces = [(np.concatenate(hashes), np.concatenate(wholes), np.concatenate(rows))]
         return self._pieces[0]
 
-    def count(self, used: npt.NDArray[np.bool_]) -> int:
-        """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one of them."""
+    def count(self, used: npt.NDArray[np.bool_], some: npt.NDArray[np.bool_]) -> tuple[int, int]:
+        """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one, and of some of them alone.
+
+        The lowest bit of a hash gives way to the second mask, so that all are sorted once: a sample has no other there.
+        """
         hashes, _, rows = self._counted()
-        of_sample = hashes[used[rows]]
-        return self._repeated(used, len(of_sample), len(different(of_sample)))
+        marked = (hashes & ~_MARK) | some[rows]
+        ordered = np.sort(marked[used[rows]])
+        of_some = ordered[(ordered & _MARK) == 1]
+        return (
+            self._repeated(used, len(ordered), _distinct(ordered >> _MARK)),
+            self._repeated(used & some, len(of_some), _distinct(of_some)),
+        )
 
     def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
         """Return how many of the new rows are like one that is not new; those left out do not count."""
@@ -119,3 +130,7 @@ class DuplicateCounter:
     def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         sampled: npt.NDArray[np.bool_] = (hashes & np.uint64((1 << self._halvings) - 1)) == 0
         return sampled
+
+
+def _distinct(ordered: Hashes) -> int:
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + min(1, len(ordered))

@@ -253,7 +253,7 @@ def ingest(
     for place in new:
         is_of_new_file[place] = True
     report.rows_left_out = int((sets == REPEATED).sum())
-    report.rows_repeated, report.rows_trained_again = in_order(duplicates.count, (sets != LEFT_OUT, sets == TRAIN))
+    report.rows_repeated, report.rows_trained_again = duplicates.count(sets != LEFT_OUT, sets == TRAIN)
     report.new_files["repeated"] = copies.count_known(sets, is_of_new_file)
     if contract.key:
         report.new_files["replaced"] = duplicates.count_replaced(sets, is_of_new_file, starts)

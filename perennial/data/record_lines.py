@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data.payload import LARGEST_LINE, WIDENING
-from perennial.features.lines import json_lines, json_value
+from perennial.features.lines import Fields, json_lines, json_value
 from perennial.features.values import DataError
 
 Lengths = npt.NDArray[np.int64]
@@ -21,14 +21,20 @@ def lengths(lines: memoryview) -> Lengths:
     return np.diff(np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")), prepend=-1)
 
 
-def encoded_lengths(fields: Sequence[pa.StringArray]) -> Lengths:
+def encoded_lengths(fields: Sequence[Fields]) -> Lengths:
     """Return the bytes of each line that lines.csv_lines would make of fields, with its end."""
-    texts = [pc.fill_null(pc.binary_length(field), 0).to_numpy() for field in fields]
+    texts = [pc.fill_null(_bytes(field), 0).to_numpy() for field in fields]
     return np.asarray(np.sum(texts, axis=0) + len(texts), np.int64)
 
 
+def _bytes(field: Fields) -> pa.Array:
+    if pa.types.is_dictionary(field.type):
+        return pc.binary_length(field.dictionary).take(field.indices)
+    return pc.binary_length(field)
+
+
 def record_lines(
-    rows: pa.Table, encoded: Lengths | None, shortest: int, texts: Mapping[str, pa.StringArray] | None = None
+    rows: pa.Table, encoded: Lengths | None, shortest: int, texts: Mapping[str, Fields] | None = None
 ) -> memoryview:
     """Return rows as JSON lines of at least `shortest` bytes each, and a WIDENING-th of their encoded lengths if known.
 

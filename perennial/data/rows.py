@@ -43,12 +43,6 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
-def different(hashes: Hashes) -> Hashes:
-    """Return the hashes that differ, sorted, as np.unique; from 2.3 on that takes twenty times as long."""
-    ordered = np.sort(hashes)
-    return np.asarray(ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]], np.uint64)
-
-
 def are_among(hashes: Hashes, known: Hashes) -> npt.NDArray[np.bool_]:
     """Return a mask of the hashes that are among the known ones, as np.isin in a quarter of its time."""
     if not len(hashes) or not len(known):

@@ -26,10 +26,10 @@ from perennial.data.shares import share_out
 from perennial.data.slicer import slice_bits
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, Sets
 from perennial.features.encoding import Encoder, prepared, whole_column
-from perennial.features.lines import csv_field, csv_lines
+from perennial.features.lines import Fields, csv_field, csv_lines
 from perennial.features.record_checks import KnownTexts
 from perennial.features.target_encoding import folds_of
-from perennial.features.values import STRING, to_text
+from perennial.features.values import STRING, to_texts
 
 T = TypeVar("T")
 
@@ -239,10 +239,10 @@ class SetWriter:
             lines["baseline"] = csv_lines([texts[name] for name in self._baseline])
         return _Rendered(rows.num_rows, lines, self._hashes(number, rows))
 
-    def _label(self, rows: pa.Table, texts: Mapping[str, pa.StringArray]) -> pa.StringArray:
+    def _label(self, rows: pa.Table, texts: Mapping[str, Fields]) -> Fields:
         learned = self._learned(rows)
         is_itself = learned.type == rows[self._target].type and not self._contract.target.logarithm
-        return texts[self._target] if is_itself and learned.type != STRING else to_text(learned)
+        return texts[self._target] if is_itself and learned.type != STRING else to_texts(learned)
 
     def _hashes(self, number: int, rows: pa.Table) -> dict[str, Hashes]:
         """Return what tells rows, by the folder that it belongs in."""

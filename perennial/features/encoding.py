@@ -31,9 +31,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial import hooks
-from perennial.features.lines import csv_field, csv_lines
+from perennial.features.lines import Fields, csv_field, csv_lines
 from perennial.features.target_encoding import Rows, TargetEncoding
-from perennial.features.values import plain_decimal, to_text
+from perennial.features.values import decoded, plain_decimal, to_texts
 from perennial.hooks import HookError
 
 Hook = Callable[[pa.Table], pa.Table]
@@ -52,13 +52,11 @@ class NumberEncoding:
     def feature_names(self) -> list[str]:
         return [self.name, f"{self.name}=missing"] if self.indicator else [self.name]
 
-    def fields(
-        self, values: pa.Array, folds: Rows | None = None, text: pa.StringArray | None = None
-    ) -> list[pa.StringArray]:
-        text = to_text(values) if text is None else text
+    def fields(self, values: pa.Array, folds: Rows | None = None, text: Fields | None = None) -> list[Fields]:
+        text = to_texts(values) if text is None else text
         if values.null_count:
-            text = pc.fill_null(text, plain_decimal(self.fill))
-        return [text, to_text(pc.is_null(values))] if self.indicator else [text]
+            text = pc.fill_null(decoded(text), plain_decimal(self.fill))
+        return [text, to_texts(pc.is_null(values))] if self.indicator else [text]
 
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "kind": "number", "fill": self.fill, "indicator": self.indicator}
@@ -93,16 +91,14 @@ class CategoryEncoding:
         """Return whether a value is encoded by itself."""
         return text in self._positions
 
-    def fields(
-        self, values: pa.DictionaryArray, folds: Rows | None = None, text: pa.StringArray | None = None
-    ) -> list[pa.StringArray]:
+    def fields(self, values: pa.DictionaryArray, folds: Rows | None = None, text: Fields | None = None) -> list[Fields]:
         """Return the one-hot fields of a row as one text, `0,1,0`: there are only as many as categories."""
         if not self.categories and not self.indicator:
             return []
         unknown, missing = len(self.categories), len(self.categories) + 1
         positions = [self._positions.get(value, unknown) for value in values.dictionary.to_pylist()]
         rows = pa.array(positions, pa.int32()).take(values.indices)
-        return [self._fields.take(pc.fill_null(rows, missing))]
+        return [pa.DictionaryArray.from_arrays(pc.fill_null(rows, missing), self._fields, safe=False)]
 
     def as_json(self) -> dict[str, Any]:
         categories = list(self.categories)
@@ -119,9 +115,7 @@ class PlainEncoding:
     def feature_names(self) -> list[str]:
         return [self.name]
 
-    def fields(
-        self, values: pa.Array, folds: Rows | None = None, text: pa.StringArray | None = None
-    ) -> list[pa.StringArray]:
+    def fields(self, values: pa.Array, folds: Rows | None = None, text: Fields | None = None) -> list[Fields]:
         return [csv_field(values) if text is None else text]
 
     def as_json(self) -> dict[str, Any]:
@@ -153,8 +147,8 @@ class Encoder:
         return [name for encoding in self.encodings for name in encoding.feature_names]
 
     def fields(
-        self, table: pa.Table, folds: Rows | None = None, texts: Mapping[str, pa.StringArray] | None = None
-    ) -> list[pa.StringArray]:
+        self, table: pa.Table, folds: Rows | None = None, texts: Mapping[str, Fields] | None = None
+    ) -> list[Fields]:
         """Return the features of prepared rows as CSV fields; one array may hold several comma-separated fields.
 
         folds  those of training rows, which are encoded out of fold; serving and all other rows have none

@@ -1,20 +1,24 @@
 """Rows of Arrow columns as bytes: CSV and JSON lines, built column by column without a Python loop over rows.
 
-Categories repeat, so text is escaped once for each dictionary value and then looked up.
+Categories repeat, so text is escaped once for each dictionary value and then looked up. So do combinations of them, and
+of flags and small numbers: where such fields stand side by side in many rows, they are looked up as one text.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from perennial.features.values import holds, to_text
+from perennial.features.values import decoded, holds, to_text, to_texts
 
+Fields: TypeAlias = pa.StringArray | pa.DictionaryArray
+ROWS_OF_A_COMBINATION = 16  # on average, or it is no gain to make its text once
 _UNIT = "\x1f"  # the separator of units of ASCII, which is in no text of people; one that has it is joined
 _BY_COMMAS, _BY_UNITS = (
     pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none", batch_size=1 << 20)
@@ -22,28 +26,60 @@ _BY_COMMAS, _BY_UNITS = (
 )
 
 
-def csv_field(array: pa.Array) -> pa.StringArray:
+def csv_field(array: pa.Array) -> Fields:
     """Return a column as CSV fields; texts are quoted where RFC 4180 asks for it, missing values stay null."""
-    return _mapped(array, _quoted) if _is_text(array.type) else to_text(array)
+    return _mapped(array, _quoted) if _is_text(array.type) else to_texts(array)
 
 
-def json_value(array: pa.Array, text: pa.StringArray | None = None) -> pa.StringArray:
+def json_value(array: pa.Array, text: Fields | None = None) -> pa.StringArray:
     """Return a column as JSON values, `null` for missing ones; `text` is the column's csv_field where it is known."""
     if _is_text(array.type):
-        text = _mapped(array, lambda value: json.dumps(value, ensure_ascii=False))
+        text = decoded(_mapped(array, lambda value: json.dumps(value, ensure_ascii=False)))
     elif pa.types.is_boolean(array.type):
         text = pc.cast(array, pa.string())
     else:
-        text = to_text(array) if text is None else text
+        text = to_text(array) if text is None else decoded(text)
     return pc.fill_null(text, "null") if text.null_count else text
 
 
-def csv_lines(fields: Sequence[pa.StringArray]) -> memoryview:
+def csv_lines(fields: Sequence[Fields]) -> memoryview:
     """Return rows of fields as CSV bytes, each ended by a line feed. A null is an empty field."""
+    texts = [*_combined(fields)]
     try:
-        return _written(fields)
+        return _written(texts)
     except pa.ArrowInvalid:  # fields in quotation marks
-        return _joined([part for field in fields for part in (",", field)][1:])
+        return _joined([part for text in texts for part in (",", text)][1:])
+
+
+def _combined(fields: Sequence[Fields]) -> Iterator[pa.StringArray]:
+    """Yield the fields as texts; one text for neighbours that have few combinations."""
+    few: list[pa.DictionaryArray] = []
+    combinations = 1
+    for field in fields:
+        count = len(field.dictionary) if pa.types.is_dictionary(field.type) and not field.null_count else 0
+        if few and not 0 < combinations * count * ROWS_OF_A_COMBINATION <= len(field):
+            yield _as_one(few)
+            few, combinations = [], 1
+        if 0 < count * ROWS_OF_A_COMBINATION <= len(field):
+            few.append(field)
+            combinations *= count
+        else:
+            yield decoded(field)
+    if few:
+        yield _as_one(few)
+
+
+def _as_one(fields: Sequence[pa.DictionaryArray]) -> pa.StringArray:
+    """Return dictionaries without nulls as one text for each row."""
+    if len(fields) == 1:
+        return decoded(fields[0])
+    sizes = [len(field.dictionary) for field in fields]
+    places = np.zeros(len(fields[0]), np.int32)
+    for field, size in zip(fields, sizes, strict=True):
+        places = places * np.int32(size) + field.indices.to_numpy().astype(np.int32)
+    of_each = np.unravel_index(np.arange(np.prod(sizes)), sizes)
+    texts = [field.dictionary.take(pa.array(at)) for field, at in zip(fields, of_each, strict=True)]
+    return pc.binary_join_element_wise(*texts, ",").take(pa.array(places))
 
 
 def _written(fields: Sequence[pa.StringArray]) -> memoryview:
@@ -94,9 +130,10 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_dictionary(kind) or pa.types.is_string(kind))
 
 
-def _mapped(array: pa.Array, escape: Callable[[str], str]) -> pa.StringArray:
+def _mapped(array: pa.Array, escape: Callable[[str], str]) -> pa.DictionaryArray:
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    return pa.array(map(escape, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)
+    escaped = pa.array(map(escape, encoded.dictionary.to_pylist()), pa.string())
+    return pa.DictionaryArray.from_arrays(encoded.indices, escaped, safe=False)
 
 
 def _quoted(text: str) -> str:

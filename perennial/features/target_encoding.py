@@ -25,7 +25,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perennial.features.values import to_text
+from perennial.features.lines import Fields
+from perennial.features.values import to_text, to_texts
 
 FOLDS = 5
 WORDS = (1, 2, 3)  # lengths of beginnings
@@ -74,21 +75,18 @@ class TargetEncoding:
         """Return whether a value is encoded by itself."""
         return text in self.counts
 
-    def fields(
-        self, values: pa.DictionaryArray, folds: Rows | None = None, text: pa.StringArray | None = None
-    ) -> list[pa.StringArray]:
+    def fields(self, values: pa.DictionaryArray, folds: Rows | None = None, text: Fields | None = None) -> list[Fields]:
         """Return the features of a row, one array each; `folds` are those of training rows, encoded out of fold."""
         texts = values.dictionary.to_pylist()
         keys = [*([beginning(text, words) for text in texts] for words in self.levels), texts]
         codes = pc.fill_null(values.indices, len(texts)).to_numpy(zero_copy_only=False)
-        if folds is None:
-            columns = _columns(keys, self.means, self.mean)[:, codes]
-        else:
+        tables = [_columns(keys, self.means, self.mean)]
+        if folds is not None:
             tables = [_columns(keys, *fold) for fold in zip(self.out_of_fold, self.fold_means, strict=True)]
-            columns = np.stack(tables)[folds, :, codes].T
-        counts = np.array([*(self.counts.get(text, 0) for text in texts), 0])[codes]
-        fields = [to_text(pa.array(column)) for column in (*columns, counts)]
-        return [*fields, to_text(pc.is_null(values))] if self.indicator else fields
+            codes = folds * (len(texts) + 1) + codes
+        counts = [*(self.counts.get(text, 0) for text in texts), 0] * len(tables)
+        fields = [_at(pa.array(column), codes) for column in (*np.hstack(tables), counts)]
+        return [*fields, to_texts(pc.is_null(values))] if self.indicator else fields
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -106,6 +104,14 @@ class TargetEncoding:
         return cls(
             item["name"], tuple(item["levels"]), tuple(item["means"]), item["counts"], item["mean"], item["indicator"]
         )
+
+
+def _at(column: pa.Array, codes: Rows) -> Fields:
+    """Return the texts of what stands at some places of a column; each is made once, where that is less."""
+    at = pa.array(codes)
+    if len(column) > len(codes):
+        return to_texts(column.take(at))
+    return pa.DictionaryArray.from_arrays(at, to_text(column), safe=False)
 
 
 def _columns(keys: Sequence[Sequence[str]], means: Sequence[Mapping[str, float]], mean: float) -> Floats:

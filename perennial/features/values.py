@@ -13,7 +13,6 @@ from_json) and in the test set (lines).
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "string": STRING,
     "timestamp": pa.timestamp("us"),
 }
-SMALL = 1024
+NARROW = 1024
 LARGEST_PLAIN = 10**15  # from there on Arrow writes numbers with an exponent
 MINUS_ZERO = np.uint64(1 << 63)  # its bits; as an integer it is 0
 
@@ -84,10 +83,15 @@ def to_text(array: pa.Array) -> pa.StringArray:
 
     Never scientific notation: Model Monitor's file formats do not take it.
     """
+    return decoded(to_texts(array))
+
+
+def to_texts(array: pa.Array) -> pa.StringArray | pa.DictionaryArray:
+    """Return the same, of a long column of few values as a dictionary of their texts."""
     if pa.types.is_dictionary(array.type):
-        return array.dictionary.take(array.indices)
+        return array
     if pa.types.is_boolean(array.type):
-        return pc.if_else(array, "1", "0")
+        return _looked_up(pc.cast(array, pa.int8()), 0, 1)
     if pa.types.is_integer(array.type):
         return _text_of_integers(array)
     if array.type == pa.float64() and (integers := _as_integers(array)) is not None:
@@ -96,17 +100,22 @@ def to_text(array: pa.Array) -> pa.StringArray:
     return _without_exponents(array, text) if pa.types.is_floating(array.type) and holds(text, "e") else text
 
 
-def _text_of_integers(array: pa.Array) -> pa.StringArray:
-    """Return integers as text. Small ones are looked up, in a third of the time."""
+def decoded(text: pa.StringArray | pa.DictionaryArray) -> pa.StringArray:
+    """Return texts that may be a dictionary as one text for each row."""
+    return text.dictionary.take(text.indices) if pa.types.is_dictionary(text.type) else text
+
+
+def _text_of_integers(array: pa.Array) -> pa.StringArray | pa.DictionaryArray:
     extremes = pc.min_max(array)
     lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
-    is_small = lowest is not None and lowest >= 0 and highest < SMALL and len(array) >= SMALL
-    return _small_integers().take(array) if is_small else pc.cast(array, pa.string())
+    is_narrow = lowest is not None and highest - lowest < NARROW and len(array) >= NARROW
+    return _looked_up(array, lowest, highest) if is_narrow else pc.cast(array, pa.string())
 
 
-@cache
-def _small_integers() -> pa.StringArray:
-    return pc.cast(pa.array(range(SMALL)), pa.string())
+def _looked_up(array: pa.Array, lowest: int, highest: int) -> pa.DictionaryArray:
+    """Return integers of a narrow range as texts that are made once."""
+    texts = pc.cast(pa.array(range(lowest, highest + 1)), pa.string())
+    return pa.DictionaryArray.from_arrays(pc.subtract(array, lowest) if lowest else array, texts, safe=False)
 
 
 def _as_integers(array: pa.DoubleArray) -> pa.Array | None:

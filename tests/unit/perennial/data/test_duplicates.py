@@ -35,14 +35,15 @@ def table(records: list[Any]) -> pa.Table:
     )
 
 
-@given(rows, st.integers(0, 2**30), st.integers(1, 7))
-def test_counts_are_those_of_whole_rows_in_any_batches(records: list[Any], bits: int, batch: int) -> None:
-    sets = np.array([LEFT_OUT if bits >> row & 1 else TRAIN for row in range(len(records))], np.uint8)
+@given(rows, st.integers(0, 2**30), st.integers(0, 2**30), st.integers(1, 7))
+def test_counts_are_those_of_whole_rows_in_any_batches(records: list[Any], bits: int, some: int, batch: int) -> None:
+    is_used = np.array([not bits >> row & 1 for row in range(len(records))])
+    is_some = is_used & np.array([bool(some >> row & 1) for row in range(len(records))])
     counter, hasher = DuplicateCounter(), RowHasher(["number", "text", "flag"])
     for start in range(0, len(records), batch):
         counter.observe(hasher.hashes(table(records[start : start + batch])))
-    used = [record for record, number in zip(records, sets, strict=True) if number == TRAIN]
-    assert counter.count(sets != LEFT_OUT) == len(used) - len(set(used))
+    used, chosen = ([records[row] for row in np.flatnonzero(mask)] for mask in (is_used, is_some))
+    assert counter.count(is_used, is_some) == (len(used) - len(set(used)), len(chosen) - len(set(chosen)))
 
 
 @given(rows, st.integers(0, 2**30), st.integers(0, 2**30))
@@ -91,7 +92,8 @@ def test_a_key_is_replaced_where_a_new_row_counts_that_says_something_else(files
 
 def test_no_rows_repeat_nothing() -> None:
     counter, no_rows = DuplicateCounter(), np.empty(0, np.uint8)
-    assert (counter.count(no_rows == TRAIN), counter.count_known(no_rows, np.empty(0, bool))) == (0, 0)
+    assert counter.count(no_rows == TRAIN, no_rows == TRAIN) == (0, 0)
+    assert counter.count_known(no_rows, np.empty(0, bool)) == 0
 
 
 def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +103,9 @@ def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.Monke
     for start in range(0, len(values), 1_000):
         counter.observe(values[start : start + 1_000])
         assert len(counter._counted()[0]) <= 5_000
-    found = counter.count(np.ones(len(values), bool))
-    assert found == pytest.approx((copies - 1) * distinct, rel=0.1)
+    every, some = np.ones(len(values), bool), np.arange(len(values)) < 2 * distinct
+    counts = counter.count(every, some)
+    assert counts == (pytest.approx((copies - 1) * distinct, rel=0.1), pytest.approx(distinct, rel=0.1))
     is_new = np.arange(len(values)) >= 2.5 * distinct
     known = counter.count_known(np.full(len(values), TRAIN, np.uint8), is_new)
     assert known == pytest.approx(0.5 * distinct, rel=0.1)
@@ -117,7 +120,8 @@ def test_of_many_rows_that_are_all_different_none_repeats_another(monkeypatch: p
     counter.observe(np.random.default_rng(seed).integers(1, 2**63, 10_000).astype(np.uint64))
     sets = np.full(10_000, TRAIN, np.uint8)
     is_new = np.arange(10_000) >= 5_000
-    assert (counter.count(sets == TRAIN), counter.count_known(sets, is_new)) == (0, 0)
+    assert counter.count(sets == TRAIN, is_new) == (0, 0)
+    assert counter.count_known(sets, is_new) == 0
 
 
 def test_of_many_rows_those_that_are_like_no_known_one_are_told_in_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,5 +141,5 @@ def test_many_rows_that_are_all_alike_are_seen_as_such(monkeypatch: pytest.Monke
     counter = DuplicateCounter()
     counter.observe(np.ones(1_000, np.uint64))
     sets = np.full(1_000, TRAIN, np.uint8)
-    assert counter.count(sets == TRAIN) > 980
+    assert counter.count(sets == TRAIN, sets == TRAIN)[0] > 980
     assert counter.count_known(sets, np.arange(1_000) >= 400) == 600

@@ -5,6 +5,7 @@ import io
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,6 +52,22 @@ def test_arrows_writer_gives_the_bytes_of_joined_fields(records: list[Any]) -> N
     for some in (fields, fields[:2], fields[1:], fields[1:2]):
         rows = zip(*(field.to_pylist() for field in some), strict=True)
         assert bytes(csv_lines(some)).decode() == "".join(",".join(one or "" for one in row) + "\n" for row in rows)
+
+
+@given(st.lists(st.integers(-1, 2), min_size=5, max_size=5), st.booleans(), st.integers(0, 2**32))
+def test_fields_of_few_values_side_by_side_give_the_bytes_of_each_by_itself(
+    kinds: list[int], has_null: bool, seed: int
+) -> None:
+    rows, random = 2048, np.random.default_rng(seed)
+    of_kind = [
+        lambda: pa.array(random.integers(0, 2, rows) == 1),
+        lambda: pa.array(random.integers(-3, 4, rows), mask=random.random(rows) < 0.1 if has_null else None),
+        lambda: pa.array(random.choice(["a", "b,c", 'd"e' if has_null else "d"], rows)).dictionary_encode(),
+        lambda: pa.array(random.random(rows)),
+    ]
+    fields = [csv_field(of_kind[kind]()) for kind in kinds]
+    lines = zip(*(field.to_pylist() for field in fields), strict=True)
+    assert bytes(csv_lines(fields)).decode() == "".join(",".join(one or "" for one in line) + "\n" for line in lines)
 
 
 def test_rows_of_a_slice_are_those_of_the_slice() -> None:

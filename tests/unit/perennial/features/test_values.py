@@ -170,9 +170,9 @@ def test_whole_floats_have_the_text_of_integers_but_for_minus_zero(numbers: list
     assert text == [None if number is None else f"{number:.0f}" for number in numbers[start:]]
 
 
-@pytest.mark.parametrize("largest", [values.SMALL - 1, values.SMALL, 2**63 - 1])
+@pytest.mark.parametrize("largest", [values.NARROW - 1, values.NARROW, 2**63 - 1])
 def test_many_integers_have_the_text_that_few_have(largest: int) -> None:
-    numbers = [None, largest, *range(values.SMALL)]
+    numbers = [None, largest, *range(values.NARROW)]
     assert to_text(pa.array(numbers)).to_pylist() == [None if number is None else str(number) for number in numbers]
     assert to_text(pa.array([-1, *numbers])).to_pylist()[0] == "-1"
 
