@@ -10,7 +10,7 @@ import json
 from typing import Any, TypedDict
 
 from perennial.evaluation.forecasts import CONFIGURATION
-from perennial.model.algorithms.algorithm import Algorithm
+from perennial.model.algorithms.algorithm import Algorithm, InputMode
 
 _SERIES_MB = 6  # of one, which is a payload: as much as a request to an endpoint may have
 
@@ -24,19 +24,20 @@ class AlgorithmRequests(TypedDict):
     Serving: dict[str, Any]
 
 
-def of_algorithm(algorithm: Algorithm) -> AlgorithmRequests:
+def of_algorithm(algorithm: Algorithm, input_mode: InputMode = "File") -> AlgorithmRequests:
     """Return what training, batch transforms and the model of an algorithm are asked for with."""
     if not algorithm.reads_series:
-        sets = [{"Name": name, "Folder": name, "ContentType": "text/csv"} for name in ("train", "validation")]
+        channel = {"ContentType": "text/csv", "InputMode": input_mode}
         return {
-            "Sets": sets,
+            "Sets": [{"Name": name, "Folder": name, **channel} for name in ("train", "validation")],
             "Batch": {"BatchStrategy": "MultiRecord", "MaxPayloadInMB": 1},
             "IsAlone": False,
             "Serving": {},
         }
+    channel = {"ContentType": "json", "InputMode": input_mode}
     channels = {"train": "train", "test": "validation"}  # by the channel test DeepAR measures itself
     return {
-        "Sets": [{"Name": name, "Folder": folder, "ContentType": "json"} for name, folder in channels.items()],
+        "Sets": [{"Name": name, "Folder": folder, **channel} for name, folder in channels.items()],
         "Batch": {"BatchStrategy": "SingleRecord", "MaxPayloadInMB": _SERIES_MB},
         "IsAlone": True,
         "Serving": {"Environment": {"DEEPAR_INFERENCE_CONFIG": json.dumps(CONFIGURATION)}},

@@ -496,7 +496,9 @@ def _work(opened: RunRecord, resolved: Configuration, champion_test: str) -> Wor
     run_id, images, files = opened["run_id"], opened["images"], opened["data"]["file_count"]
     prefix = f"s3://{settings.bucket}/runs/{run_id}"
     of_code = own_code.of_run(resolved, settings.code_uri, prefix)
-    of_algorithm = algorithm_requests.of_algorithm(ALGORITHMS[resolved.definition.algorithm])
+    definition = resolved.definition
+    input_mode = definition.instances.train.input_mode
+    of_algorithm = algorithm_requests.of_algorithm(ALGORITHMS[definition.algorithm], input_mode)
     return Work(
         Decision="Train",
         Reason=f"data under {resolved.data_prefix!r}: {files} file(s)",

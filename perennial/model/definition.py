@@ -24,6 +24,7 @@ from perennial.model import feature_store as feature_store_section
 from perennial.model import slices as slices_section
 from perennial.model import tuning as tuning_section
 from perennial.model.algorithms import ALGORITHMS
+from perennial.model.algorithms.algorithm import InputMode
 from perennial.model.bias import BiasMonitoring
 from perennial.model.complaints import ConfigurationError, Strict, suggestion
 from perennial.model.feature_store import FeatureStore
@@ -332,8 +333,10 @@ class TrainInstance(JobInstance):
     of one's own has left a checkpoint.
 
     max_wait_seconds  how long waiting for machines and training may take together; None: as long as SageMaker lets it
+    input_mode        whether the sets are copied to the machine before it trains, or read from S3 while it does
     """
 
+    input_mode: InputMode = "File"
     spot: bool = False
     max_wait_seconds: int | None = Field(default=None, ge=60, le=432000)
 
@@ -1102,6 +1105,12 @@ def _check_hosts(algorithm: str, hyperparameters: dict[str, dict[str, Any]], ins
         yield f"hyperparameters.{algorithm}.tree_method", text
 
 
+def _check_input_mode(algorithm: str, instances: Instances) -> Complaints:
+    if (mode := instances.train.input_mode) not in ALGORITHMS[algorithm].input_modes:
+        allowed = " or ".join(ALGORITHMS[algorithm].input_modes)
+        yield "instances.train.input_mode", f"got {mode}; allowed: {allowed}, as {algorithm} reads its data"
+
+
 def _check_cluster(algorithm: str, feature_store: FeatureStore | None, instances: Instances) -> Complaints:
     """Yield what several machines that preprocess do not do: of each file one of them has the rows."""
     count = instances.preprocess.count
@@ -1180,6 +1189,7 @@ _CHECKS: tuple[Callable[..., Complaints], ...] = (
     _check_monitoring,
     _check_instances,
     _check_hosts,
+    _check_input_mode,
     _check_cluster,
     _check_spot,
     _check_overridable,

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from perennial.evaluation.gate import Gate
 from perennial.model import complaints, tuning
 from perennial.model.algorithms import ALGORITHMS
+from perennial.model.algorithms.algorithm import InputMode as Mode
 from perennial.model.algorithms.hyperparameter import as_text
 from perennial.model.algorithms.ranges import as_sagemaker, is_range
 from perennial.model.complaints import ConfigurationError, Strict
@@ -59,6 +60,7 @@ class JobOverrides(PredictOverrides):
 class TrainOverrides(JobOverrides):
     """The machine that trains."""
 
+    InputMode: Mode | None = None
     EnableManagedSpotTraining: bool | None = None
     MaxWaitTimeInSeconds: int | None = None
 
@@ -422,6 +424,7 @@ _PATHS = {
         for step in ("Preprocess", "Train", "Predict", "Baseline")
         for key, name in _JOB.items()
     },
+    "Instances.Train.InputMode": "instances.train.input_mode",
     "Instances.Train.EnableManagedSpotTraining": "instances.train.spot",
     "Instances.Train.MaxWaitTimeInSeconds": "instances.train.max_wait_seconds",
     "Instances.Endpoint.InstanceType": "instances.endpoint.type",

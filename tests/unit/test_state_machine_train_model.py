@@ -391,6 +391,14 @@ def test_of_several_machines_each_reads_a_share_of_what_trains(count: int, share
     assert read["validation"]["S3DataDistributionType"] == "FullyReplicated"
 
 
+def test_sets_are_read_from_s3_where_the_definition_says_so_and_code_is_copied() -> None:
+    sets = algorithm_requests.of_algorithm(ALGORITHMS["scikit-learn-script"], "FastFile")["Sets"]
+    (job,) = walk(work={"Algorithm": {**WORK["Algorithm"], **SCRIPT, "Sets": sets}}).called("Train")
+    assert job["AlgorithmSpecification"]["TrainingInputMode"] == "File"
+    modes = {one["ChannelName"]: one.get("InputMode") for one in job["InputDataConfig"]}
+    assert modes == {"train": "FastFile", "validation": "FastFile", "code": None}
+
+
 def test_deepar_gets_series_in_its_channels_one_a_payload_and_serves_alone() -> None:
     """Developer Guide, "DeepAR Forecasting Algorithm" and "DeepAR Inference Formats"."""
     done = walk(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from perennial.model.algorithms.hyperparameter import Allowed, free
 from perennial.model.algorithms.ranges import is_range, problems
@@ -18,6 +18,9 @@ ARGUMENT = re.compile(r"(?!sagemaker_)[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 ARGUMENT_IN_WORDS = (
     "at most 64 letters, digits, - and _ that begin with a letter, and not with sagemaker_: learning_rate"
 )
+
+
+InputMode = Literal["File", "FastFile"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Algorithm:
                       each are better
     of_definition     a resolved definition -> the hyperparameters that follow from its own sections
     reads_series      it learns from and answers series of JSON, one in each line, and serves without a preprocessor
+    input_modes       how it takes its sets: copied, or read from S3 as files (FastFile)
     scripts_from      the first version whose image runs job scripts too, with what reads its models; None: none
     """
 
@@ -57,6 +61,7 @@ class Algorithm:
     of_definition: Callable[[Mapping[str, Any]], dict[str, str]] = lambda _definition: {}
     reads_series: bool = False
     is_own: bool = False
+    input_modes: tuple[InputMode, ...] = ("File",)
 
     @property
     def image_variable(self) -> str:

@@ -40,7 +40,8 @@ def _own(name: str, image: Image | None) -> Algorithm:
         return ()  # it may print some, and need not
 
     return Algorithm(
-        name, image, {}, {}, {}, _problems_of_rows(), derived, training_metrics, (), _objectives, is_own=True
+        name, image, {}, {}, {}, _problems_of_rows(), derived, training_metrics, (), _objectives,
+        is_own=True, input_modes=("File", "FastFile"),
     )  # fmt: skip
 
 

@@ -204,6 +204,15 @@ def test_several_machines_are_a_cluster_only_where_the_stack_has_an_image_for_th
     assert resolve(Overrides=several)["Instances"][step]["InstanceCount"] == 2
 
 
+def test_sets_are_read_from_s3_where_a_run_says_so(aws, resolve):
+    aws.put("raw/a.csv", "a")
+    modes = [
+        {one["InputMode"] for one in resolve(EXECUTION_ARN + mode, Overrides=overrides)["Algorithm"]["Sets"]}
+        for mode, overrides in (("a", {}), ("b", {"Instances": {"Train": {"InputMode": "FastFile"}}}))
+    ]
+    assert modes == [{"File"}, {"FastFile"}]
+
+
 def test_code_of_ones_own_goes_on_from_checkpoints_where_its_machine_may_be_taken_away(aws, resolve, with_script):
     aws.put("raw/a.csv", "a")
     aws.override('{"Algorithm": "xgboost-script", "HyperParameters": {}}')

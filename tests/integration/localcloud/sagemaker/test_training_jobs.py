@@ -284,6 +284,13 @@ def test_gzip_channels_are_unpacked(cloud: Cloud, bucket: str) -> None:
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
 
 
+def test_channels_in_fast_file_mode_are_read_as_files(cloud: Cloud, bucket: str) -> None:
+    channels = [channel("train", f"s3://{bucket}/train/") | {"InputMode": "FastFile"}]
+    job = train(cloud, training(unique("fast"), bucket, {"num_round": "1"}, InputDataConfig=channels))
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert job["InputDataConfig"][0]["InputMode"] == "FastFile"
+
+
 def test_a_job_that_is_stopped_ends_as_stopped(cloud: Cloud, bucket: str) -> None:
     name = unique("stopped")
     client = cloud.client("sagemaker")

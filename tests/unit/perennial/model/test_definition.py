@@ -310,6 +310,11 @@ def test_a_definition_cannot_be_changed():
         # the rest
         (
             "gate:",
+            "algorithm: linear-learner\ninstances: {train: {input_mode: FastFile}}\ngate:",
+            "instances.train.input_mode: got FastFile; allowed: File, as linear-learner reads its data",
+        ),
+        (
+            "gate:",
             "instances: {train: {max_wait_seconds: 3600}}\ngate:",
             "instances.train.max_wait_seconds: got a number where spot is not true",
         ),
