@@ -48,4 +48,5 @@ def _each() -> Each:
 if __name__ == "__main__":
     if not job_script.submitted_to_spark():  # PySpark wants it
         job_script.leave_out_pandas()
+    job_script.keep_modules()
     sys.exit(main())

@@ -6,6 +6,7 @@ Source: SageMaker AI Developer Guide, "Build your own processing container"; API
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -60,6 +61,14 @@ class _WithoutPandas(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname == "pandas":
             raise ModuleNotFoundError("this job does without pandas", name=fullname)
+
+
+def keep_modules() -> None:
+    """Have garbage collection pass over what is loaded by now: to look at all of it takes 0.02 s each time.
+
+    For the process of a script, whose modules stay until then.
+    """
+    gc.freeze()
 
 
 def leave_out_pandas(*, but_for_hooks: bool = False) -> None:

@@ -351,4 +351,5 @@ def _class_values(contract: Contract) -> list[str] | list[int]:
 if __name__ == "__main__":
     if not job_script.submitted_to_spark():  # PySpark wants it
         job_script.leave_out_pandas(but_for_hooks=True)
+    job_script.keep_modules()
     sys.exit(main())

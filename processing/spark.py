@@ -303,7 +303,10 @@ class _Task:
         yield _answer(lambda: self.work(functools.partial(self._rows_of, batches)))
 
     def _rows_of(
-        self, batches: Iterable[pa.RecordBatch], wanted: Sequence[int], columns: Sequence[str] | None = None
+        self,
+        batches: Iterable[pa.RecordBatch],
+        wanted: Sequence[int],
+        columns: Mapping[int, Sequence[str]] | None = None,
     ) -> RowsOfSets:
         from pyspark import SparkFiles
 

@@ -29,7 +29,7 @@ from perennial.features.from_arrow import from_arrow
 from perennial.features.from_text import from_text
 from perennial.features.parsing import NUMBERS
 from perennial.features.rules import broken_rule, rule_of_type
-from perennial.features.values import Parsed
+from perennial.features.values import Parsed, holds_blanks
 from perennial.model.problem_types import classes_of
 
 
@@ -181,7 +181,7 @@ def _not_kept(column: Column, array: pa.Array) -> Parsed:
     if array.type != pa.string() or column.type != "string" or column.categories or column.parsing.missing:
         return parsed(column, array)
     is_missing = pc.equal(pc.binary_length(array), 0)
-    if column.parsing.strip:
+    if column.parsing.strip and holds_blanks(array):
         is_missing = pc.or_(is_missing, pc.utf8_is_space(array))
     return Parsed(pc.if_else(is_missing, None, True), None)
 

@@ -33,7 +33,7 @@ from perennial.features.values import STRING, to_texts
 
 T = TypeVar("T")
 
-# (set, rows) of the wanted sets, of all columns or of some.
+# (set, rows) of the wanted sets, of all columns or of some for each set.
 RowsOf = Callable[..., Iterator[tuple[int, pa.Table]]]
 
 BATCH_BYTES = 1 << 20
@@ -80,7 +80,7 @@ def in_one_piece(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def rows_of_sets(
-    spill: Path, sets: Sets, wanted: Sequence[int], columns: Sequence[str] | None = None
+    spill: Path, sets: Sets, wanted: Sequence[int], columns: Mapping[int, Sequence[str]] | None = None
 ) -> Iterator[tuple[int, pa.Table]]:
     """Yield (set, rows) for each batch of the spill file and each wanted set that has rows in it."""
 
@@ -95,15 +95,24 @@ def rows_of_sets(
 
 
 def dealt(
-    batches: Iterable[tuple[pa.RecordBatch, Sets]], wanted: Sequence[int], columns: Sequence[str] | None = None
+    batches: Iterable[tuple[pa.RecordBatch, Sets]],
+    wanted: Sequence[int],
+    columns: Mapping[int, Sequence[str]] | None = None,
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Yield (set, rows) for each wanted set that has rows in a batch, given the sets of its rows."""
+    """Yield (set, rows) for each wanted set that has rows in a batch, given the sets of its rows.
+
+    columns  those of each set, where not all are wanted
+    """
 
     def chosen(item: tuple[pa.RecordBatch, Sets]) -> list[tuple[int, pa.Table]]:
         batch, set_of_row = item
-        batch = batch.select(columns) if columns else batch
-        masks = [(number, set_of_row == number) for number in wanted]
-        return [(number, pa.Table.from_batches([batch.filter(pa.array(mask))])) for number, mask in masks if mask.any()]
+        masks = {number: set_of_row == number for number in wanted}
+        some = {number: batch.select(columns[number]) if columns else batch for number in wanted}
+        return [
+            (number, pa.Table.from_batches([some[number].filter(pa.array(mask))]))
+            for number, mask in masks.items()
+            if mask.any()
+        ]
 
     for pieces in in_order(chosen, batches):
         yield from pieces
@@ -156,7 +165,8 @@ class SetWriter:
 
     def show(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
         """Count the sets and show the training rows to the fit."""
-        for number, rows in self._rows((TRAIN, VALIDATION, TEST), [*self._baseline]):
+        columns = {TRAIN: [*self._baseline], VALIDATION: [self._target], TEST: [self._target]}
+        for number, rows in self._rows([*columns], columns):
             report.add_to_set(SETS[number], self._numbers(rows))
             if number == TRAIN:
                 fit.update(rows.select(self._features))

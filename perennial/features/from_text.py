@@ -27,7 +27,7 @@ from perennial.features.grammar import (
 )
 from perennial.features.parsing import MISSING_WORDS, PLAIN, Parsing
 from perennial.features.text_columns import known, plain, strings
-from perennial.features.values import ARROW_TYPES, Parsed, finite, integers_from_floats, union
+from perennial.features.values import ARROW_TYPES, Parsed, finite, holds, integers_from_floats, union
 
 
 def from_text(kind: str, text: pa.StringArray, parsing: Parsing = PLAIN) -> Parsed:
@@ -64,7 +64,7 @@ def _integer_from_text(text: pa.StringArray) -> Parsed:
 
 
 def _has_no_hexadecimals(text: pa.StringArray, values: pa.Array) -> bool:
-    return not any(pc.any(pc.match_substring(text, letter)).as_py() for letter in "xX")
+    return not any(holds(text, letter) and pc.any(pc.match_substring(text, letter)).as_py() for letter in "xX")
 
 
 def _integer_from_digits(digits: pa.StringArray) -> pa.Int64Array:

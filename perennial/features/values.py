@@ -31,6 +31,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 NARROW = 1024
 LARGEST_PLAIN = 10**15  # from there on Arrow writes numbers with an exponent
+MORE_THAN_ASCII = 128
 MINUS_ZERO = np.uint64(1 << 63)  # its bits; as an integer it is 0
 
 
@@ -134,6 +135,12 @@ def holds(text: pa.StringArray, character: str) -> bool:
     """Return whether a character of ASCII may be in a text among some; a cheap look at all in their memory."""
     characters = text.buffers()[2]
     return characters is not None and bool((np.frombuffer(characters, np.uint8) == ord(character)).any())
+
+
+def holds_blanks(text: pa.StringArray) -> bool:
+    """Return whether a white space may be in a text among some: those of ASCII come before all that is printed."""
+    characters = np.frombuffer(text.buffers()[2] or b"", np.uint8)
+    return bool(characters.size) and bool(characters.min() <= ord(" ") or characters.max() >= MORE_THAN_ASCII)
 
 
 def _without_exponents(array: pa.Array, text: pa.StringArray) -> pa.StringArray:

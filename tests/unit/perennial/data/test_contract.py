@@ -56,7 +56,9 @@ def test_columns_have_their_roles() -> None:
     assert CONTRACT.target.name == "price"
 
 
-@pytest.mark.parametrize(("vin", "is_missing"), [("", True), (" \u3000", True), (" v", False), ("NA", False)])
+@pytest.mark.parametrize(
+    ("vin", "is_missing"), [("", True), ("\t", True), (" \u3000", True), (" v", False), ("NA", False)]
+)
 def test_a_text_that_nobody_needs_is_missing_where_it_would_be_in_one_that_is_kept(vin: str, is_missing: bool) -> None:
     assert broken(batch({}, {"vin": vin})) == ([("vin", "missing", [1])] if is_missing else [])
     kept = Contract.from_definition({**DEFINITION, "split": {**DEFINITION["split"], "column": "vin"}})
