@@ -27,11 +27,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from perennial.data.csv_files import DELIMITERS
+from perennial.data.csv_files import BLOCK_BYTES, DELIMITERS
 from perennial.data.files import GZIP
 from perennial.data.header import reason
 from perennial.data.parquet_files import rows_at_once
-from perennial.data.text_files import BLOCK_BYTES, DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
+from perennial.data.text_files import DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
 from perennial.features.grammar import utc_time
 from perennial.features.parsing import PLAIN_NUMBER
 from perennial.words import spelling

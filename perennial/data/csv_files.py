@@ -30,11 +30,12 @@ import pyarrow.csv as pa_csv
 from perennial.data.file_form import FileForm
 from perennial.data.header import FileError, positions, reason
 from perennial.data.in_order import in_order
-from perennial.data.text_files import BLOCK_BYTES, Opener, TextFile
+from perennial.data.text_files import Opener, TextFile
 from perennial.features.column import Column
 from perennial.features.column_names import match
 from perennial.features.from_text import from_text
 
+BLOCK_BYTES = 4 << 20  # read at once; no row may be longer. Half of it takes a tenth more time, twice of it too
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
 DELIMITERS = ",;\t|"
 END = "\0"  # what no text of a file holds

@@ -37,8 +37,8 @@ def cores() -> int:
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield the results of work for the items, in their order; this thread takes the items, some of them ahead.
 
-    Memory holds the items and results of two for each core. What work raises is raised in the place of its result, and
-    what the items raise after the results of those before.
+    Memory holds the items and results of two more than there are cores. What work raises is raised in the place of its
+    result, and what the items raise after the results of those before.
     """
     errors: list[Exception] = []
     rest = _until_error(items, errors)
@@ -64,7 +64,7 @@ def _ahead(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Re
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) == 2 * cores():
+            if len(waiting) == cores() + 2:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

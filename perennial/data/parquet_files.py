@@ -27,7 +27,7 @@ from perennial.words import printable, quoted
 BATCH_ROWS = 32_768
 BATCHES_TOGETHER = 8  # are read at once
 BATCH_BYTES = 64 << 20  # of the texts of a batch, and of what its pages hold
-LONGEST_TEXT = BLOCK_BYTES  # as in a CSV file, where no row may be longer
+LONGEST_TEXT = BLOCK_BYTES  # as in JSON lines, where no line may be longer
 MAX_KIND = 60  # characters of a Parquet type in messages
 MAX_EXPANSION, EXPANDED_BYTES = 1000, 256 << 20  # beyond both a file is no table that somebody wrote
 

@@ -250,8 +250,17 @@ def _used(sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> tuple[
 
 
 def _first_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:
-    """Return the place of the first row of each hash, in the order of hashes."""
-    return np.unique(hashes, return_index=True)[1]
+    """Return the place of the first row of each hash, in the order of hashes.
+
+    As np.unique does, in less time and memory: equal hashes need not keep their order while they are sorted.
+    """
+    if not len(hashes):
+        return np.empty(0, np.int64)
+    order = np.argsort(hashes)
+    ordered = hashes[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    del ordered
+    return np.asarray(np.minimum.reduceat(order, starts), np.int64)
 
 
 def last_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:

@@ -23,7 +23,7 @@ from perennial.data.file_form import FileForm
 from perennial.data.header import FileError, reason
 from perennial.words import quoted
 
-BLOCK_BYTES = 2 << 20  # read at once; no row may be longer
+BLOCK_BYTES = 2 << 20  # of JSON, read at once; no line may be longer
 MAX_EXPANSION, EXPANDED_BYTES = 200, 256 << 20  # gzip packs tables up to 50 times; beyond both it is no table
 PARQUET, BOM = b"PAR1", codecs.BOM_UTF8
 OTHER_FORMATS = {
