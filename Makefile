@@ -168,13 +168,15 @@ stack-drift: install ## Mail what somebody has changed beside deployments: make 
 	@$(PERENNIAL) stack-drift --env $(ENV) --mail
 
 .PHONY: bench
-bench: install .venvs/bench/.installed ## Time and memory, against the floor, polars and pandas (ten million rows: ARGS="--rows 10000000 --rounds 1 --no-pandas"; WRITE=1: tables into docs/benchmark.md)
-	@failed=0; $(BIN)/python -m bench.bench_preprocess $(if $(filter 1,$(WRITE)),--write) $(ARGS) || failed=1; \
-	.venvs/image/bin/python bench/bench_statistics.py || failed=1; \
+bench: install .venvs/bench/.installed ## Time and memory, against the floor, polars, pandas and others, in one table at the end (WRITE=1: tables into docs/benchmark.md)
+	@export BENCH_ROWS=$$(mktemp); failed=0; \
+	for rows in "" "--rows 10000000 --rounds 3 --no-pandas"; do \
+	  $(BIN)/python -m bench.bench_preprocess $$rows $(if $(filter 1,$(WRITE)),--write) || failed=1; \
+	done; \
 	for name in $(TABLES); do $(BIN)/python -m bench.bench_$$name $(if $(filter 1,$(WRITE)),--write) || failed=1; done; \
-	exit $$failed
+	$(BIN)/python -m bench.table $$BENCH_ROWS; rm -f $$BENCH_ROWS; exit $$failed
 # Benchmarks that print the floor, us and a peer in one form.
-TABLES := jobs run orchestration endpoint api command long_life window small_files batch
+TABLES := statistics sets jobs run orchestration endpoint api command long_life window small_files batch
 
 .PHONY: bench-drift
 bench-drift: install .venvs/bench/.installed ## How often the monitor and its peers raise a window, by what has changed in it (WRITE=1: the table into docs/benchmark.md)

@@ -1,26 +1,33 @@
-"""How long, and how much memory, the data-quality baseline takes: a million used-car rows of 12 columns.
+"""How long, and how much memory, the data-quality baseline takes, beside what else profiles a table.
 
-    .venvs/image/bin/python bench/bench_statistics.py [rows]
+    python -m bench.bench_statistics [--rows 1000000] [--rounds 3] [--write]
 
-Prints one line: rows, seconds and rows a second of the pass over the CSV file, and the peak memory of the process.
+Contenders on the same rows of 12 columns, as preprocessing writes them, each in a process of its own, in turn:
+
+parse      the floor: pyarrow reads the file into typed columns
+baseline   us: processing/analyze_data_quality.py as a job runs it
+whylogs    the peer: its profile, with a sketch of each column's quantiles, of pieces that pandas reads
+polars     describe: mean, spread, extremes and quartiles, which it computes exactly and holds all rows for
+
+Bounds: not slower than whylogs, and MEBIBYTES whatever the number of rows.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import resource
+import multiprocessing
+import os
+import shutil
+import statistics
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from processing import analyze_data_quality
+from bench.bench_preprocess import CACHE, IMAGE_PYTHON, MEBIBYTES, PEERS, ROOT, Run, measured
+from bench.table import Row, finish
 
 MAKES = [f"make {i}" for i in range(30)]
 COLUMNS = {
@@ -37,60 +44,115 @@ COLUMNS = {
     "body": {"type": "string", "nullable": True},
     "dealer": {"type": "string"},
 }
+DEFINITION = {"problem": "regression", "target": "price", "columns": COLUMNS, "quality": {"max_categories": 100}}
 ROWS_AT_ONCE = 100_000
 
+PARSE = """
+import sys, pyarrow.csv
+assert sum(batch.num_rows for batch in pyarrow.csv.open_csv(sys.argv[1])) == int(sys.argv[2])
+"""
 
-def rows(count: int, random: np.random.Generator) -> pa.Table:
-    """Return used-car rows; about one body in ten is missing."""
-    numbers = {
-        "price": random.lognormal(9.8, 0.4, count).round(2),
-        "mileage": random.gamma(4, 5_000, count).round(1),
-        "cylinder": random.choice([4, 6, 8], count),
-        "doors": random.choice([2, 4], count),
-        "year": random.integers(1990, 2026, count),
-        "litres": random.choice([1.6, 2.2, 3.1, 5.7], count),
-        **{name: random.integers(0, 2, count) for name in ("cruise", "sound", "leather")},
-    }
-    body = pa.array(random.choice(["sedan", "coupe", "wagon"], count), mask=random.random(count) < 0.1)
-    dealers = np.char.add("dealer ", random.integers(0, 2_000, count).astype(str))
-    return pa.table({**numbers, "make": random.choice(MAKES, count), "body": body, "dealer": dealers})
+WHYLOGS = """
+import sys, pandas, whylogs
+pieces = pandas.read_csv(sys.argv[1], chunksize=100_000)
+profile = whylogs.log(pandas=next(pieces)).profile()
+for piece in pieces:
+    profile.track(piece)
+assert profile.view().to_pandas()["counts/n"].max() == int(sys.argv[2])
+"""
+
+POLARS = """
+import sys, polars
+rows = polars.read_csv(sys.argv[1])
+rows.describe()
+assert len(rows) == int(sys.argv[2])
+"""
 
 
 def write(path: Path, count: int) -> None:
-    """Write the rows as the preprocessing job does: a header, nothing for a missing value."""
+    """Write used cars as the preprocessing job does: a header, nothing for a missing value, as in one body of ten.
+
+    In a process of its own: the memory that this one holds would count as the contenders'.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
     random = np.random.default_rng(1)
-    options = pa_csv.WriteOptions(quoting_style="needed")
-    with pa_csv.CSVWriter(path, rows(1, random).schema, write_options=options) as writer:
-        for start in range(0, count, ROWS_AT_ONCE):
-            writer.write_table(rows(min(ROWS_AT_ONCE, count - start), random))
 
-
-def main(count: int = 1_000_000) -> None:
-    """Write the rows, describe them, print the line."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        (root / "data").mkdir()
-        write(root / "data" / "part-00000.csv", count)
-        definition = {
-            "problem": "regression",
-            "target": "price",
-            "columns": COLUMNS,
-            "quality": {"max_categories": 100},
+    def rows(count: int) -> pa.Table:
+        numbers = {
+            "price": random.lognormal(9.8, 0.4, count).round(2),
+            "mileage": random.gamma(4, 5_000, count).round(1),
+            "cylinder": random.choice([4, 6, 8], count),
+            "doors": random.choice([2, 4], count),
+            "year": random.integers(1990, 2026, count),
+            "litres": random.choice([1.6, 2.2, 3.1, 5.7], count),
+            **{name: random.integers(0, 2, count) for name in ("cruise", "sound", "leather")},
         }
-        (root / "config.json").write_text(json.dumps({"definition": definition}))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        started = time.perf_counter()
-        arguments = ["--config", f"{root}/config.json", "--baseline-data", f"{root}/data", "--output", f"{root}/out"]
-        failed = analyze_data_quality.main([*arguments, "--message", f"{root}/message"])
-        seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    if failed:
-        sys.exit("the baseline job failed")
-    print(
-        f"statistics: {count} rows x 12 columns in {seconds:.2f} s, {count / seconds:.0f} rows/s, "
-        f"peak {peak} MiB ({before} MiB before)"
-    )
+        body = pa.array(random.choice(["sedan", "coupe", "wagon"], count), mask=random.random(count) < 0.1)
+        dealers = np.char.add("dealer ", random.integers(0, 2_000, count).astype(str))
+        return pa.table({**numbers, "make": random.choice(MAKES, count), "body": body, "dealer": dealers})
+
+    options = pa_csv.WriteOptions(quoting_style="needed")
+    with pa_csv.CSVWriter(path, rows(1).schema, write_options=options) as writer:
+        for start in range(0, count, ROWS_AT_ONCE):
+            writer.write_table(rows(min(ROWS_AT_ONCE, count - start)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the contenders in turn, print what they took, and return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmark.md")
+    arguments = parser.parse_args(argv)
+    os.environ["WHYLOGS_NO_ANALYTICS"] = "True"  # it would tell its makers
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=CACHE) as folder:
+        commands = prepare(Path(folder), arguments.rows)
+        runs: dict[str, list[Run]] = {name: [] for name in commands}
+        for _ in range(arguments.rounds):
+            for name, command in commands.items():
+                runs[name].append(measured(command, PEERS if name in ("whylogs", "polars") else ROOT))
+                shutil.rmtree(Path(folder) / "output", ignore_errors=True)
+    return report(arguments.rows, runs, write=arguments.write)
+
+
+def prepare(folder: Path, count: int) -> dict[str, list[str]]:
+    """Write the rows, and return how each contender is started."""
+    data = folder / "data" / "part-00000.csv"
+    data.parent.mkdir()
+    writing = multiprocessing.get_context("spawn").Process(target=write, args=(data, count))
+    writing.start()
+    writing.join()
+    (folder / "config.json").write_text(json.dumps({"definition": DEFINITION}), encoding="utf-8")
+    paths = {"config": "config.json", "baseline-data": "data", "output": "output", "message": "message"}
+    script = str(ROOT / "processing" / "analyze_data_quality.py")
+    job = [str(IMAGE_PYTHON), script, *(f"--{option}={folder / name}" for option, name in paths.items())]
+    others = {"parse": PARSE, "whylogs": WHYLOGS, "polars": POLARS}
+    commands = {name: [str(IMAGE_PYTHON), "-c", code, str(data), str(count)] for name, code in others.items()}
+    return {"parse": commands["parse"], "baseline": job, **commands}
+
+
+def report(count: int, runs: dict[str, list[Run]], *, write: bool) -> int:
+    """Print the table and return the exit code."""
+
+    def row(what: str, unit: str, of: Callable[[Run], float]) -> Row:
+        floor, us, *others = (statistics.median(of(run) for run in some) for some in runs.values())
+        return Row(f"{count:,} rows, {what}", us, unit, floor=floor, peer=others[0], others=others[1:])
+
+    processor = row("processor time", "s", lambda run: run.processor_seconds)
+    memory = row("memory", "MiB", lambda run: run.mebibytes)
+    table = [
+        row("median", "s", lambda run: run.seconds),
+        replace(processor, most=processor.peer),
+        replace(memory, most=MEBIBYTES),
+    ]
+    rounds = len(runs["baseline"])
+    text = f"The data-quality baseline, {len(COLUMNS)} columns, medians of {rounds} runs. Peer: whylogs."
+    return finish(f"statistics {count:,} rows", text, table, write, ["polars"])
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    sys.exit(main())

@@ -1,11 +1,17 @@
 """What benchmarks print: a table with the floor, us and a peer of the same run, and what may not be exceeded.
 
 Each benchmark calls `finish`, which prints it, writes it into docs/benchmark.md if asked, and returns the exit code.
+
+    python -m bench.table FILE
+
+prints as one table what the benchmarks of one `make bench` have left in a file, which BENCH_ROWS names to them.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +59,9 @@ def finish(name: str, text: str, rows: Sequence[Row], write: bool, others: Seque
     text = f"{text.rstrip()} Measured on {os.cpu_count()} cores."
     content = f"{text}\n\n{markdown(rows, others)}"
     print(f"\n{content}")
+    if path := os.environ.get("BENCH_ROWS"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps([name, *row.cells[: PEER + 1], *row.cells[-2:]]) + "\n" for row in rows)
     if write:
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(replaced(page, name, content), encoding="utf-8")
@@ -63,8 +72,17 @@ def markdown(rows: Sequence[Row], others: Sequence[str] = ()) -> str:
     """Return the table, which a terminal shows straight as well; `others` are the names of more peers."""
     wanted = len(HEADER) + len(others)
     cells = [(*one[: PEER + 1], *[""] * (wanted - len(one)), *one[PEER + 1 :]) for one in (row.cells for row in rows)]
-    lines = [(*HEADER[: PEER + 1], *others, *HEADER[PEER + 1 :]), *cells]
-    widths = [max(len(line[column]) for line in lines) for column in range(wanted)]
+    return _aligned([(*HEADER[: PEER + 1], *others, *HEADER[PEER + 1 :]), *cells])
+
+
+def together(path: Path) -> str:
+    """Return as one table the rows that benchmarks have left in a file, each after the name of its benchmark."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return _aligned([("benchmark", *HEADER), *rows])
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     padded = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
@@ -88,3 +106,7 @@ def _number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    print(f"\n{together(Path(sys.argv[1]))}")

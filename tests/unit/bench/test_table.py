@@ -1,5 +1,7 @@
 """The table of benchmarks: what is missed, how it reads, and where it goes."""
 
+from pathlib import Path
+
 import pytest
 
 from bench import table
@@ -39,6 +41,18 @@ def test_more_peers_have_columns_of_their_own_which_rows_without_them_leave_empt
         "|--------|-------|----|------|---|---|-----------|-----|",
         "| one, % |       | 1  | 2    | 4 | 5 | at most 3 | met |",
         "| two, % |       | 6  | 7    |   |   |           |     |",
+    ]
+
+
+def test_benchmarks_of_one_run_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_ROWS", str(tmp_path / "rows"))
+    for name in ("a", "b"):
+        table.finish(name, "Text.", [Row("one", 1, "s", peer=2, most=3, others=(4,))], write=False, others=["A"])
+    assert table.together(tmp_path / "rows").splitlines() == [
+        "| benchmark |        | floor | us | peer | bound     |     |",
+        "|-----------|--------|-------|----|------|-----------|-----|",
+        "| a         | one, s |       | 1  | 2    | at most 3 | met |",
+        "| b         | one, s |       | 1  | 2    | at most 3 | met |",
     ]
 
 
