@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from perennial.data import parquet_files
+from perennial.data import csv_files, parquet_files
 from perennial.monitoring.capture import Tally, events
 from perennial.words import number
 from processing import check_batch, join_predictions
@@ -293,6 +293,7 @@ def wide(kind: str) -> bytes:
 @pytest.mark.parametrize("kind", ["parquet", "gzip"])
 def test_memory_does_not_grow_with_the_file(scoring: Scoring, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_files, "BATCH_BYTES", 4 << 20)  # which is most of what a job holds of a file
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 2 << 20)
     content = wide(kind)
     pa.default_memory_pool().release_unused()  # what is kept from before could be taken again unseen
     with bounded(megabytes=70):  # what reads all of it first takes 85 and more
