@@ -62,6 +62,10 @@ class Series:
     places: Units
     points: PointRows
 
+    def dynamic_until(self, end: int) -> Floats:
+        """Return the numbers of the periods before `end`: of one without a row, those of the one before it."""
+        return self.dynamic[np.minimum(np.arange(end), len(self.dynamic) - 1)]
+
 
 def last_unit(rows: pa.Table, form: SeriesForm) -> int:
     """Return the unit of the last period in which any series has a value. Raises DataError: there is none."""

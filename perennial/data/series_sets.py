@@ -113,7 +113,7 @@ class SeriesWriter:
         if trained and not np.isnan(one.values[validation:test]).all():
             self._writers["validation"].write(1, self._line(one, test))
         tested = (points.sets == TEST) & is_observed
-        if tested.any() and self._can_be_tested(one, test):
+        if tested.any() and not np.isnan(one.values[:test]).all():
             report.rows_by_set["test"] += int(tested.sum())
             report.targets["test"].update(pa.array(points.values[tested]))
             self._write_test(one, test, tested)
@@ -145,11 +145,6 @@ class SeriesWriter:
         if hashes.size:
             self._hashes[name].write(hashes.size, hashes.astype("<u8").tobytes())
 
-    def _can_be_tested(self, one: Series, test: int) -> bool:
-        """Return whether something is known of a series before a period, and its dynamic features as far as needed."""
-        reaches = not self._form.dynamic or len(one.dynamic) >= test + self._length
-        return reaches and not np.isnan(one.values[:test]).all()
-
     def _place(self, one: Series, horizons: int) -> int:
         """Return how many periods a series has before the last ones, those of so many horizons; 0 for none."""
         ahead = horizons * self._length * self._periods.step
@@ -169,7 +164,7 @@ class SeriesWriter:
         if self._form.categories:
             record["cat"] = [*one.categories]
         if self._form.dynamic:
-            record["dynamic_feat"] = one.dynamic[: end + (ahead or 0)].T.tolist()
+            record["dynamic_feat"] = one.dynamic_until(end + (ahead or 0)).T.tolist()
         return json.dumps(record).encode() + b"\n"
 
     def _line_of_champion(self, one: Series, end: int, champion: Mapping[str, Any]) -> bytes:

@@ -173,6 +173,14 @@ def test_a_series_that_ended_earlier_is_asked_with_missing_values_and_one_that_e
     assert len(train[5]["target"]) == MONTHS - 30
 
 
+def test_a_series_without_the_very_last_period_tests_with_the_numbers_of_the_one_before(tmp_path: Path) -> None:
+    closed = series("shop-4", MONTHS - 1, dynamic_feat=[[20] * (MONTHS - 2) + [9]])
+    output = prepare(tmp_path, lines(*SHOPS, closed))
+    assert read(output, "test")[4]["dynamic_feat"] == [[20] * (MONTHS - 2) + [9, 9]]
+    assert points(output).labels[-2:].tolist() == closed["target"][-2:]
+    assert report(output)["sets"]["test"] == 14
+
+
 def test_tables_of_points_make_the_same_sets_as_series(tmp_path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
