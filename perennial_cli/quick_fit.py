@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def prepare(definition: Definition, model: str, files: Sequence[Path], models: P
     for file, path in zip(listed, files, strict=True):
         (data / copy_name(file)).symlink_to(path.resolve())
     config = {
-        "model": model, "definition": definition.as_json(), "trigger": "Manual", "data": {"files": listed},
+        "model": model, "definition": definition.as_json(), "trigger": "Manual",
+        "data": {"files": listed, "listed_at": datetime.now(UTC).isoformat()},
         "algorithm": {"is_own": ALGORITHMS[definition.algorithm].is_script},
     }  # fmt: skip
     try:

@@ -197,7 +197,7 @@ def ingest(
     one is read: with a key the last row counts, and an old file that comes again puts its rows back.
     """
     period = TrainingPeriod.from_definition(definition, listed_at)
-    splitting = splitter(definition["split"], period, SeriesHorizon.from_definition(definition))
+    splitting = splitter(definition["split"], period, SeriesHorizon.from_definition(definition, listed_at))
     duplicates = DuplicateCounter()
     copies = DuplicateCounter() if contract.key else duplicates  # told by all that they say
     reader = FileReader(contract, definition, champion, listed_at)

@@ -11,7 +11,8 @@ time    The latest rows test, those before validate. Rows of the same time stay 
         rows towards training, never training rows into a test set; older data that come later push rows the other way,
         which the comparison of models takes into account.
 series  The last periods test, as many as are forecast, and those before validate: of all series by the same times, so
-        that nothing that trains is later than what tests. The last of all is the last in which a series has a value.
+        that nothing that trains is later than what tests. The last of all is the last in which a series has a value;
+        rows that are dated after the run are in no set, as one mistyped year would decide what tests.
 
 Copies never help: rows of one content are in one set, and one of them counts where a model is measured (REPEATED is the
 set of the others; a training set keeps them). With a key the last row of each key counts, earlier ones are in no set.
@@ -26,6 +27,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ import pyarrow.compute as pc
 from perennial.data.periods import Periods
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CONTENT, IDENTITY, Hashes, shares
-from perennial.data.training_window import TrainingPeriod
+from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.values import DataError
 
 SETS = ("train", "validation", "test")
@@ -197,18 +199,25 @@ class TimeSplitter(Splitter):
 
 @dataclass(frozen=True)
 class SeriesHorizon:
-    """How far ahead series are forecast, and the column of their values."""
+    """How far ahead series are forecast, the column of their values, and when the run listed its data, if it has."""
 
     periods: Periods
     length: int
     target: str
+    listed_at: datetime | None = None
 
     @classmethod
-    def from_definition(cls, definition: Mapping[str, Any]) -> SeriesHorizon | None:
+    def from_definition(cls, definition: Mapping[str, Any], listed_at: datetime | None = None) -> SeriesHorizon | None:
         """Return that of a resolved definition; None where it has no series."""
         if not (series := definition.get("series")):
             return None
-        return cls(Periods.of(series["frequency"]), series["prediction_length"], definition["target"])
+        return cls(Periods.of(series["frequency"]), series["prediction_length"], definition["target"], listed_at)
+
+    def is_late(self, times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
+        """Return which times `(n,)` are after the run, so that nobody can know their values."""
+        if self.listed_at is None:
+            return np.zeros(len(times), np.bool_)
+        return np.asarray(times > np.datetime64(latest_sound(self.listed_at), "us"))
 
 
 class SeriesSplitter(TimeSplitter):
@@ -227,12 +236,15 @@ class SeriesSplitter(TimeSplitter):
         observed = np.concatenate([*self._observed, np.empty(0, np.bool_)])[places]
         if not observed.any():
             return
-        units = self._horizon.periods.units(np.concatenate(self._times)[places].astype("datetime64[us]"))
+        times = np.concatenate(self._times)[places].astype("datetime64[us]")
         self._times.clear()
         self._observed.clear()
-        last, ahead = units[observed].max(), self._horizon.length * self._horizon.periods.step
+        late, units = self._horizon.is_late(times), self._horizon.periods.units(times)
+        late &= bool((observed & ~late).any())
+        last, ahead = units[observed & ~late].max(), self._horizon.length * self._horizon.periods.step
         sets[places[units > last - 2 * ahead]] = VALIDATION
         sets[places[units > last - ahead]] = TEST
+        sets[places[late]] = LEFT_OUT
 
 
 def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:

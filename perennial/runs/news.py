@@ -52,13 +52,14 @@ def cautions(record: RunRecord) -> Iterator[Item]:
         known = comparison["known"]
         yield Item(f"worse on known rows ({number(known['candidate'])}, before {number(known['champion'])})")
     if late := record.get("late"):
-        rows = f"{late['rows']:,} rows"
-        means = (
-            "a split by time tests on them before all others"
-            if _is_by_time(record)
-            else "training.window does not count back from them"
-        )
-        line = f"{rows} are dated after this run ({late['column']}, the latest {late['latest']}): {means}."
+        rows, are = ("1 row", "is") if late["rows"] == 1 else (f"{late['rows']:,} rows", "are")
+        if record["configuration"]["definition"].get("series"):
+            means = "in no set, as nobody can know yet what they say"
+        elif _is_by_time(record):
+            means = "a split by time tests on them before all others"
+        else:
+            means = "training.window does not count back from them"
+        line = f"{rows} {are} dated after this run ({late['column']}, the latest {late['latest']}): {means}."
         yield Item(f"{rows} dated after the run", line)
     if TWINS in (comparison.get("untold") or ""):
         line = (

@@ -112,6 +112,10 @@ def _show_rows(trial: Trial) -> None:
     for rule in report["rules"]:
         if (text := problem(rule)) not in problems:
             warn(text)
+    if late := report["late"]:
+        warn(
+            f"{counted(late['rows'])} dated after now ({late['column']}, the latest {late['latest']}): look at their times"
+        )
     for file in report["files"]:
         for note in file.get("notes", []):
             notice(f"{file['name']}: {note}")

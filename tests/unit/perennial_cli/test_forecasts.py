@@ -138,6 +138,7 @@ def test_try_says_what_last_season_again_reaches(tmp_path: Path, monkeypatch: py
     (tmp_path / "models/shops/model.yaml").write_text(MODEL)
     shops = [{**SHOP, "item_id": f"oslo-{number}", "target": [*range(1, 121)]} for number in range(3)]
     shops = [{**one, "dynamic_feat": [[20] * 120]} for one in shops]
+    shops.append({**SHOP, "item_id": "oslo-3", "start": "9090-01-01", "target": [1], "dynamic_feat": [[20]]})
     (tmp_path / "shops.json").write_text("".join(f"{json.dumps(one)}\n" for one in shops))
     ended = perennial("try", "shops", "--file", tmp_path / "shops.json")
     assert ended.exit_code == 0, ended.stderr
@@ -145,6 +146,7 @@ def test_try_says_what_last_season_again_reaches(tmp_path: Path, monkeypatch: py
     words = " ".join(ended.stderr.split())
     assert "DeepAR is not trained here; last season again reaches mean_wql 0.1004 (6 values that test)" in words
     assert "orders of magnitude" not in words
+    assert "1 row dated after now (month, the latest 9090-01-01T00:00:00): look at their times" in words
 
 
 def test_what_forecasts_rest_on_is_not_analyzed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def prepare(tmp_path: Path, *files: str | bytes, model: str = MODEL, champion: C
     for number, content in enumerate(files):
         body = content if isinstance(content, bytes) else content.encode()
         (data / f"{number}").write_bytes(body)
-    config = {"model": "shops", "definition": defined(model)}
+    config = {"model": "shops", "definition": defined(model), "data": {"listed_at": START.isoformat()}}
     preprocess.run(config, data, output, champion or preprocess.NO_CHAMPION)
     return output
 
@@ -179,6 +179,18 @@ def test_a_series_without_the_very_last_period_tests_with_the_numbers_of_the_one
     assert read(output, "test")[4]["dynamic_feat"] == [[20] * (MONTHS - 2) + [9, 9]]
     assert points(output).labels[-2:].tolist() == closed["target"][-2:]
     assert report(output)["sets"]["test"] == 14
+
+
+def test_what_is_dated_after_the_run_does_not_decide_which_periods_test(tmp_path: Path) -> None:
+    mistyped = series("shop-4", 3, "2039-01-01 00:00:00")
+    output = prepare(tmp_path, lines(*SHOPS, mistyped))
+    assert report(output)["sets"] == {"train": 4 * (MONTHS - 6), "validation": 12, "test": 12}
+    assert report(output)["late"] == {"column": "month", "rows": 3, "latest": "2039-03-01T00:00:00"}
+
+
+def test_series_that_are_all_dated_after_the_run_are_cut_as_any(tmp_path: Path) -> None:
+    output = prepare(tmp_path, lines(*(series(f"shop-{number}", start="2039-01-01 00:00:00") for number in range(4))))
+    assert report(output)["sets"] == {"train": 4 * (MONTHS - 6), "validation": 12, "test": 12}
 
 
 def test_tables_of_points_make_the_same_sets_as_series(tmp_path: Path) -> None:

@@ -455,6 +455,13 @@ def test_rows_that_are_dated_after_the_run_do_not_move_its_window():
     assert "the latest 2099-01-01T00:00:00): training.window does not count back from them." in body
 
 
+def test_a_value_of_a_series_that_nobody_can_know_yet_is_the_news():
+    definition = {**RECORD["configuration"]["definition"], "series": {"key": "shop"}}
+    late = {"column": "month", "rows": 1, "latest": "2099-01-01T00:00:00"}
+    body = compose(late=late, configuration={"definition": definition}).body
+    assert "1 row is dated after this run (month, the latest 2099-01-01T00:00:00): in no set" in body
+
+
 def test_rows_that_are_too_old_to_train_are_counted():
     window = {"column": "sold_on", "days": 365, "ends": "2026-11-28T00:00:00", "rows": 1200}
     rows = {"read": 2007, "used": 2004, "older": 1200, "quarantined": 3, "repeated": 0}
