@@ -37,6 +37,7 @@ from perennial.words import quoted
 Mask = npt.NDArray[np.bool_]
 FEW_TESTED = 0.5
 FEWEST_OBSERVATIONS = 300  # Developer Guide, "DeepAR Forecasting Algorithm", best practices
+FEWEST_CHANGES = 2  # within a series, of a category that comes and goes: one change is a series that has moved
 BASELINE_TIMES = 8  # a horizon apart, back from the periods that test: how series differ by the times
 
 
@@ -74,6 +75,7 @@ class SeriesWriter:
         self._lines_in_part = self._labels_in_part = self._observed = 0
         self._last = self._series = self._tested = 0
         self._latest = ""  # a series that has the last value of all
+        self._alternating = np.zeros(len(self._form.categories), np.int64)
 
     def write(self, spill: Path, sets: Sets, report: Report) -> None:
         """Write all sets, and count their points. Raises DataError: there is too little to learn from or to test."""
@@ -85,8 +87,10 @@ class SeriesWriter:
             self._last = last_unit(rows, self._form)
             for one in series_of(rows, set_of_row, self._form):
                 self._write(one, report)
+                self._alternating += (np.diff(one.points.categories, axis=0) != 0).sum(axis=0) >= FEWEST_CHANGES
         for writer in (*self._writers.values(), *self._hashes.values()):
             writer.close()
+        self._judge_categories()
         last = f"which end with {self._periods.text(self._last)} of series {quoted(self._latest)}"
         _judge(self._observed, report.rows_by_set, last)
         if self._tested < FEW_TESTED * self._series:
@@ -94,6 +98,16 @@ class SeriesWriter:
                 f"only {self._tested:,} of {self._series:,} series have a value in the last periods, {last}; nothing "
                 "tests the others. Is that time right?"
             )
+
+    def _judge_categories(self) -> None:
+        """Raise DataError when a category is none of the series, as it comes and goes in most of them."""
+        for (name, _), alternating in zip(self._form.categories, self._alternating.tolist(), strict=True):
+            if 2 * alternating > self._series:
+                raise DataError(
+                    f"{name}: its category comes and goes within {alternating:,} of {self._series:,} series; DeepAR "
+                    "knows one for the whole of a series; make numbers of what changes from period to period, "
+                    "such as 1 and 0 for each category, or set feature: false"
+                )
 
     def _write(self, one: Series, report: Report) -> None:
         points, validation, test = one.points, self._place(one, 2), self._place(one, 1)

@@ -137,7 +137,7 @@ def test_try_says_what_last_season_again_reaches(tmp_path: Path, monkeypatch: py
     (tmp_path / "models/shops").mkdir(parents=True)
     (tmp_path / "models/shops/model.yaml").write_text(MODEL)
     shops = [{**SHOP, "item_id": f"oslo-{number}", "target": [*range(1, 121)]} for number in range(3)]
-    shops = [{**one, "dynamic_feat": [[20] * 120]} for one in shops]
+    shops = [{**one, "start": "2010-01-01", "dynamic_feat": [[20] * 120]} for one in shops]
     shops.append({**SHOP, "item_id": "oslo-3", "start": "9090-01-01", "target": [1], "dynamic_feat": [[20]]})
     (tmp_path / "shops.json").write_text("".join(f"{json.dumps(one)}\n" for one in shops))
     ended = perennial("try", "shops", "--file", tmp_path / "shops.json")

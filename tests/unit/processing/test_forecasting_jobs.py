@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -301,15 +302,34 @@ def test_data_that_cannot_be_learned_from_fail_the_job(tmp_path: Path, files: li
 
 def test_a_series_that_reaches_further_than_the_others_is_named(tmp_path: Path) -> None:
     """A mistyped year makes its series the only one that tests, or leaves none."""
-    output = prepare(tmp_path, lines(*SHOPS, series("shop-9", start="2109-01-01 00:00:00")))
+    output = prepare(tmp_path, lines(*SHOPS, series("shop-9", start="2016-01-01 00:00:00")))
     assert report(output)["notes"] == [
-        "only 1 of 5 series have a value in the last periods, which end with 2118-12-01 00:00:00 of series 'shop-9'; "
+        "only 1 of 5 series have a value in the last periods, which end with 2025-12-01 00:00:00 of series 'shop-9'; "
         "nothing tests the others. Is that time right?"
     ]
-    rows = "item_id,month,sold,town,days\nshop-9,9999-12-01,5,Oslo,20\n"
-    with pytest.raises(DataError, match="which end with 9999-12-01 00:00:00 of series 'shop-9', and before them"):
+    rows = "item_id,month,sold,town,days\nshop-9,2026-11-01,5,Oslo,20\n"
+    with pytest.raises(DataError, match="which end with 2026-11-01 00:00:00 of series 'shop-9', and before them"):
         prepare(tmp_path / "alone", lines(*SHOPS), rows)
     assert report(prepare(tmp_path / "even", lines(*SHOPS)))["notes"] == []
+
+
+def table(town: Callable[[int], str]) -> str:
+    rows = [
+        f"shop-{shop},{2015 + m // 12}-{m % 12 + 1:02}-01,{shop + m},{town(m)},20"
+        for shop in range(5)
+        for m in range(90)
+    ]
+    return "\n".join(["item_id,month,sold,town,days", *rows]) + "\n"
+
+
+def test_a_category_that_comes_and_goes_within_series_is_none_of_theirs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="town: its category comes and goes within 5 of 5 series; DeepAR knows one"):
+        prepare(tmp_path, table(lambda month: ("Oslo", "Rome")[month % 2]))
+
+
+def test_series_that_have_moved_are_of_the_category_of_now(tmp_path: Path) -> None:
+    output = prepare(tmp_path, table(lambda month: "Rome" if month > 60 else "Oslo"))
+    assert [one["cat"] for one in read(output, "train")] == [[1]] * 5
 
 
 def test_a_model_in_service_with_other_categories_is_asked_what_it_can_read(tmp_path: Path) -> None:
