@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from botocore.exceptions import ClientError
 
-from perennial.data.contract import Contract, check
+from perennial.data.contract import Checked, Contract, check
 from perennial.data.csv_files import Batch
 from perennial.data.files import read
 from perennial.features.json_text import decode
@@ -70,8 +70,12 @@ def from_bytes(content: bytes, definition: Definition, notes: list[str], name: s
     with tempfile.TemporaryDirectory(prefix="perennial-predict-") as folder:
         path = Path(folder) / "input"
         path.write_bytes(content)
-        usual = definition.model_copy(update={"files": definition.files.model_copy(update={"encoding": "utf-8"})})
-        return list(records(path, usual, notes, name))
+        return list(records(path, in_utf8(definition), notes, name))
+
+
+def in_utf8(definition: Definition) -> Definition:
+    """Return the definition of records that come in no file of the stack's encoding."""
+    return definition.model_copy(update={"files": definition.files.model_copy(update={"encoding": "utf-8"})})
 
 
 def on_one_line(source: str) -> str:
@@ -91,6 +95,14 @@ def features_of(definition: Definition) -> Contract:
 
 def _checked(contract: Contract, batch: Batch) -> Iterator[Record]:
     checked = check(contract, batch.table)
+    problems = problems_of(batch, checked)
+    numbers = batch.row_numbers(np.arange(batch.table.num_rows)).tolist()
+    for position, (number, features) in enumerate(zip(numbers, checked.table.to_pylist(), strict=True)):
+        yield Record(number, features, tuple(problems.get(position, ())))
+
+
+def problems_of(batch: Batch, checked: Checked) -> dict[int, list[str]]:
+    """Return what is wrong with rows of a batch that was checked, by their positions."""
     problems: dict[int, list[str]] = {}
     for violation in checked.violations:
         column, array = violation.column, batch.table.column(violation.column.name)
@@ -98,9 +110,7 @@ def _checked(contract: Contract, batch: Batch) -> Iterator[Record]:
         for position in violation.rows.tolist():
             why = broken_rule(column, violation.rule, texts[position].as_py())
             problems.setdefault(position, []).append(f"{column.name}: {why}")
-    numbers = batch.row_numbers(np.arange(batch.table.num_rows)).tolist()
-    for position, (number, features) in enumerate(zip(numbers, checked.table.to_pylist(), strict=True)):
-        yield Record(number, features, tuple(problems.get(position, ())))
+    return problems
 
 
 def require_served(stack: Stack) -> str:

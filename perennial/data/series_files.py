@@ -96,7 +96,7 @@ class SeriesReader:
     """Takes in lines, and gives their points as a batch.
 
     ahead  how many more values than the target each number has that is a feature: as many periods as are forecast,
-           where the series is asked about
+           where the series is asked about; these periods have no value
     """
 
     def __init__(self, columns: Sequence[Column], form: SeriesForm, ahead: int = 0) -> None:
@@ -125,13 +125,17 @@ class SeriesReader:
             problem = str(error)
             self._unreadable.append(UnreadableRow(number, "series", problem, line[:200].decode("utf-8", "replace")))
             return problem
+        self.take(number, points)
+        return ""
+
+    def take(self, number: int, points: Mapping[str, Any]) -> None:
+        """Take in the columns of a line."""
         length = len(points[self._form.target])
         for name, values in self._points.items():
             of_line = points.get(name)
             values += of_line if isinstance(of_line, list) else [of_line] * length
         self._numbers.append(np.full(length, number))
         self.rows += length
-        return ""
 
     def batch(self) -> Batch:
         """Return what has been taken in since the last one."""
@@ -164,16 +168,17 @@ class SeriesReader:
         key = _name_of(record, target) if key is None else key
         if (before := self._line_of.setdefault(str(key), number)) != number:
             raise SeriesError(f"series {quoted(key)} stands in line {before} already")
-        if self._periods.is_beyond_calendar(start + self._periods.step * len(target)):
+        length = len(target) + self._ahead
+        if self._periods.is_beyond_calendar(start + self._periods.step * length):
             raise SeriesError(f"its {len(target):,} values from {record['start']} on go beyond the year 9999")
-        times = self._periods.times(start + self._periods.step * np.arange(len(target)))
+        times = self._periods.times(start + self._periods.step * np.arange(length))
         return {
             **{name: record.get(name) for name in self._others},
             form.key: key,
             form.time: times.tolist(),
-            form.target: target,
+            form.target: target + [None] * self._ahead,
             **self._categories(record),
-            **self._dynamic(record, len(target) + self._ahead),
+            **self._dynamic(record, length),
         }
 
     def _target(self, record: Mapping[str, Any]) -> list[Any]:
@@ -185,6 +190,8 @@ class SeriesReader:
     def _start(self, record: Mapping[str, Any]) -> int:
         """Return the unit of the first value."""
         text = record.get("start")
+        if text is None:
+            raise SeriesError("start is missing: the time of the first value, such as 2009-11-01 00:00:00")
         try:
             time = np.datetime64(text, "us") if isinstance(text, str) and _START.fullmatch(text) else None
         except ValueError:

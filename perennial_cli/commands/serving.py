@@ -37,7 +37,7 @@ from perennial_cli.console import (
     write_file,
 )
 from perennial_cli.deployed import definition_of
-from perennial_cli.forecasts import Forecast
+from perennial_cli.forecasts import Forecast, Question
 from perennial_cli.predictions import Record
 from perennial_cli.stacks import Stack
 
@@ -71,8 +71,8 @@ def predict(
     asked about. Answers of several records are CSV: the row in the file, and the score; with --json a record that is
     not asked about has its error instead. Exit code 1: a record broke the definition, or the endpoint refused one.
 
-    Of a forecasting model a record is a series, as DeepAR reads it, and each answer a forecast: its mean, its median
-    (p50), and the band that four of five values should lie in, from p10 to p90.
+    Of a forecasting model a record is a series, as DeepAR reads it or as the rows of a table, and each answer a forecast:
+    its mean, its median (p50), and the band that four of five values should lie in, from p10 to p90.
 
     With --explain each answer is held against that to a typical record (medians, and the most frequent texts, of the
     rows that the model in service was tested with), and the difference is shared out among the features that differ.
@@ -115,20 +115,23 @@ def predict(
 
 
 def _forecast(chosen: Stack, definition: Definition, source: str, output: Path | None, *, as_json: bool) -> None:
-    name = STANDARD_INPUT if source == "-" else source
+    name, notes = STANDARD_INPUT if source == "-" else source, list[str]()
     if source == "-":
         content = _standard_input()
     elif _is_object(source):
         content = predictions.on_one_line(source).encode()
     else:
         content = _file(source).read_bytes()
-    series = list(forecasts.series_of(forecasts.unpacked(content, name), definition))
+    written = definition if _is_file(source) else predictions.in_utf8(definition)
+    series = forecasts.questions(content, written, notes, name)
+    for note in notes:
+        notice(note)
     if not series:
         raise CommandError(f"{name} holds no series; expected one at least")
-    sound, broken = ([one for one in series if bool(one.problem) is is_broken] for is_broken in (False, True))
+    sound, broken = ([one for one in series if bool(one.problems) is is_broken] for is_broken in (False, True))
     answers = list(each(forecasts.ask(chosen, definition, sound), len(sound), "asking the endpoint"))
     if as_json:
-        refused = [{"row": one.number, "error": one.problem} for one in broken]
+        refused = [{"row": one.number, "error": _problem(one)} for one in broken]
         text = as_text(sorted([*(one.as_json() for one in answers), *refused], key=lambda one: one["row"]))
     else:
         text = _forecasts_as_csv(answers)
@@ -141,8 +144,7 @@ def _forecast(chosen: Stack, definition: Definition, source: str, output: Path |
         write_file(output, text)
     else:
         warn(f"no series was asked about, so {output} is not written")
-    for question in broken:
-        warn(f"row {question.number} is not asked about: {question.problem}")
+    _complain(broken)
     if broken:
         raise typer.Exit(FAILED)
 
@@ -275,11 +277,11 @@ def openapi(stack: StackName = None) -> None:
     show_json(serving_api.document(stacks.chosen(stack), whom.endpoint_url))
 
 
-def _problem(record: Record) -> str:
+def _problem(record: Record | Question) -> str:
     return "; ".join(record.problems)
 
 
-def _complain(broken: Sequence[Record]) -> None:
+def _complain(broken: Sequence[Record | Question]) -> None:
     """Say of the first records that are not asked about why, and how many more there are."""
     for record in broken[:MOST_COMPLAINTS]:
         warn(f"row {record.number} is not asked about: {_problem(record)}")

@@ -113,9 +113,8 @@ def _show_rows(trial: Trial) -> None:
         if (text := problem(rule)) not in problems:
             warn(text)
     if late := report["late"]:
-        warn(
-            f"{counted(late['rows'])} dated after now ({late['column']}, the latest {late['latest']}): look at their times"
-        )
+        latest = f"{late['column']}, the latest {late['latest']}"
+        warn(f"{counted(late['rows'])} dated after now ({latest}): look at their times")
     for file in report["files"]:
         for note in file.get("notes", []):
             notice(f"{file['name']}: {note}")

@@ -63,13 +63,15 @@ def answered(stack: Stack, definition: Definition, text: str) -> dict[str, Any]:
 
     Raises CommandError: it holds none, or too many.
     """
-    series = list(forecasts.series_of(on_one_line(text).encode(errors="replace"), definition))
+    series = list(forecasts.of_lines(on_one_line(text).encode(errors="replace"), definition))
     if not 0 < len(series) <= MOST_SERIES:
         many = f"; ask about more by `perennial predict FILE --stack {stack.name}`" if series else ""
         raise CommandError(f"the text holds {len(series)} series; expected 1 to {MOST_SERIES}{many}")
-    sound = [one for one in series if not one.problem]
+    sound = [one for one in series if not one.problems]
     return {
-        "problems": [f"line {one.number} is not asked about: {one.problem}" for one in series if one.problem],
+        "problems": [
+            f"line {one.number} is not asked about: {'; '.join(one.problems)}" for one in series if one.problems
+        ],
         "forecasts": [as_json(one, definition) for one in forecasts.ask(stack, definition, sound)],
     }
 

@@ -23,9 +23,9 @@ target: sold
 columns:
   shop: {type: string, feature: false}
   month: {type: timestamp, feature: false}
-  sold: {type: float, unit: t}
+  sold: {type: float, unit: t, min: 0}
   town: {type: string, categories: [Oslo, Rome]}
-  days: {type: integer}
+  days: {type: integer, max: 31}
 series: {key: shop, time: month, frequency: M, context_length: 12, prediction_length: 2}
 algorithm: deepar
 gate: {metric: mean_wql, threshold: 0.2}
@@ -97,6 +97,55 @@ def test_series_of_a_file_are_answered_as_a_table_of_periods(endpoint: list[Any]
     assert json.loads(endpoint[1].body)["instances"][0]["cat"] == [1]
 
 
+TABLE = """shop,month,sold,town,days
+rome-1,2020-02-01,5,Rome,20
+oslo-1,2020-01-01,1,Oslo,20
+oslo-1,2020-03-01,3,Oslo,22
+oslo-1,2020-04-01,,Oslo,23
+oslo-1,2020-05-01,,Oslo,24
+"""
+
+
+def test_the_table_that_a_model_was_made_of_is_asked_about_by_its_series(endpoint: list[Any], tmp_path: Path) -> None:
+    """A month without a row has no value, and the numbers of the one before; those of the months ahead have rows."""
+    (tmp_path / "shops.csv").write_text(f"{TABLE}rome-1,2020-03-01,,Rome,21\nrome-1,2020-04-01,,Rome,22\n")
+    ended = perennial("predict", tmp_path / "shops.csv")
+    assert ended.exit_code == 0, ended.stderr
+    rows = [line.split(",") for line in ended.stdout.splitlines()]
+    assert [row[:4] for row in rows[1:]] == [
+        ["2", "rome-1", "2020-03-01 00:00:00", "1000.0"],
+        ["2", "rome-1", "2020-04-01 00:00:00", "2000.0"],
+        ["3", "oslo-1", "2020-04-01 00:00:00", "1000.0"],
+        ["3", "oslo-1", "2020-05-01 00:00:00", "2000.0"],
+    ]
+    oslo = json.loads(endpoint[1].body)["instances"]
+    asked = {**SHOP, "dynamic_feat": [[20, 20, 22, 23, 24]]}
+    assert oslo == [{name: value for name, value in asked.items() if name != "item_id"}]
+
+
+def test_series_of_a_table_that_cannot_be_asked_about_and_broken_rows_are_named(
+    endpoint: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "shops.csv").write_text(f"{TABLE}oslo-1,2020-02-01,-4,Oslo,21\nrome-2,2020-03-01,,Rome,21\n")
+    ended = perennial("predict", tmp_path / "shops.csv", "--json")
+    answers = json.loads(ended.stdout)
+    assert (ended.exit_code, [one["row"] for one in answers], len(endpoint)) == (1, [2, 3, 7, 8], 1)
+    assert [one["error"] for one in answers if "error" in one] == [
+        "series 'rome-1' has no row that says days of 2020-03-01 00:00:00; "
+        "expected a row for each of the 2 periods after its last sold, with no sold",
+        "sold: '-4' is below the minimum 0",
+        "series 'rome-2' has no value of sold; a forecast needs what came before",
+    ]
+    assert json.loads(endpoint[0].body)["instances"][0]["target"] == [1, None, 3]
+
+
+def test_a_table_of_other_columns_is_no_question(endpoint: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text("shop,town,Jan 2020,Feb 2020\noslo-1,Oslo,1,2\n")
+    ended = perennial("predict", tmp_path / "wide.csv")
+    assert (ended.exit_code, ended.stdout, endpoint) == (1, "", [])
+    assert "wide.csv: column 'month' is missing; column 'days' is missing" in " ".join(ended.stderr.split())
+
+
 def test_a_forecast_for_machines_names_its_quantiles(endpoint: list[Any]) -> None:
     (said,) = json.loads(perennial("predict", json.dumps(SHOP), "--json").stdout)
     assert (said["item_id"], said["period"][0], said["p90"]) == ("oslo-1", "2020-04-01 00:00:00", [1400, 2400])
@@ -107,8 +156,11 @@ def test_a_forecast_for_machines_names_its_quantiles(endpoint: list[Any]) -> Non
     [
         ({"start": "2020-01-15 00:00:00"}, "start '2020-01-15 00:00:00' is not the begin of a month"),
         ({"cat": [2]}, "cat 2 is no category of town, which has 2 from 0"),
-        ({"cat": ["Bonn"]}, "cat names no category of model.yaml"),
+        ({"cat": ["Bonn"]}, "town: 'Bonn' is not one of the allowed categories"),
+        ({"start": None}, "start is missing"),
         ({"target": [1, True, 3]}, "target: 'True' is not a number"),
+        ({"target": [1, -2, 3]}, "sold: '-2' is below the minimum 0"),
+        ({"dynamic_feat": [[20, 21, 22, 23, 32]]}, "days: '32' is above the maximum 31"),
         ({"dynamic_feat": [[20, 21, 22]]}, "has 3 values, and target and the periods ahead have together 5"),
         ({"dynamic_feat": [[20, 21, 22, 23, None]]}, "days: is missing; only the target may miss some"),
         ({"target": [1, 2, 10**400]}, "target: '1000000000000000000000000000000000000...' is not a number up to"),
