@@ -19,6 +19,7 @@ from perennial.evaluation import forecasts
 from perennial.evaluation.predictions import PredictionsError
 from perennial.evaluation.problem_types.forecasting import SERIES
 from perennial.features.json_text import decode
+from perennial.model.problem_types import FORECAST_QUANTILES
 from perennial.model.series import category_columns, dynamic_columns, season_of
 from perennial.monitoring.capture import Event, Payload, Tally, UnreadableError, fault
 from perennial.monitoring.ground_truth import Joined, Requests, key_of
@@ -28,6 +29,10 @@ Floats = npt.NDArray[np.float64]
 MOST_FORECASTS = 200  # forecasts of which some are drawn
 SEASONS_DRAWN = 2
 MOST_NAME = 200  # characters
+PARTIAL = (
+    f"an answer lacks the mean or one of the quantiles {FORECAST_QUANTILES[0]:g} to {FORECAST_QUANTILES[-1]:g}; "
+    "metrics need all of them: see output_types and quantiles of the request"
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class SeriesWindow(Window):
             if len(read) != series:
                 raise UnreadableError(f"{len(read)} forecasts for {series} series")
         except (ValueError, TypeError, KeyError) as error:
-            why = "an answer holds no forecast" if isinstance(error, PredictionsError) else fault(error)
+            why = PARTIAL if isinstance(error, PredictionsError) else fault(error)
             self._tally.refuse("unreadable_answers", f"{event.where}: {why}")
             return []
         return read

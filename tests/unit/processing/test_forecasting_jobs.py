@@ -400,8 +400,12 @@ def judged(folder: Path, asked: list[Series], error: float, truth: dict[str, lis
     written = []
     for place in range(0, len(asked), per_request):
         some = asked[place : place + per_request]
-        instances = [{name: value for name, value in one.items() if name != "ahead"} for one in some]
+        instances = [{name: value for name, value in one.items() if name not in ("ahead", "asks")} for one in some]
         predictions = [answer([value + error for value in one["ahead"]]) for one in some]
+        for one, prediction in zip(some, predictions, strict=True):
+            prediction["quantiles"] = {
+                name: prediction["quantiles"][name] for name in one.get("asks", prediction["quantiles"])
+            }
         exchange = {
             "captureData": {
                 "endpointInput": {
@@ -516,6 +520,15 @@ def test_a_category_that_the_model_does_not_know_and_what_is_no_series_are_told(
     assert verdict["collected"]["unreadable_requests"] == 6
     assert verdict["records"] == 34
     assert any("town" in one["text"] for one in verdict["analyses"]["data_quality"]["findings"])
+
+
+def test_a_request_for_some_quantiles_alone_is_no_forecast_that_can_be_measured_and_told_so(baselines: Path) -> None:
+    asked, truth = questions(baselines)
+    asked[0]["asks"] = ["0.5"]
+    verdict = judged(baselines, asked, 5.0, truth)
+    assert (verdict["records"], verdict["ground_truth"]["matched"]) == (40, 117)
+    assert verdict["collected"]["unreadable_answers"] == 1
+    assert "an answer lacks the mean or one of the quantiles 0.1 to 0.9" in verdict["collected"]["examples"][0]
 
 
 def test_a_drop_is_held_against_the_baseline_where_both_have_values_of_the_same_kind(baselines: Path) -> None:
