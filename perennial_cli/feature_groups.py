@@ -21,7 +21,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
+from perennial.data.broken import counted
 from perennial.data.files import GZIP
+from perennial.features.from_text import from_text
+from perennial.features.grammar import EXPECTED
 from perennial.features.parsing import MISSING_WORDS
 from perennial.model import feature_groups
 from perennial.model.definition import Definition
@@ -33,16 +36,21 @@ AT_ONCE = 25  # records of a request
 REQUESTS = 4  # at once
 ATTEMPTS, PAUSE_SECONDS = 6, 1.0  # with records that were not taken
 AGAIN = "Others may be records already; ingesting the whole file once more changes nothing of them"
+EVENT_TIME = r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z|\d+(\.\d+)?)$"  # as it is taken, or Unix seconds
 TYPES = {"float": "Fractional", "integer": "Integral"}  # of a column; of all others String
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What has been done: the group, whether it was made for it, and how many records it got."""
+    """What has been done: the group, whether it was made for it, and how many records it got.
+
+    hours  in which their events lie: SageMaker writes a file for each, at least
+    """
 
     group: str
     created: bool
     records: int
+    hours: int
 
 
 def ingest(stack: Stack, definition: Definition, path: Path, name: str | None, role: str | None) -> Ingested:
@@ -55,12 +63,18 @@ def ingest(stack: Stack, definition: Definition, path: Path, name: str | None, r
     """
     name, group = _group(definition, name)
     called = _called(stack, name, definition)
-    table = _with_time(_without_missing(read(path), definition, group), group, datetime.now(UTC))
+    table, first = read(path), _first_row(path)
+    if not table.num_rows:
+        raise CommandError(f"{path}: holds no rows; expected one at least")
     if group.record not in table.column_names:
         raise CommandError(f"{path}: has no column {group.record!r}, which tells the records of {name}")
+    table = _without_missing(table, definition, group)
+    _require(path, pc.greater(pc.binary_length(table[group.record]), 0), first, f"has no {group.record}, its record")
+    table = _with_times(path, _with_time(table, group, datetime.now(UTC)), group.event_time, first)
+    hours = len(pc.unique(pc.utf8_slice_codeunits(table[group.event_time], 0, len("2026-11-29T10"))))
     try:
         created = _ensure(stack, definition, called, group, table, role)
-        return Ingested(called, created, _put(called, table))
+        return Ingested(called, created, _put(path, called, table, first), hours)
     except ClientError as error:
         raise CommandError(f"{called}: {error.response['Error']['Message']}") from error
 
@@ -146,6 +160,34 @@ def _without_missing(table: pa.Table, definition: Definition, group: FeatureGrou
     return table
 
 
+def _first_row(path: Path) -> int:
+    """Return the number of a file's first row: of CSV the header is 1."""
+    with path.open("rb") as file:
+        return 1 if file.read(4) == b"PAR1" else 2
+
+
+def _require(path: Path, are_sound: pa.ChunkedArray, first: int, what: str, expected: str = "") -> None:
+    """Raise CommandError, which names the first row that is not sound, before anything is put."""
+    wrong = [row for row, is_sound in enumerate(are_sound.to_pylist(), first) if not is_sound]
+    if wrong:
+        more = f", and {counted(len(wrong) - 1, 'more row')}" if len(wrong) > 1 else ""
+        raise CommandError(f"{path}: row {wrong[0]} {what}{more}{expected}; nothing has been ingested")
+
+
+def _with_times(path: Path, table: pa.Table, name: str, first: int) -> pa.Table:
+    """Return rows with times of events as the feature store takes them, in UTC. Raises CommandError: one is no time."""
+    texts = table[name].combine_chunks()
+    times, invalid = from_text("timestamp", texts)
+    is_taken = pc.fill_null(pc.match_substring_regex(texts, EVENT_TIME), False)
+    wrong = pc.and_not(pc.is_null(times) if invalid is None else pc.or_(pc.is_null(times), invalid), is_taken)
+    if pc.any(wrong).as_py():
+        text = texts[pc.index(wrong, True).as_py()].as_py()
+        what = f"says {text!r} in {name}" if text else f"has no {name}"
+        _require(path, pc.invert(wrong), first, what, f"; expected {EXPECTED['timestamp']}, the time of the event")
+    in_utc = pc.strftime(times.cast(pa.timestamp("ms", "UTC"), safe=False), "%Y-%m-%dT%H:%M:%SZ")
+    return table.set_column(table.column_names.index(name), name, pc.if_else(is_taken, texts, in_utc))
+
+
 def _with_time(table: pa.Table, group: FeatureGroup, now: datetime) -> pa.Table:
     """Return rows with the time of their event: now, where the file says none."""
     if group.event_time in table.column_names:
@@ -212,7 +254,7 @@ def _wait(client: Any, name: str) -> None:
         raise CommandError(f"the feature group {name} is {made['FeatureGroupStatus']}: {made.get('FailureReason')}")
 
 
-def _put(name: str, table: pa.Table) -> int:
+def _put(path: Path, name: str, table: pa.Table, first_row: int) -> int:
     """Put each row as a record; an empty field is a feature without a value. Raises CommandError, with the row."""
     client = boto3.client("sagemaker-featurestore-runtime")
 
@@ -222,12 +264,12 @@ def _put(name: str, table: pa.Table) -> int:
         for _ in range(ATTEMPTS):
             answer = client.batch_write_record(Entries=waiting)
             if errors := answer["Errors"]:
-                row = first + entries.index(errors[0]["Entry"]) + 1
-                raise CommandError(f"row {row}: {errors[0]['ErrorMessage']} {AGAIN}")
+                row = first_row + first + entries.index(errors[0]["Entry"])
+                raise CommandError(f"{path}: row {row}: {errors[0]['ErrorMessage']} {AGAIN}")
             if not (waiting := answer["UnprocessedEntries"]):
                 return len(entries)
             time.sleep(PAUSE_SECONDS)
-        raise CommandError(f"SageMaker does not take the rows from {first + 1} on. {AGAIN}")
+        raise CommandError(f"{path}: SageMaker does not take the rows from {first_row + first} on. {AGAIN}")
 
     with ThreadPoolExecutor(REQUESTS) as pool:
         return sum(pool.map(put, range(0, table.num_rows, AT_ONCE)))

@@ -13,6 +13,8 @@ from perennial_cli.commands.options import AsJson, File, StackName
 from perennial_cli.console import notice, show, show_json
 from perennial_cli.deployed import definition_of
 
+MANY_FILES = 100
+
 
 def ingest(
     file: File,
@@ -33,7 +35,8 @@ def ingest(
     """Put the rows of a CSV or Parquet file into a feature group of the stack's model, online and offline.
 
     A group that is not there is made, with a feature for each column of the file. A file without the event time says
-    that of now. What SageMaker writes offline, minutes later, starts a run as a dropped file does; where runs ingest
+    that of now. Its rows are looked at before any is put: each needs its record, and a time in ISO 8601, without a zone
+    in UTC. What SageMaker writes offline, minutes later, starts a run as a dropped file does; where runs ingest
     what is dropped (feature_store.ingest), it trains with the next drop.
     """
     say_whom()
@@ -47,5 +50,10 @@ def ingest(
     show(f"{done.records:,} records of {file} are in the feature group {done.group}{', which is new' * done.created}")
     if definition.feature_store and definition.feature_store.ingest:
         notice("They train with the next drop, once they are written offline")
-    else:
-        notice("Next: `perennial runs` lists the run that they start once they are written offline")
+        return
+    if done.hours > MANY_FILES:
+        notice(
+            f"Their events lie in {done.hours:,} hours, and SageMaker writes a file for each at least, which starts "
+            "an execution; how to make one run of them: docs/data-files.md, Many files"
+        )
+    notice("Next: `perennial runs` lists the run that they start once they are written offline")

@@ -71,7 +71,7 @@ def predict(
     asked about. Answers of several records are CSV: the row in the file, and the score; with --json a record that is
     not asked about has its error instead. Exit code 1: a record broke the definition, or the endpoint refused one.
 
-    Of a forecasting model a record is a series, as DeepAR reads it or as the rows of a table, and each answer a forecast:
+    Of a forecasting model a record is a series, as DeepAR reads it or as rows of a table, and each answer a forecast:
     its mean, its median (p50), and the band that four of five values should lie in, from p10 to p90.
 
     With --explain each answer is held against that to a typical record (medians, and the most frequent texts, of the

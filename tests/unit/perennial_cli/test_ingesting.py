@@ -64,7 +64,7 @@ def test_rows_are_records_of_a_group_that_is_made_where_the_stack_takes_its_data
     store: SageMakerService, sales: Path
 ) -> None:
     ended = perennial("ingest", sales, "--role", ROLE, "--json")
-    assert json.loads(ended.stdout) == {"group": "cars_sales", "created": True, "records": 2}
+    assert json.loads(ended.stdout) == {"group": "cars_sales", "created": True, "records": 2, "hours": 2}
     described = store.handle("DescribeFeatureGroup", {"FeatureGroupName": "cars_sales"})
     storage = described["OfflineStoreConfig"]["S3StorageConfig"]
     assert (storage["S3Uri"], storage["KmsKeyId"], described["RoleArn"]) == ("s3://lake/raw", "key", ROLE)
@@ -130,10 +130,11 @@ def test_a_file_may_be_parquet_of_another_group_and_be_of_now(store: SageMakerSe
         (
             SALES.replace(",7,", ",many,"),
             ["--role", ROLE],
-            "row 1: Validation Error: the value 'many' of the feature 'Mi",
+            "row 2: Validation Error: the value 'many' of the feature 'Mi",
         ),
         ("", ["--role", ROLE], "cannot be read as CSV or Parquet"),
         (SALES.replace("Miles", "price"), ["--role", ROLE], "the column 'price' stands in the header more than once"),
+        (SALES.partition("a,")[0], ["--role", ROLE], "holds no rows; expected one at least"),
     ],
 )
 def test_what_cannot_be_ingested_is_said_in_words(
@@ -145,11 +146,57 @@ def test_what_cannot_be_ingested_is_said_in_words(
 
 
 def test_times_of_parquet_are_times_of_events(store: SageMakerService, tmp_path: Path) -> None:
-    sold = [datetime(2026, 11, 29, 10, 15, 0, 250_000, UTC), None]
-    pq.write_table(pa.table({"sale": ["a", "b"], "sold": sold, "price": [1.5, 2.5]}), tmp_path / "sales.parquet")
-    ended = perennial("ingest", tmp_path / "sales.parquet", "--role", ROLE)
-    assert "row 2: Validation Error: the record has no value of 'sold'" in ended.stderr
+    sold = [datetime(2026, 11, 29, 10, 15, 0, 250_000, UTC)]
+    pq.write_table(pa.table({"sale": ["a"], "sold": sold, "price": [1.5]}), tmp_path / "sales.parquet")
+    assert perennial("ingest", tmp_path / "sales.parquet", "--role", ROLE).exit_code == 0
     assert record(store, "cars_sales", "a")["sold"] == "2026-11-29T10:15:00.250Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-29T12:15:00+02:00", "2026-11-29T10:15:00.000Z"),
+        ("2026-11-29 10:15:00", "2026-11-29T10:15:00.000Z"),
+        ("2026-11-29", "2026-11-29T00:00:00.000Z"),
+        ("2026-11-29T10:15:00Z", "2026-11-29T10:15:00Z"),
+    ],
+)
+def test_times_of_events_are_read_as_times_of_data_files_are(
+    store: SageMakerService, sales: Path, text: str, time: str
+) -> None:
+    sales.write_text(f"sale,sold,price\na,{text},1.5\n")
+    ended = perennial("ingest", sales, "--role", ROLE)
+    assert ended.exit_code == 0, ended.stderr
+    assert record(store, "cars_sales", "a")["sold"] == time
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (",2026-11-29T10:00:00Z,2", "row 62 has no sale, its record; nothing has been ingested"),
+        (
+            "b,29.11.2026,2",
+            "row 62 says '29.11.2026' in sold; expected an ISO 8601 time, the time of the event; nothing",
+        ),
+        ("b,,2\nc,x,3", "row 62 has no sold, and 1 more row; expected an ISO 8601 time"),
+    ],
+)
+def test_rows_are_looked_at_before_any_is_put(store: SageMakerService, sales: Path, wrong: str, said: str) -> None:
+    rows = "".join(f"s{n},2026-11-29T10:00:00Z,{n}\n" for n in range(60))
+    sales.write_text(f"sale,sold,price\n{rows}{wrong}\n")
+    ended = perennial("ingest", sales, "--role", ROLE)
+    assert (ended.exit_code, said in " ".join(ended.stderr.split())) == (1, True), ended.stderr
+    with pytest.raises(AwsError):
+        store.handle("DescribeFeatureGroup", {"FeatureGroupName": "cars_sales"})
+
+
+def test_events_of_many_hours_are_told_as_many_files(store: SageMakerService, sales: Path) -> None:
+    rows = "".join(f"s{n},2026-11-{1 + n // 24:02}T{n % 24:02}:00:00Z,{n}\n" for n in range(120))
+    sales.write_text(f"sale,sold,price\n{rows}")
+    ended = perennial("ingest", sales, "--role", ROLE)
+    assert "Their events lie in 120 hours, and SageMaker writes a file for each at least" in " ".join(
+        ended.stderr.split()
+    )
 
 
 def test_records_that_were_not_taken_are_put_again_and_rows_are_counted_over_requests(
@@ -178,7 +225,7 @@ def test_the_row_of_a_request_that_is_wrong_is_named(store: SageMakerService, sa
     rows = [f"s{n},2026-11-29T10:00:00Z,{'dear' if n == 40 else n}\n" for n in range(60)]
     sales.write_text("sale,sold,price\n" + "".join(rows))
     ended = perennial("ingest", sales, "--role", ROLE)
-    assert "row 41: Validation Error: the value 'dear' of the feature 'price' is not Fractional" in ended.stderr
+    assert "row 42: Validation Error: the value 'dear' of the feature 'price' is not Fractional" in ended.stderr
 
 
 def test_a_column_that_the_group_does_not_have_is_refused_before_anything_is_put(
