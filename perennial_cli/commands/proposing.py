@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +25,18 @@ from perennial_cli.console import (
 )
 from perennial_cli.proposal import document, names, target
 from perennial_cli.proposal.document import LEAST_ROWS
+from perennial_cli.proposal.splits import FORECASTING
 from perennial_cli.proposal.target import NameGuess
 from perennial_cli.proposal.texts import Texts, read_texts
 from perennial_cli.quick_fit import beside, import_lean
 
 LEAST_COLUMNS = 2
+LEAST_PERIODS = 6  # columns whose names are months or days
+_MONTH = r"(0?[1-9]|1[0-2])"
+_NAMED = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[-_. ]?(\d\d)?\d\d|[^\W\d_]{3,9}[-_. ]+(19|20)\d\d"
+_PERIOD = re.compile(
+    rf"{_NAMED}|(19|20)\d\d[-/. ]?{_MONTH}([-/.]\d\d?)?|(\d\d?[-/.])?{_MONTH}[-/. ](19|20)\d\d", re.IGNORECASE
+)
 Files = Annotated[
     list[Path],
     typer.Argument(
@@ -85,6 +93,7 @@ def init(
     except target.NoColumnError as error:
         raise WrongUseError(str(error)) from error
     proposal = document.Proposal.of(model, texts, columns, predicted)
+    _require_feature(proposal)
     with working("measuring") as step:
         proposal, measured = document.measured(proposal, project.models(), step)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +109,11 @@ def _require_table(texts: Texts) -> None:
             f"{where}: these are series as DeepAR reads them, for which no definition is proposed; write one as "
             "models/employment/model.yaml is (docs/add-a-model.md, forecasting), and try it: perennial try --file"
         )
+    if len(periods := [name for name in texts.columns if _PERIOD.fullmatch(name.strip())]) >= LEAST_PERIODS:
+        warn(
+            f"look at columns {quoted(periods[0])} to {quoted(periods[-1])}: their names are times, as of series with "
+            f"a column for each period. A row for each is what is learned from by {FORECASTING}"
+        )
     if len(texts.columns) < LEAST_COLUMNS:
         names = " and ".join(map(quoted, texts.columns)) or "none with a name"
         raise CommandError(
@@ -110,6 +124,15 @@ def _require_table(texts: Texts) -> None:
         raise CommandError(
             f"{where}: expected at least {LEAST_ROWS} rows below the names of columns; it has {texts.rows}"
         )
+
+
+def _require_feature(proposal: document.Proposal) -> None:
+    """Raise CommandError if nothing is left to predict from."""
+    target, times = proposal.target.column.name, [one for one in proposal.columns if one.type == "timestamp"]
+    if not any(guess.is_feature and guess.name != target for guess in proposal.all_columns):
+        others = ", ".join(guess.name for guess in proposal.columns if guess.name != target)
+        by_time = f". What comes next of {target} by {times[0].name} is {FORECASTING}" if times else ""
+        raise CommandError(f"no column is left to predict {target} from: {others} can be no feature{by_time}")
 
 
 def _show_proposal(proposal: document.Proposal, measured: document.Measured, path: Path, *, as_json: bool) -> None:

@@ -22,6 +22,8 @@ from perennial_cli.proposal.texts import Texts
 
 IN_ORDER = 0.98  # correlation of the ranks of times with sorted ones: a log with some late rows has more
 LEAST_DIFFERENT = 20  # times, or groups: of fewer a set could be empty
+FORECASTING = "a forecasting (docs/add-a-model.md, Forecasting), for which no definition is proposed"
+LEAST_FILLED = 0.3  # of the times of all names: who buys now and then fills less
 MOST_ROWS = 50  # of one name on average: of more it is rather a category, such as a shop
 MOST_CHARACTERS = 40  # of a key, on average
 SEEDS, TEST_SHARES = (42, 43, 44), (0.2, 0.1, 0.3)  # of the quick fits; the first is proposed
@@ -72,7 +74,8 @@ def guessed(texts: Texts, columns: Iterable[ColumnGuess], target: str) -> SplitG
     somebody = [guess.name for guess in others if guess.name in groups and _names_somebody(guess)]
     certain = [*somebody, *(name for name, rows in groups.items() if rows <= MOST_ROWS)]
     group = certain[0] if certain and not time else None
-    doubts = [*of_times, *(_of_group(name, rows) for name, rows in groups.items() if name != group), *of_key]
+    series = _of_series(texts, others)
+    doubts = [*series, *of_times, *(_of_group(name, rows) for name, rows in groups.items() if name != group), *of_key]
     evidence = [f"key: {key} is another one in every row. A later row of the same {key} replaces the earlier one."]
     if time:
         why = f"By time: rows stand in the order of {time}, and a model is asked about later ones; the latest test."
@@ -128,6 +131,29 @@ def _orders(guess: ColumnGuess, texts: Texts) -> bool:
     is_by_files = min((steps < 0).sum(), (steps > 0).sum()) < len(texts.files)  # each in order, the files in any
     alike = max(float(np.corrcoef(ranks, order)[0, 1]) for order in (in_order, in_order[::-1]))
     return bool(is_by_files) or alike >= IN_ORDER
+
+
+def _of_series(texts: Texts, columns: Sequence[ColumnGuess]) -> list[str]:
+    """Return what is to be said where each name has a row of a time, over and over, as series have."""
+    names = [guess for guess in columns if guess.type in ("integer", "string") and len(guess.words) > 1]
+    for time in (guess for guess in columns if guess.type == "timestamp" and len(guess.words) >= LEAST_DIFFERENT):
+        for name in names:
+            both = len(name.words) * len(time.words)
+            codes = [_codes(guess, texts) for guess in (name, time)]
+            pairs = len(np.unique(codes[0] * len(time.words) + codes[1]))
+            if 2 * len(time.words) <= texts.rows and pairs >= IN_ORDER * texts.rows and pairs >= LEAST_FILLED * both:
+                return [
+                    f"{name.name} and {time.name}: each {name.name} has a row of a {time.name}, as series have. What "
+                    f"comes next of each is {FORECASTING}"
+                ]
+    return []
+
+
+def _codes(guess: ColumnGuess, texts: Texts) -> npt.NDArray[np.int64]:
+    """Return which of its words each row has; -1 for none."""
+    stripped = pc.utf8_trim_whitespace(texts.columns[guess.header])
+    places = pc.fill_null(pc.index_in(stripped, value_set=guess.words.texts), -1)
+    return np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
 
 
 def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -510,6 +511,41 @@ def test_a_file_that_nothing_can_be_learned_from_is_refused_by_what_it_lacks(
     ended = perennial("init", "some.csv")
     assert (ended.exit_code, ended.stderr.startswith(f"error: some.csv: {problem}")) == (1, True), ended.stderr
     assert not (tmp_path / "models").exists()
+
+
+def test_a_time_and_a_value_are_nothing_to_learn_a_row_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    weeks = [f"{date(2025, 1, 5) + timedelta(weeks=week)},{100 + week % 7}" for week in range(60)]
+    (tmp_path / "visits.csv").write_text("\n".join(["week,visits", *weeks]) + "\n")
+    ended = perennial("init", "visits.csv", "--yes")
+    words = " ".join(ended.stderr.split())
+    assert ended.exit_code == 1
+    assert (
+        "no column is left to predict visits from: week can be no feature. What comes next of visits by week is"
+        in words
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "are_periods"),
+    [
+        ([f"{month} 2025" for month in ("Jan", "Feb", "Mar", "Apr", "May", "Jun")], True),
+        ([f"2025-{month:02}" for month in range(1, 7)], True),
+        ([f"0{day}.11.2025" for day in range(1, 7)], True),
+        ([f"sensor{number:02}" for number in range(1, 7)], False),
+        ([f"bill_amt{number}" for number in range(1, 7)], False),
+    ],
+    ids=["months by name", "months", "days", "numbered", "numbered from 1"],
+)
+def test_a_column_for_each_period_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], are_periods: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [",".join([f"shop {row % 3}", *(str(row + place) for place in range(6))]) for row in range(9)]
+    (tmp_path / "wide.csv").write_text("\n".join([",".join(["shop", *names]), *rows]) + "\n")
+    ended = perennial("init", "wide.csv", "--yes")  # of so few rows nothing is proposed
+    assert ended.exit_code == 1
+    assert ("their names are times, as of series" in " ".join(ended.stderr.split())) == are_periods
 
 
 @pytest.mark.parametrize("name", ["../../x", "Bad Name!", "a_b", "a" * 33, "-a", "a-"])

@@ -50,6 +50,27 @@ def test_a_time_in_another_form_that_splits_the_rows_is_required() -> None:
     assert not whole.columns["sold"].nullable
 
 
+def test_series_are_told_for_what_they_are() -> None:
+    shops = [f"shop {row // 50}" for row in range(ROWS)]
+    (doubt, *_) = split(shop=shops, sold_at=[DAYS[row % 50] for row in range(ROWS)]).doubts
+    assert doubt.startswith(
+        "shop and sold_at: each shop has a row of a sold_at, as series have. What comes next of each"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shops", "days"),
+    [
+        ([f"shop {row // 50}" for row in range(ROWS)], DAYS),
+        ([f"shop {row % 4}" for row in range(ROWS)], [DAYS[row // 8] for row in range(ROWS)]),
+        ([f"shop {row}" for row in range(ROWS)], [DAYS[row % 50] for row in range(ROWS)]),
+    ],
+    ids=["times of their own", "several rows of a time", "a row of each name"],
+)
+def test_rows_of_names_and_times_that_are_no_series_are_not_called_so(shops: list[str], days: list[str]) -> None:
+    assert not any("as series have" in doubt for doubt in split(shop=shops, sold_at=days).doubts)
+
+
 def test_files_that_are_each_in_order_may_come_in_any() -> None:
     days = {"sold_at": pa.array([*DAYS[100:], *DAYS[:100]], pa.string()), "price": pa.array(PRICE, pa.string())}
     for files, method in (([Path("feb.csv"), Path("jan.csv")], "time"), ([Path("all.csv")], "random")):
