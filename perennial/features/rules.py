@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from perennial.features.column import Column
@@ -63,7 +65,7 @@ def broken_rule(column: Column, rule: str, value: object) -> str:
         "maximum": f"is above the maximum {_number(column.maximum)}",
         "logarithm": "is not above 0, and the model learns the logarithm (target.transform: log)",
         "category": f"is not one of the allowed categories: {_one_of(column.categories or ())}",
-        "period": f"is not {column.period}",
+        "period": f"is not {column.period}{hint(column, rule, value)}",
     }
     return "is missing" if rule == "missing" else f"{quoted(value)} {expected[rule]}"
 
@@ -73,6 +75,10 @@ def hint(column: Column, rule: str, value: object) -> str:
     is_number = rule == "type" and column.type in NUMBERS and column.parsing.decimal == "."
     if is_number and isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value):
         return " (a decimal comma? files.decimal in model.yaml)"
+    if rule == "period" and isinstance(value, str):
+        with suppress(ValueError, OverflowError):  # it is in a form of parse.formats
+            if (time := datetime.fromisoformat(value.strip())).tzinfo:
+                return f" (in UTC it is {time.astimezone(UTC):%Y-%m-%d %H:%M:%S})"
     return ""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 # Developer Guide, "DeepAR hyperparameters", time_freq.
 FREQUENCY = re.compile(r"([1-9][0-9]{0,3})?(M|W|D|H|min)")
-FREQUENCIES = "M, W, D, H or min, which may follow a number, as in 15min"
+FREQUENCIES = "M, W, D, H or min, which may follow a number, as in 15min, and 3M for quarters"
 MONITORED = ("season_change", "missing_share")  # what monitoring knows of a series besides its features
 _SEASONS = {"M": 12, "W": 52, "D": 7, "H": 24, "min": 1440}
 NUMBERS = ("float", "integer", "boolean")

@@ -18,13 +18,13 @@ from perennial.model.series import FREQUENCIES, FREQUENCY, MONITORED
 class SeriesSection(Strict):
     """How rows are points of series.
 
-    key     the column that names the series of a row
+    key     the column that names the series of a row; none is a fault that `check` explains
     time    the column that says when its period begins
     season  how many periods lie between two that are alike; None: a year of months or weeks, a week of days, a day of
             hours or minutes
     """
 
-    key: str
+    key: str = ""
     time: str
     frequency: str
     context_length: int = Field(ge=1, le=10_000)
@@ -38,7 +38,9 @@ def check(series: SeriesSection, columns: Mapping[str, Any], target: str) -> Ite
         yield "series.frequency", f"got {series.frequency!r}; expected {FREQUENCIES}"
     for path, name, types in (("key", series.key, ("string", "integer")), ("time", series.time, ("timestamp",))):
         column = columns.get(name)
-        if column is None:
+        if not name:
+            yield "series.key", "is missing; where there is one series alone, a column that says the same in each row"
+        elif column is None:
             yield f"series.{path}", f"{name!r} is not one of the columns{suggestion(name, columns)}"
         elif name == target:
             yield f"series.{path}", "this is the target"

@@ -117,7 +117,9 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
     if new and new["files"] and record.get("champion"):
         counts = f"{new['quarantined']:,} quarantined, {new.get('repeated', 0):,} repeat rows of known files"
         if "replaced" in new:
-            counts += f", {new['replaced']:,} replace one of the same key (split.key)"
+            of_series = (record.get("configuration") or {}).get("definition", {}).get("series")
+            key = "of the same series and time" if of_series else "of the same key (split.key)"
+            counts += f", {new['replaced']:,} replace one {key}"
         yield "New files", f"{counted(new['files'])}, {new['rows']:,} rows, of which {counts}"
     if drift:
         moved = [

@@ -261,6 +261,12 @@ def test_a_time_between_periods_is_quarantined_in_a_table_as_well(tmp_path: Path
     assert reason.endswith("is not the begin of a month, as series.frequency M asks")
 
 
+def test_a_time_that_its_zone_moves_off_a_period_is_told_in_utc(tmp_path: Path) -> None:
+    rows = "item_id,month,sold,town,days\nshop-9,2010-02-01T00:00:00+02:00,5,Oslo,20\nshop-9,2010-03-01,5,Oslo,20\n"
+    (reason,) = quarantined(prepare(tmp_path, lines(*SHOPS), rows))
+    assert reason.endswith("as series.frequency M asks (in UTC it is 2010-01-31 22:00:00)")
+
+
 def test_a_file_that_is_cut_off_is_put_aside(tmp_path: Path) -> None:
     output = prepare(tmp_path, lines(*SHOPS), lines(series("shop-7"), series("shop-8"))[:-20])
     (aside,) = report(output)["aside"]

@@ -74,6 +74,7 @@ def test_a_season_is_a_year_a_week_or_a_day(frequency, season):
         ({"series": None}, "series: is missing; a forecasting needs key, time, frequency"),
         ({"series": {**MODEL["series"], "frequency": "Q"}}, "series.frequency: got 'Q'; expected M, W, D, H or min"),
         ({"series": {**MODEL["series"], "key": "shp"}}, "series.key: 'shp' is not one of the columns; did you mean"),
+        ({"series": {**MODEL["series"], "key": ""}}, "series.key: is missing; where there is one series alone"),
         ({"series": {**MODEL["series"], "time": "town"}}, "series.time: 'town' is string; expected a column of type"),
         ({"series": {**MODEL["series"], "prediction_length": 0}}, "series.prediction_length"),
         ({"split": {"method": "random"}}, "split: a forecasting is split by time, as its section series says"),
@@ -100,6 +101,11 @@ def test_a_season_is_a_year_a_week_or_a_day(frequency, season):
 )  # fmt: skip
 def test_what_a_forecasting_cannot_say_is_refused_with_the_reason(changed, told):
     assert told in problems(**changed)
+
+
+def test_what_is_wrong_with_a_key_is_said_of_the_series_alone():
+    """The split that follows from them is none that anybody has written."""
+    assert "split" not in problems(series={**MODEL["series"], "key": "shp", "time": ""})
 
 
 def test_series_are_of_a_forecasting_alone():

@@ -735,6 +735,9 @@ def test_the_broken_rows_of_new_files_are_told_by_rule_with_an_example_and_where
     assert f"New files     1 file, {counts}\n" in body
     keyed = compose(new_files={**NEW, "repeated": 1400, "replaced": 92}).body
     assert "1,400 repeat rows of known files, 92 replace one of the same key (split.key)\n" in keyed
+    series = {"definition": {**RECORD["configuration"]["definition"], "series": {"key": "shop"}}}
+    body_of_series = compose(new_files={**NEW, "replaced": 92}, configuration=series).body
+    assert ", 92 replace one of the same series and time\n" in body_of_series
     assert (
         "\nRows of new files that break the data contract, not trained on; with their reasons: "
         "s3://cars/runs/20261120093440-1a2b/quarantine/\n"
