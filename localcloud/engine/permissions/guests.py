@@ -58,12 +58,19 @@ def answer_http(method: str, body: bytes) -> tuple[int, JsonObject]:
     try:
         request = json.loads(body)
         account, role, policy = request["Account"], request.get("Role", ROLE), request.get("Policy", _EVERYTHING)
-        well = bool(re.fullmatch(r"[0-9]{12}", account) and re.fullmatch(r"[\w+=,.@-]{1,64}", role, re.ASCII))
     except (ValueError, TypeError, KeyError, AttributeError):
-        well = False
-    if method != "POST" or not well or not isinstance(policy, dict):
+        method = ""
+    if method != "POST":
         expected = '{"Account": "twelve digits", "Role": "a name", "Policy": {a policy document}}'
         return 400, {"message": f"expected POST {PATH} with {expected}; all but Account may be left out"}
+    if not isinstance(account, str) or not re.fullmatch(r"[0-9]{12}", account):
+        return 400, {"message": f"the account {account!r} of a guest is none; expected twelve digits"}
+    if not isinstance(role, str) or not re.fullmatch(r"[\w+=,.@-]{1,64}", role, re.ASCII):
+        return 400, {
+            "message": f"the role {role!r} of a guest is none; expected a name: letters, digits and _+=,.@-, 64 at most"
+        }
+    if not isinstance(policy, dict):
+        return 400, {"message": f"the policy {policy!r} of a guest is none; expected a policy document"}
     if not is_guest(account):
         return 400, {"message": f"{account} is this local cloud's own account; a guest is of another one"}
     key, secret, token = admit(account, role, policy)

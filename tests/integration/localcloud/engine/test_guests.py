@@ -181,10 +181,10 @@ def test_the_account_lets_guests_in_and_nobody_else_does(cloud: Cloud) -> None:
     ("body", "says"),
     [
         ({"Account": "000000000000"}, "000000000000 is this local cloud's own account"),
-        ({"Account": "1"}, "twelve digits"),
+        ({"Account": "1"}, "the account '1' of a guest is none; expected twelve digits"),
         ({"Account": 111111111111}, "twelve digits"),
-        ({"Account": KNOWN, "Role": "a/b"}, "a name"),
-        ({"Account": KNOWN, "Policy": "all"}, "a policy document"),
+        ({"Account": KNOWN, "Role": "a/b"}, "the role 'a/b' of a guest is none; expected a name"),
+        ({"Account": KNOWN, "Policy": "all"}, "the policy 'all' of a guest is none; expected a policy document"),
         ([], "twelve digits"),
     ],
 )
