@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import boto3
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from perennial.data.contract import Contract, check
 from perennial.data.files import GZIP, read
@@ -24,6 +26,7 @@ from perennial.data.series import Series, series_of
 from perennial.data.series_files import FIELDS, ITEM_ID, SeriesError, SeriesReader
 from perennial.data.series_form import SeriesForm
 from perennial.data.text_files import undamaged
+from perennial.data.training_window import latest_sound
 from perennial.evaluation import forecasts
 from perennial.evaluation.predictions import PredictionsError
 from perennial.evaluation.problem_types.forecasting import quantile_columns
@@ -146,9 +149,14 @@ def _of_table(path: Path, definition: Definition, notes: list[str], name: str) -
     """
     contract, form, ahead = _contract(definition)
     asked, tables = list[Question](), list[pa.Table]()
+    now = pa.scalar(latest_sound(datetime.now(UTC)), pa.timestamp("us"))
     for batch in read(path, contract.columns, name, replace(contract.form, other_columns="ignore"), notes):
         checked, numbers = check(contract, batch.table), batch.row_numbers(np.arange(batch.table.num_rows))
         problems = problems_of(batch, checked)
+        is_late = pc.and_(pc.greater(checked.table[form.time], now), pc.is_valid(checked.table[definition.target]))
+        for place in np.flatnonzero(pc.fill_null(is_late, False)).tolist():
+            why = f"{form.time}: is after now, so that nobody can know its {definition.target}"
+            problems.setdefault(place, []).append(why)
         asked += [Question(int(numbers[place]), "", {}, problems=tuple(why)) for place, why in problems.items()]
         asked += [Question(row.row, "", {}, problems=(row.problem,)) for row in batch.unreadable]
         sound = pa.array(~np.isin(np.arange(len(numbers)), [*problems]))
@@ -157,10 +165,11 @@ def _of_table(path: Path, definition: Definition, notes: list[str], name: str) -
         rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
         series = list(series_of(rows, np.zeros(rows.num_rows, np.uint8), form))
         asked += [_question(one, form, ahead, definition.target) for one in series]
-        numbers = dict(zip(rows[form.key].to_pylist()[::-1], rows[IDENTITY].to_pylist()[::-1], strict=True))
-        without = numbers.keys() - {one.key for one in series}
+        keys = map(str, rows[form.key].to_pylist()[::-1])
+        first_rows = dict(zip(keys, rows[IDENTITY].to_pylist()[::-1], strict=True))
+        without = first_rows.keys() - {one.key for one in series}
         why = f"has no value of {definition.target}; a forecast needs what came before"
-        asked += [Question(numbers[key], key, {}, problems=(f"series {quoted(key)} {why}",)) for key in without]
+        asked += [Question(first_rows[key], key, {}, problems=(f"series {quoted(key)} {why}",)) for key in without]
     return sorted(asked, key=lambda question: question.number)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from perennial.model import definition
+from perennial_cli import forecasts
 from perennial_cli.stacks import Stack
 from tests.command import perennial
 from tests.unit.conftest import BUCKET, FakeAws
@@ -126,17 +128,27 @@ def test_the_table_that_a_model_was_made_of_is_asked_about_by_its_series(endpoin
 def test_series_of_a_table_that_cannot_be_asked_about_and_broken_rows_are_named(
     endpoint: list[Any], tmp_path: Path
 ) -> None:
-    (tmp_path / "shops.csv").write_text(f"{TABLE}oslo-1,2020-02-01,-4,Oslo,21\nrome-2,2020-03-01,,Rome,21\n")
+    (tmp_path / "shops.csv").write_text(
+        f"{TABLE}oslo-1,2020-02-01,-4,Oslo,21\nrome-2,2020-03-01,,Rome,21\noslo-1,9020-05-01,9,Oslo,20\n"
+    )
     ended = perennial("predict", tmp_path / "shops.csv", "--json")
     answers = json.loads(ended.stdout)
-    assert (ended.exit_code, [one["row"] for one in answers], len(endpoint)) == (1, [2, 3, 7, 8], 1)
+    assert (ended.exit_code, [one["row"] for one in answers], len(endpoint)) == (1, [2, 3, 7, 8, 9], 1)
     assert [one["error"] for one in answers if "error" in one] == [
         "series 'rome-1' has no row that says days of 2020-03-01 00:00:00; "
         "expected a row for each of the 2 periods after its last sold, with no sold",
         "sold: '-4' is below the minimum 0",
         "series 'rome-2' has no value of sold; a forecast needs what came before",
+        "month: is after now, so that nobody can know its sold",
     ]
     assert json.loads(endpoint[0].body)["instances"][0]["target"] == [1, None, 3]
+
+
+def test_series_of_a_table_may_be_named_by_numbers() -> None:
+    numbered = definition.parse(MODEL.replace("shop: {type: string", "shop: {type: integer"), "model.yaml")
+    rows = [f"7,2020-0{month}-01,{value},Oslo,20" for month, value in ((1, 5), (2, 6), (3, ""), (4, ""))]
+    (asked,) = forecasts.questions("\n".join(["shop,month,sold,town,days", *rows]).encode(), numbered, [], "shops.csv")
+    assert (asked.name, asked.problems, asked.instance["target"]) == ("7", (), [5, 6])
 
 
 def test_a_table_of_other_columns_is_no_question(endpoint: list[Any], tmp_path: Path) -> None:
