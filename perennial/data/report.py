@@ -62,6 +62,8 @@ class Report:
     problems           why the job failed, if it did: the first line says the most
     rows_repeated      rows that repeat an earlier one, whatever their set; of many rows, an estimate
     rows_left_out      of those: that count nowhere, because a copy is measured or a later row has their key
+    rows_in_no_set     points of series that are neither learned from nor tested: without a value in the last periods or
+                       before them, or dated after the run
     rows_trained_again rows that train beside a copy; of many rows, an estimate
     identity           what the hashes of rows depend on (data.rows.specification), and those under `champion/`
     late               how many rows are dated later than the run (by a split by time, or training.window), and the
@@ -92,6 +94,7 @@ class Report:
     rows_repeated: int = 0
     rows_left_out: int = 0
     rows_trained_again: int = 0
+    rows_in_no_set: int = 0
     identity: str = ""
     champion_identity: str = ""
     late: dict[str, Any] | None = None
@@ -202,6 +205,7 @@ class Report:
                 "used": self.rows_used,
                 "quarantined": self.rows_read - self.rows_used,
                 "written_to_quarantine": self.rows_written_to_quarantine,
+                **({"in_no_set": self.rows_in_no_set} if self.rows_in_no_set else {}),
             },
             "sets": self.rows_by_set,
             "target": {name: asdict(extremes) for name, extremes in self.targets.items()},

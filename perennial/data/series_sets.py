@@ -90,6 +90,8 @@ class SeriesWriter:
                 self._alternating += (np.diff(one.points.categories, axis=0) != 0).sum(axis=0) >= FEWEST_CHANGES
         for writer in (*self._writers.values(), *self._hashes.values()):
             writer.close()
+        different = report.rows_used - report.rows_repeated
+        report.rows_in_no_set = max(0, different - sum(report.rows_by_set.values()))
         self._judge_categories()
         last = f"which end with {self._periods.text(self._last)} of series {quoted(self._latest)}"
         _judge(self._observed, report.rows_by_set, last)

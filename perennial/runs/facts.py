@@ -141,9 +141,10 @@ def counted_rows(rows: Rows) -> str:
         return "none could be read"
     read = f"{rows['read']:,} read, {rows['quarantined']:,} quarantined, {rows['repeated']:,} repeat others"
     read += f" ({again:,} of them train again)" if (again := rows.get("trained_again", 0)) else ""
-    older = rows.get("older", 0)
+    older, in_no_set = rows.get("older", 0), rows.get("in_no_set", 0)
     read += f", {older:,} too old" if older else ""
-    return f"{rows['used'] - rows['repeated'] - older:,} different ones in the sets: {read}"
+    read += f", {in_no_set:,} in no set (no value, none before it, or later than the run)" if in_no_set else ""
+    return f"{rows['used'] - rows['repeated'] - older - in_no_set:,} different ones in the sets: {read}"
 
 
 def _since(since: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -146,6 +146,7 @@ class Rows(TypedDict, total=False):
     repeated: int
     trained_again: int
     written_to_quarantine: int
+    in_no_set: int
     train: int
     validation: int
     test: int

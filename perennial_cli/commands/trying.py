@@ -103,9 +103,10 @@ def _show_rows(trial: Trial) -> None:
     used = "none" if trial.problems else f"{rows['used']:,}"
     lines = {"rows": f"{rows['read']:,} read, {used} used, {rows['quarantined']:,} put aside"} if rows["read"] else {}
     if not trial.problems:
+        sets = report["sets"] | ({"none": rows["in_no_set"]} if "in_no_set" in rows else {})
         lines |= {
             "repeated": f"{counted(report['duplicates']['rows'])} repeat others",
-            "sets": ", ".join(f"{name} {count:,}" for name, count in report["sets"].items()),
+            "sets": ", ".join(f"{name} {count:,}" for name, count in sets.items()),
             "features": f"{len(report['features'])} made of the columns of the definition",
         }
     pairs(lines)

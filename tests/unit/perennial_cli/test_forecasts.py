@@ -206,7 +206,7 @@ def test_try_says_what_last_season_again_reaches(tmp_path: Path, monkeypatch: py
     (tmp_path / "shops.json").write_text("".join(f"{json.dumps(one)}\n" for one in shops))
     ended = perennial("try", "shops", "--file", tmp_path / "shops.json")
     assert ended.exit_code == 0, ended.stderr
-    assert "sets      train 348, validation 6, test 6" in ended.stdout
+    assert "sets      train 348, validation 6, test 6, none 1" in ended.stdout
     words = " ".join(ended.stderr.split())
     assert "DeepAR is not trained here; last season again reaches mean_wql 0.1004 (6 values that test)" in words
     assert "orders of magnitude" not in words

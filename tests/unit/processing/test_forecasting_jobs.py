@@ -186,7 +186,17 @@ def test_what_is_dated_after_the_run_does_not_decide_which_periods_test(tmp_path
     mistyped = series("shop-4", 3, "2039-01-01 00:00:00")
     output = prepare(tmp_path, lines(*SHOPS, mistyped))
     assert report(output)["sets"] == {"train": 4 * (MONTHS - 6), "validation": 12, "test": 12}
+    assert report(output)["rows"]["in_no_set"] == 3
     assert report(output)["late"] == {"column": "month", "rows": 3, "latest": "2039-03-01T00:00:00"}
+
+
+def test_points_that_are_in_no_set_are_counted(tmp_path: Path) -> None:
+    """Those of a series that began when the periods that test had begun, and periods that test without a value."""
+    young, silent = series("shop-4", 2, "2019-10-01 00:00:00"), series("shop-5")
+    silent["target"][-1] = None
+    output = prepare(tmp_path, lines(*SHOPS, young, silent))
+    assert report(output)["sets"]["test"] == 14
+    assert report(output)["rows"]["in_no_set"] == 3
 
 
 def test_series_that_are_all_dated_after_the_run_are_cut_as_any(tmp_path: Path) -> None:

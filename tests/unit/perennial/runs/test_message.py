@@ -471,6 +471,12 @@ def test_rows_that_are_too_old_to_train_are_counted():
     assert "Rows          804 different ones in the sets: 2,007 read, 3 quarantined, 0 repeat others, 1,200 too" in body
 
 
+def test_points_of_series_that_are_in_no_set_are_counted_apart():
+    body = compose(rows={"read": 904, "used": 904, "in_no_set": 3, "quarantined": 0, "repeated": 0}).body
+    counts = "904 read, 0 quarantined, 0 repeat others, 3 in no set (no value, none before it, or later than the run)"
+    assert f"\nRows          901 different ones in the sets: {counts}\n" in body
+
+
 def test_of_files_that_could_not_be_read_no_row_is_said_to_be_in_a_set():
     nothing = {"read": 0, "used": 0, "quarantined": 0, "repeated": 0}
     assert "Rows          none could be read\n" in compose(status="Failed", rows=nothing, deployed=None).body
