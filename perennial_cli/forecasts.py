@@ -148,7 +148,7 @@ def _of_table(path: Path, definition: Definition, notes: list[str], name: str) -
     What is asked about begins after the last value of a series. Rows after it say the numbers of the periods ahead.
     """
     contract, form, ahead = _contract(definition)
-    asked, tables = list[Question](), list[pa.Table]()
+    listed, tables = list[Question](), list[pa.Table]()
     now = pa.scalar(latest_sound(datetime.now(UTC)), pa.timestamp("us"))
     for batch in read(path, contract.columns, name, replace(contract.form, other_columns="ignore"), notes):
         checked, numbers = check(contract, batch.table), batch.row_numbers(np.arange(batch.table.num_rows))
@@ -157,20 +157,20 @@ def _of_table(path: Path, definition: Definition, notes: list[str], name: str) -
         for place in np.flatnonzero(pc.fill_null(is_late, False)).tolist():
             why = f"{form.time}: is after now, so that nobody can know its {definition.target}"
             problems.setdefault(place, []).append(why)
-        asked += [Question(int(numbers[place]), "", {}, problems=tuple(why)) for place, why in problems.items()]
-        asked += [Question(row.row, "", {}, problems=(row.problem,)) for row in batch.unreadable]
+        listed += [Question(int(numbers[place]), "", {}, problems=tuple(why)) for place, why in problems.items()]
+        listed += [Question(row.row, "", {}, problems=(row.problem,)) for row in batch.unreadable]
         sound = pa.array(~np.isin(np.arange(len(numbers)), [*problems]))
         tables.append(checked.table.append_column(IDENTITY, pa.array(numbers.astype(np.uint64))).filter(sound))
     if any(rows.num_rows for rows in tables):
         rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
         series = list(series_of(rows, np.zeros(rows.num_rows, np.uint8), form))
-        asked += [_question(one, form, ahead, definition.target) for one in series]
+        listed += [_question(one, form, ahead, definition.target) for one in series]
         keys = map(str, rows[form.key].to_pylist()[::-1])
         first_rows = dict(zip(keys, rows[IDENTITY].to_pylist()[::-1], strict=True))
         without = first_rows.keys() - {one.key for one in series}
         why = f"has no value of {definition.target}; a forecast needs what came before"
-        asked += [Question(first_rows[key], key, {}, problems=(f"series {quoted(key)} {why}",)) for key in without]
-    return sorted(asked, key=lambda question: question.number)
+        listed += [Question(first_rows[key], key, {}, problems=(f"series {quoted(key)} {why}",)) for key in without]
+    return sorted(listed, key=lambda question: question.number)
 
 
 def _question(one: Series, form: SeriesForm, ahead: int, target: str) -> Question:
