@@ -143,7 +143,7 @@ WRITTEN: dict[str, Callable[[], bytes]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the files into a folder."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: python -m tools.demo_data FOLDER", file=sys.stderr)
         return 2
     folder = Path(arguments[0])

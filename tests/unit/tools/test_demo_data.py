@@ -85,6 +85,7 @@ def test_command_writes_all_files(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "penguins.csv").read_bytes() == demo_data.penguins()
     assert (tmp_path / "demo" / "employment.json").read_bytes() == demo_data.employment(sectors=True)
     assert demo_data.main([]) == 2
+    assert demo_data.main(["--help"]) == 2
 
 
 def test_missing_package_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
