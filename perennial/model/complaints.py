@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -124,6 +124,15 @@ def of(error: ValidationError, root: type[BaseModel]) -> list[Complaint]:
     ]
 
 
+_WORDS: dict[str, str] = {}  # for patterns
+
+
+def written(pattern: str, words: str) -> Any:
+    """Return the field of texts that match a pattern, and say in words what they are."""
+    _WORDS[pattern] = words
+    return Field(pattern=pattern)
+
+
 YAML_TRUTH = " (YAML reads yes, no, on and off as true and false: put them in quotes)"
 _EXPECTED = {
     "int_type": "a whole number",
@@ -154,6 +163,8 @@ def _translated(error: Any, root: type[BaseModel]) -> Complaint:
         return path, "is missing"
     if kind == "literal_error":
         return path, f"got {excerpt(value)}; allowed: {error['ctx']['expected'].replace(' or ', ', ')}"
+    if kind == "string_pattern_mismatch":
+        return path, f"got {excerpt(value)}; expected {_WORDS[error['ctx']['pattern']]}"
     expected = _EXPECTED.get(kind)
     text = expected.format(**error.get("ctx", {})) if expected else error["msg"]
     hint = YAML_TRUTH if value in (True, False) else ""

@@ -116,7 +116,10 @@ def _text(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
-SliceName = Annotated[str, Field(pattern=f"^{COLUMN_NAME.pattern}$")]
+SliceName = Annotated[
+    str, complaints.written(f"^{COLUMN_NAME.pattern}$", "a lower-case name of letters, digits and underscores")
+]
+Digest = Annotated[str, complaints.written("^sha256:[0-9a-f]{64}$", "sha256: and 64 digits of 0 to 9 and a to f")]
 Texts = Annotated[
     tuple[Annotated[Text, BeforeValidator(_text)], ...],
     BeforeValidator(_one_or_more),
@@ -400,7 +403,7 @@ class Definition(Strict):
     preprocessing: Preprocessing = "encode"
     algorithm: AlgorithmName = "xgboost"
     # Of an image of one's own, in the stack's repository; without it the newest one there.
-    image_digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")] | None = None
+    image_digest: Digest | None = None
     hyperparameters: dict[AlgorithmName, dict[str, Any]] = Field(default_factory=dict)
     tuning: Tuning = Tuning()
     # Those that the model's metrics.py computes, and which of their values are better.

@@ -6,24 +6,25 @@ Names of features are those in SageMaker Feature Store: what `source` of a colum
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from perennial.model.complaints import Complaint, Strict, suggestion
+from perennial.model.complaints import Complaint, Strict, suggestion, written
 
 MAX_GROUPS = 20
 SECTION = "feature_store"
 NAME = r"^[a-zA-Z0-9]([-_]*[a-zA-Z0-9]){0,63}$"
-Name = Annotated[str, Field(pattern=NAME)]
+Name = Annotated[str, written(NAME, "letters and digits, with - and _ between them")]
+AS_OF = written(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", "a time in UTC, such as 2026-11-29T10:00:00Z")
 
 
 def _as_text(value: Any) -> Any:
     """Return a time, which YAML reads for itself, as it is written."""
     if isinstance(value, datetime) and value.tzinfo:
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return value
+    return value.isoformat() if isinstance(value, date) else value
 
 
 class FeatureGroup(Strict):
@@ -41,7 +42,7 @@ class FeatureStore(Strict):
     """
 
     groups: Annotated[dict[Name, FeatureGroup], Field(min_length=1, max_length=MAX_GROUPS)]
-    as_of: Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")] | None = None
+    as_of: Annotated[str, BeforeValidator(_as_text), AS_OF] | None = None
     ingest: bool = False
 
 

@@ -39,9 +39,13 @@ def test_groups_keep_their_order_because_the_first_has_the_rows() -> None:
             "{groups: {sales: {record: mileage, event_time: at}}}",
             "split.key: expected [mileage], which tells the records",
         ),
-        ("{groups: {_x: {record: sale, event_time: at}}}", "feature_store.groups._x"),
+        ("{groups: {_x: {record: sale, event_time: at}}}", "groups._x: got '_x'; expected letters and digits, with"),
         ("{groups: {sales: {record: sale}}}", "feature_store.groups.sales.event_time"),
-        (f"{{groups: {{{SALES}}}, as_of: yesterday}}", "feature_store.as_of"),
+        (
+            f"{{groups: {{{SALES}}}, as_of: yesterday}}",
+            "feature_store.as_of: got 'yesterday'; expected a time in UTC, such as 2026-11-29T10:00:00Z",
+        ),
+        (f"{{groups: {{{SALES}}}, as_of: 2026-11-29}}", "as_of: got '2026-11-29'; expected a time in UTC"),
         (
             f"{{groups: {{{SALES}}}, ingest: true, as_of: 2026-11-29T10:00:00Z}}",
             "feature_store.ingest: true is for one",
