@@ -34,14 +34,16 @@ def reason(error: Exception) -> str:
 def positions(
     name: str, header: Sequence[str], columns: Sequence[Column], form: FileForm, notes: list[str] | None
 ) -> Mapping[str, int]:
-    """Return where each column stands in a header; one that may be null may be absent.
+    """Return where each column stands in a header; one that may be null may be absent, but for the values of series.
 
     Adds what a person should know of it to the notes, if they are wanted. Raises FileError when the header does not fit
     the definition.
     """
     matched = match(header, columns)
     others = _others(header, matched, columns)
-    missing = [column for column in matched.absent if not (column.nullable or column.optional)]
+    values = form.series.target if form.series else None
+    may_be_absent = [one for one in matched.absent if one.optional or (one.nullable and one.name != values)]
+    missing = [column for column in matched.absent if column not in may_be_absent]
     problems = _header_problem(header, columns, missing, others)
     if not problems:
         problems = [*_column_problems(matched, missing, others, form), *matched.collisions[:MOST_NAMES]]

@@ -155,7 +155,9 @@ def test_a_table_of_other_columns_is_no_question(endpoint: list[Any], tmp_path: 
     (tmp_path / "wide.csv").write_text("shop,town,Jan 2020,Feb 2020\noslo-1,Oslo,1,2\n")
     ended = perennial("predict", tmp_path / "wide.csv")
     assert (ended.exit_code, ended.stdout, endpoint) == (1, "", [])
-    assert "wide.csv: column 'month' is missing; column 'days' is missing" in " ".join(ended.stderr.split())
+    assert "wide.csv: column 'month' is missing; column 'sold' is missing; column 'days' is missing" in " ".join(
+        ended.stderr.split()
+    )
 
 
 def test_a_forecast_for_machines_names_its_quantiles(endpoint: list[Any]) -> None:

@@ -277,6 +277,16 @@ def test_a_time_that_its_zone_moves_off_a_period_is_told_in_utc(tmp_path: Path) 
     assert reason.endswith("as series.frequency M asks (in UTC it is 2010-01-31 22:00:00)")
 
 
+def test_a_table_without_the_column_of_the_values_takes_none_away(tmp_path: Path) -> None:
+    """Else each of its rows would say that a value that is known is missing."""
+    ignoring = f"{MODEL}other_columns: ignore\n"
+    misspelt = "item_id,month,slod,town,days\n" + "".join(f"shop-0,2010-0{n}-01,5,Oslo,20\n" for n in range(1, 10))
+    output = prepare(tmp_path, lines(*SHOPS), misspelt, model=ignoring)
+    (aside,) = report(output)["aside"]
+    assert "column 'sold' is missing" in aside["reason"]
+    assert report(output)["sets"]["train"] == 4 * (MONTHS - 6)
+
+
 def test_a_file_that_is_cut_off_is_put_aside(tmp_path: Path) -> None:
     output = prepare(tmp_path, lines(*SHOPS), lines(series("shop-7"), series("shop-8"))[:-20])
     (aside,) = report(output)["aside"]
