@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from localcloud.sagemaker.errors import AwsError
 from localcloud.sagemaker.service import SageMakerService
 from perennial.model import definition
 from perennial_cli.stacks import Stack
@@ -263,7 +264,12 @@ def test_a_group_below_the_data_prefix_is_the_stacks_whoever_made_it(
 ) -> None:
     """Groups that are there are called as in model.yaml, or as the stack calls them."""
     store.handle("CreateFeatureGroup", made_by_others(FeatureGroupName=name))
-    assert json.loads(perennial("ingest", sales, "--json").stdout) == {"group": name, "created": False, "records": 2}
+    assert json.loads(perennial("ingest", sales, "--json").stdout) == {
+        "group": name,
+        "created": False,
+        "records": 2,
+        "hours": 2,
+    }
     assert record(store, name, "a")["price"] == "1.5"
 
 
@@ -282,7 +288,7 @@ def test_a_stack_has_a_group_of_its_own_beside_that_of_another_stack(store: Sage
     theirs = {"FeatureGroupName": "sales", "OfflineStoreConfig": offline("s3://lake/raw-of-others")}
     store.handle("CreateFeatureGroup", made_by_others(**theirs))
     ended = perennial("ingest", sales, "--role", ROLE, "--json")
-    assert json.loads(ended.stdout) == {"group": "cars_sales", "created": True, "records": 2}
+    assert json.loads(ended.stdout) == {"group": "cars_sales", "created": True, "records": 2, "hours": 2}
     assert record(store, "sales", "a") == {}
 
 
