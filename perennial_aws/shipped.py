@@ -41,7 +41,7 @@ def _overrides() -> str:
 
     Raises ConfigurationError: somebody has deleted it.
     """
-    ssm, name = client("ssm"), f"{settings.parameter_prefix}/overrides"
+    ssm, name = client("ssm"), f"{settings.parameter_prefix}_overrides"
     try:
         return str(ssm.get_parameter(Name=name)["Parameter"]["Value"])
     except ssm.exceptions.ParameterNotFound as error:

@@ -164,7 +164,7 @@ def _translated(error: Any, root: type[BaseModel]) -> Complaint:
     if kind == "literal_error":
         return path, f"got {excerpt(value)}; allowed: {error['ctx']['expected'].replace(' or ', ', ')}"
     if kind == "string_pattern_mismatch":
-        return path, f"got {excerpt(value)}; expected {_WORDS[error['ctx']['pattern']]}"
+        return path, f"got {excerpt(value)}; expected {_WORDS.get(error['ctx']['pattern'], error['msg'])}"
     expected = _EXPECTED.get(kind)
     text = expected.format(**error.get("ctx", {})) if expected else error["msg"]
     hint = YAML_TRUTH if value in (True, False) else ""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perennial.model import complaints
-from perennial.model.complaints import ConfigurationError
+from perennial.model.complaints import ConfigurationError, written
 from perennial.runs.run_id import RUN_ID
 
 Input = TypeVar("Input", bound=BaseModel)
@@ -40,7 +40,7 @@ class ExecutionInput(BaseModel):
     Trigger: TriggerSection = TriggerSection()
     Overrides: dict[str, Any] = Field(default_factory=dict)
     # A run whose data, to the version, are to be trained on again instead of what is there now.
-    Replay: Annotated[str, Field(pattern=f"^{RUN_ID.pattern}$")] | None = None
+    Replay: Annotated[str, written(f"^{RUN_ID.pattern}$", "the id of a run, such as 20260131120000-1a2b")] | None = None
     # A version in the model registry that is only deployed; it has to be the newest approved one.
     ModelVersion: Annotated[int, Field(ge=1)] | None = None
     # What the console and nested executions add.

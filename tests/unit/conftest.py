@@ -142,7 +142,7 @@ class FakeAws:
         """Set what parameters of the stack set over model.yaml."""
         from tests.unit import quick_moto
 
-        quick_moto.put_parameter(REGION, f"/{STACK}/overrides", text)
+        quick_moto.put_parameter(REGION, f"/{STACK}_overrides", text)
 
     def item(self, item_id: str) -> dict[str, Any] | None:
         return self.client("dynamodb").get_item(TableName="runs", Key={"id": {"S": item_id}}).get("Item")
@@ -207,7 +207,7 @@ def aws(_moto: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Fak
         monkeypatch.setattr("boto3.DEFAULT_SESSION", session)
         quick_moto.sign_nothing(monkeypatch)
         quick_moto.make(REGION, bucket=BUCKET, table="runs", topic="alerts")
-        quick_moto.put_parameter(REGION, f"/{STACK}/overrides", "{}")
+        quick_moto.put_parameter(REGION, f"/{STACK}_overrides", "{}")
         yield FakeAws(client)
 
 

@@ -110,7 +110,7 @@ def test_an_empty_name_is_refused_and_nothing_is_done(words: str) -> None:
     *others, last = words.split(" ", 2 if words.count("=") > 1 else 1)
     name = last.partition("=")[0]
     environ = {one: value for one, value in os.environ.items() if one not in ("MAKEFLAGS", name)}
-    command = ["make", "-n", *others, last]
+    command = ["make", "--no-print-directory", "-n", *others, last]
     ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert f"{name} is empty: give it a value, or leave it out." in ended.stderr

@@ -211,7 +211,7 @@ def functions_environment(app: App) -> dict[str, str]:
 
 
 def stack_overrides(app: App) -> str:
-    return str(app.client("ssm").get_parameter(Name=f"/{app.stack}/overrides")["Parameter"]["Value"])
+    return str(app.client("ssm").get_parameter(Name=f"/{app.stack}_overrides")["Parameter"]["Value"])
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,9 @@ LOST_MODEL, LOST_CONFIGURATION = (
     fault(f"sagemaker:{operation}", "error", error="InternalFailure", after=True)
     for operation in ("CreateModel", "CreateEndpointConfig")
 )
-ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion", "Wait for approval"}
-"""Of runs that meet others, in test_matrix_events.py; of one that waits for people, in ../test_approval.py."""
+ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion", "Wait for approval", "Ingest records"}
+"""Of runs that meet others, in test_matrix_events.py; of one that waits for people, in ../test_approval.py; of one that
+fills a feature group, in ../test_monitoring.py."""
 
 
 def abort_in(state: str) -> Callable[[Trip], None]:

@@ -171,11 +171,14 @@ def test_the_flow_is_drawn_as_the_run_works_without_a_reload(console, page) -> N
     page.locator("g.state.Running").filter(has_text="Preprocess").first.wait_for()
     assert page.locator("g.state.Succeeded, .lead.taken").count() == 0
     console.answers[f"GET runs/{RUN}/flow"] = flow(
-        "Running", State("Preprocess", "Succeeded"), State("Seal preprocessor", "Running")
+        "Running",
+        State("Preprocess", "Succeeded"),
+        State("Is there anything to ingest?", "Succeeded"),
+        State("Seal preprocessor", "Running"),
     )
     page.locator("g.state.Running").filter(has_text="Seal").first.wait_for()
     page.locator("g.state.Succeeded").filter(has_text="Preprocess").first.wait_for()
-    assert page.locator("polyline.lead.taken").count() == 1
+    assert page.locator("polyline.lead.taken").count() == 2
     page.get_by_role("status").filter(has_text="Working: Seal preprocessor").wait_for()
 
 

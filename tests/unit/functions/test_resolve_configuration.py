@@ -159,8 +159,8 @@ def with_script(monkeypatch, tmp_path):
 
 def test_overrides_of_the_stack_that_somebody_has_deleted_are_named_with_what_to_do(aws, resolve):
     aws.put("raw/a.csv", "a")
-    aws.client("ssm").delete_parameter(Name=f"/{STACK}/overrides")
-    with pytest.raises(ConfigurationError, match=f"/{STACK}/overrides is not in Parameter Store, .* put it back"):
+    aws.client("ssm").delete_parameter(Name=f"/{STACK}_overrides")
+    with pytest.raises(ConfigurationError, match=f"/{STACK}_overrides is not in Parameter Store, .* put it back"):
         resolve()
 
 

@@ -9,7 +9,7 @@ from tests.unit.conftest import ROOT, STACK, refusal
 
 RUN = "20261120093440-1a2b"
 OTHER = f"{STACK}-eu-{RUN}"  # of the stack perennial-used-cars-eu
-OVERRIDES = f"/{STACK}/overrides"  # CloudFormation deletes it
+OVERRIDES = f"/{STACK}_overrides"  # CloudFormation deletes it
 
 
 @pytest.fixture
