@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from perennial.runs import naming
 from processing import check_batch, job_script, join_predictions
 from tests import flow_elements
+from tests.unit import test_state_machine_monitor_model as monitor_model
+from tests.unit import test_state_machine_train_model as train_model
 from tests.unit.state_machine_walk import Fake, Walk
 from tests.unit.test_state_machine_monitor_model import validate
 from tests.unit.test_state_machine_train_model import (
@@ -230,3 +233,50 @@ def test_aws_takes_what_the_flow_asks(subtests: pytest.Subtests) -> None:
         if not call.resource.endswith(":lambda:invoke"):
             with subtests.test(call.state):
                 validate(call)
+
+
+# ---- What all three flows ask
+
+CREATES = re.compile(r".*:sagemaker:create((?:Processing|Training|HyperParameterTuning|Transform)Job|Model)(?:\.sync)?")
+KEY = VALUES["KmsKeyArn"]
+
+
+def created(vpc: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(state, what it creates, its request) of each job and model of the three flows; of a search that of its trials."""
+    network = {"NetworkConfig": {"EnableNetworkIsolation": True, **vpc}}
+    cluster = {**network, "Cluster": {**RESOLVED["Cluster"], "VolumeKmsKeyId": KEY}}
+    work = {**network, "Vpc": vpc, "Ingest": train_model.INGEST}
+    turns = (train_model.turn(turn, train_model.NEW_CHAMPION) for turn in ("Compare", "Deploy"))
+    again = {"Reserve deployment": train_model.functions(*turns)}
+    trained = [train_model.walk(again, work=work), train_model.walk(work={**work, "Tuning": train_model.TUNING})]
+    scored = walk(**cluster, Predict={**RESOLVED["Predict"], "VolumeKmsKeyId": KEY})
+    for walks in (trained, [scored], [monitor_model.walk(**cluster)]):
+        states = dict(asl.states(walks[0].definition))
+        kinds = {name: kind[1] for name in states if (kind := CREATES.fullmatch(states[name].get("Resource", "")))}
+        calls = [call for way in walks for call in way.calls if call.state in kinds]
+        assert {call.state for call in calls} == set(kinds)
+        for call in calls:
+            yield call.state, kinds[call.state], call.arguments.get("TrainingJobDefinition", call.arguments)
+
+
+def test_every_job_and_model_is_in_the_network_of_the_stack_where_it_has_one(subtests: pytest.Subtests) -> None:
+    for vpc in ({"VpcConfig": train_model.VPC}, {}):
+        for state, kind, request in created(vpc):
+            expected = {} if kind == "TransformJob" else vpc  # it runs in the network of its model
+            asked = request["NetworkConfig"] if kind == "ProcessingJob" else request
+            with subtests.test(state, inside=bool(vpc)):
+                assert {name: asked[name] for name in asked if name == "VpcConfig"} == expected
+
+
+def test_what_every_job_writes_and_its_disk_are_under_the_key_of_the_stack(subtests: pytest.Subtests) -> None:
+    trains = ("OutputDataConfig", "ResourceConfig")
+    places = {
+        "ProcessingJob": ("ProcessingOutputConfig", "ProcessingResources"),
+        "TransformJob": ("TransformOutput", "TransformResources"),
+        **dict.fromkeys(("TrainingJob", "HyperParameterTuningJob"), trains),
+    }
+    for state, kind, request in created({}):
+        if kind != "Model":
+            output, machines = (request[place] for place in places[kind])
+            with subtests.test(state):
+                assert output["KmsKeyId"] == machines.get("ClusterConfig", machines)["VolumeKmsKeyId"] == KEY

@@ -563,16 +563,6 @@ def test_everything_that_is_created_has_the_tags_of_the_costs(call: Call) -> Non
         assert (tags["Component"], tags["CostCenter"]) == ("serving" if serving else "training", "research")
 
 
-def test_a_network_is_given_to_jobs_and_model_only_when_there_is_one() -> None:
-    vpc = {"VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}
-    without = walk()
-    inside = walk(work={"Vpc": vpc, "NetworkConfig": {"EnableNetworkIsolation": True, **vpc}})
-    for state in ("Train", "Save model"):
-        assert "VpcConfig" not in without.called(state)[0]
-        assert inside.called(state)[0]["VpcConfig"] == vpc["VpcConfig"]
-    assert inside.called("Preprocess")[0]["NetworkConfig"]["VpcConfig"] == vpc["VpcConfig"]
-
-
 @pytest.mark.parametrize(("step", "state"), [("Preprocess", "Preprocess"), ("Baseline", "Baseline data drift")])
 def test_several_machines_are_a_cluster_of_spark_whose_machines_talk_to_each_other(step: str, state: str) -> None:
     machines = {**WORK["Instances"], step: {**JOB, "InstanceCount": 4}}
@@ -769,7 +759,6 @@ def test_training_and_each_trial_may_be_on_machines_that_may_be_taken_away() -> 
 def test_a_trial_is_asked_for_as_a_training_job_is() -> None:
     (tuned,) = walk(work={"Tuning": TUNING}).called("Tune")
     (trained,) = walk().called("Train")
-    (of_run,) = (call for call in walk(work={"Vpc": {"VpcConfig": VPC}, "Tuning": TUNING}).called("Tune"))
     trial = tuned["TrainingJobDefinition"]
     own = {"TrainingJobName", "Tags", "HyperParameters"}
     assert trial == {
@@ -777,7 +766,6 @@ def test_a_trial_is_asked_for_as_a_training_job_is() -> None:
         "StaticHyperParameters": trained["HyperParameters"],
     }
     assert tuned["Tags"] == trained["Tags"]
-    assert of_run["TrainingJobDefinition"]["VpcConfig"] == VPC
     assert "WarmStartConfig" not in tuned
 
 

@@ -121,6 +121,20 @@ def test_one_machine_checks_a_file_however_many_preprocess(aws, registry, resolv
     assert resolve(**drop(aws.put(KEY, "1")))["Cluster"]["InstanceCount"] == 1
 
 
+def test_jobs_of_a_file_are_in_the_network_of_the_stack_and_their_disks_under_its_key(
+    aws, registry, resolve, monkeypatch
+):
+    monkeypatch.setenv("VPC_SUBNETS", "subnet-1,subnet-2")
+    monkeypatch.setenv("VPC_SECURITY_GROUPS", "sg-1")
+    registry({1: ("Approved", RUN)})
+    answer = resolve(**drop(aws.put(KEY, "1")))
+    vpc = {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    closed = {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True}
+    assert answer["NetworkConfig"] == {**closed, "VpcConfig": vpc}
+    keys = [answer[machine]["VolumeKmsKeyId"] for machine in ("Cluster", "Predict")]
+    assert keys == [f"arn:aws:kms:{REGION}:123456789012:key/1"] * 2
+
+
 def test_a_newly_approved_version_scores_the_next_file(aws, registry, resolve):
     registry({1: ("Approved", RUN)})
     assert resolve(name="one", **drop(aws.put(KEY, "1")))["Version"] == 1

@@ -110,6 +110,17 @@ def test_the_first_window_begins_where_the_model_began_to_answer(aws, serving, r
     assert "MaxRuntimeInSeconds" not in answer["Cluster"]
 
 
+def test_the_job_is_in_the_network_of_the_stack_and_its_disk_under_its_key(aws, serving, resolve, monkeypatch):
+    monkeypatch.setenv("VPC_SUBNETS", "subnet-1,subnet-2")
+    monkeypatch.setenv("VPC_SECURITY_GROUPS", "sg-1")
+    serving()
+    answer = resolve()
+    vpc = {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    closed = {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True}
+    assert answer["NetworkConfig"] == {**closed, "VpcConfig": vpc}
+    assert answer["Cluster"]["VolumeKmsKeyId"] == f"arn:aws:kms:{REGION}:123456789012:key/1"
+
+
 def test_the_model_is_watched_as_model_yaml_says_today_and_read_as_its_run_did(aws, serving, resolve):
     serving()
     config = aws.get_json(f"monitoring/{resolve()['WindowId']}/config.json")
