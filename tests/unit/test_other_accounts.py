@@ -331,33 +331,51 @@ def test_who_copies_captured_traffic_reads_that_alone_and_writes_there_alone() -
 DATA_SCIENTISTS = [
     ("s3:PutObject", "arn:aws:s3:::{stack}-bucket/raw/cars.csv"),
     ("s3:GetObject", "arn:aws:s3:::{stack}-bucket/runs/20261101000000-aaaa/run.json"),
+    ("kms:Decrypt", "arn:aws:kms:eu-west-1:{account}:key/{stack}"),
     ("states:StartExecution", "arn:aws:states:eu-west-1:{account}:stateMachine:{stack}-train-model"),
     ("sagemaker:DescribeModelPackage", "arn:aws:sagemaker:eu-west-1:{account}:model-package/{stack}/3"),
     ("sagemaker:InvokeEndpoint", "arn:aws:sagemaker:eu-west-1:{account}:endpoint/{stack}"),
     ("ssm:GetParameter", "arn:aws:ssm:eu-west-1:{account}:parameter/{stack}/model"),
 ]
+OPEN_TO_DEV = {"s3:GetObject", "kms:Decrypt", "sagemaker:DescribeModelPackage"}
+"""What production opens to those whom dev lets, where its SharedWith names dev."""
+
+
+def of_data_scientist(
+    action: str, resource: str, *, account: str, stack: str, shared: Any = (DEV,), anything: bool = False
+) -> bool:
+    """Whether a data scientist of cars-dev, or somebody whom dev lets do anything, may do something in an account."""
+    machines = ("TrainModel", "MonitorModel", "ScoreBatch")
+    given = {
+        **parameter_values(), "AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": DEV,
+        "AWS::StackName": "cars-dev", "AWS::URLSuffix": "amazonaws.com", "AWS::StackId": f"arn:{DEV}/cars-dev/0a1b2c3d",
+        "Bucket.Arn": "arn:aws:s3:::cars-dev-bucket", "Key.Arn": f"arn:aws:kms:eu-west-1:{DEV}:key/cars-dev",
+        **dict.fromkeys(machines, f"arn:aws:states:eu-west-1:{DEV}:stateMachine:cars-dev-train-model"),
+    }  # fmt: skip
+    text = json.dumps(properties("DataScientistPolicy")["PolicyDocument"]).replace("${Bucket.Arn}", given["Bucket.Arn"])
+    theirs = EVERYTHING if anything else statements(json.dumps(whole(json.loads(text), given)))
+    session = session_arn(f"arn:aws:iam::{DEV}:role/ada", "s")
+    asked = request(session, action, resource.format(account=account, stack=stack), THROUGH_S3)
+    of_prod = {"SharedWith": list(shared) or "", "SharedWithOrganization": "", "AWS::AccountId": PROD}
+    guarded = (account, stack) == (PROD, STACK) and asked.service in POLICIES
+    return decide(asked, [theirs], policy(asked.service, **of_prod) if guarded else None, account) is None
 
 
 @pytest.mark.parametrize(("action", "resource"), DATA_SCIENTISTS, ids=[action for action, _ in DATA_SCIENTISTS])
 def test_data_scientists_of_dev_reach_nothing_of_production_in_its_account_or_in_theirs(
     action: str, resource: str
 ) -> None:
-    machines = ("TrainModel", "MonitorModel", "ScoreBatch")
-    given = {
-        **parameter_values(), "AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": DEV,
-        "AWS::StackName": "cars-dev", "AWS::URLSuffix": "amazonaws.com", "AWS::StackId": f"arn:{DEV}/cars-dev/0a1b2c3d",
-        "Bucket.Arn": "arn:aws:s3:::cars-dev-bucket", "Key.Arn": KEY,
-        **dict.fromkeys(machines, f"arn:aws:states:eu-west-1:{DEV}:stateMachine:cars-dev-train-model"),
-    }  # fmt: skip
-    text = json.dumps(properties("DataScientistPolicy")["PolicyDocument"]).replace("${Bucket.Arn}", given["Bucket.Arn"])
-    theirs = statements(json.dumps(whole(json.loads(text), given)))
+    """Also where production's own policies would let dev's account."""
+    assert of_data_scientist(action, resource, account=DEV, stack="cars-dev")
+    assert not of_data_scientist(action, resource, account=DEV, stack=STACK)
+    assert not of_data_scientist(action, resource, account=PROD, stack="cars-dev")
+    assert not of_data_scientist(action, resource, account=PROD, stack=STACK)
+    opened = of_data_scientist(action, resource, account=PROD, stack=STACK, anything=True)
+    assert opened == (action in OPEN_TO_DEV)
 
-    def may(account: str, stack: str) -> bool:
-        session = session_arn(f"arn:aws:iam::{DEV}:role/ada", "s")
-        asked = request(session, action, resource.format(account=account, stack=stack))
-        return decide(asked, [theirs], None, account) is None
 
-    assert may(DEV, "cars-dev")
-    assert not may(DEV, "cars-prod")
-    assert not may(PROD, "cars-dev")
-    assert not may(PROD, "cars-prod")
+def test_data_scientists_of_dev_list_versions_of_production_where_it_shares_them_with_dev() -> None:
+    """Their policy cannot name the group: SageMaker's lists take no resource."""
+    group = ("sagemaker:ListModelPackages", "arn:aws:sagemaker:eu-west-1:{account}:model-package-group/{stack}")
+    assert of_data_scientist(*group, account=PROD, stack=STACK)
+    assert not of_data_scientist(*group, account=PROD, stack=STACK, shared=())

@@ -242,7 +242,7 @@ KEY = VALUES["KmsKeyArn"]
 
 
 def created(vpc: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(state, what it creates, its request) of each job and model of the three flows; of a search that of its trials."""
+    """(state, what it makes, its request) of each job and model of the three flows; of a search that of its trials."""
     network = {"NetworkConfig": {"EnableNetworkIsolation": True, **vpc}}
     cluster = {**network, "Cluster": {**RESOLVED["Cluster"], "VolumeKmsKeyId": KEY}}
     work = {**network, "Vpc": vpc, "Ingest": train_model.INGEST}
