@@ -1199,6 +1199,13 @@ def test_no_account_or_region_is_written_down_outside_of_the_mapping() -> None:
     assert "amazonaws.com/" not in text
 
 
+def test_no_account_is_written_down_in_what_delivers() -> None:
+    places = ("delivery/*", "samconfig.toml", ".github/workflows/*", "Jenkinsfile*", "statemachines/*")
+    texts = {path: path.read_text() for place in places for path in ROOT.glob(place)}
+    assert {path.parent.name for path in texts} >= {"delivery", "workflows", "statemachines", ROOT.name}
+    assert {path: numbers for path in texts if (numbers := re.findall(r"\b\d{12}\b", texts[path]))} == {}
+
+
 def test_regions_of_the_rule_are_those_with_images() -> None:
     images = TEMPLATE["Mappings"]["ImageAccounts"]
     regions, region = TEMPLATE["Rules"]["RegionHasImages"]["Assertions"][0]["Assert"]["Fn::Contains"]
