@@ -243,6 +243,7 @@ def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypat
     (record,) = json.loads(perennial("deployments", *stack, "--json").stdout)
     assert (record["environment"], record["commit"], record["parameters"]["ModelName"]) == ("local", None, STACK)
     assert {change["action"] for change in record["changes"]} == {"Add"}
+    assert record["deployed_by"] == boto3.client("sts").get_caller_identity()["Arn"]
 
 
 def let_sets_expire() -> None:
