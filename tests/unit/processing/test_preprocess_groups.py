@@ -66,9 +66,9 @@ class Job:
         self.files.append({"Key": key, "VersionId": "v", "ETag": str(len(self.files))})
         offline.write_parquet(described, entries, 1_764_500_000.0, self.folder / "data" / copy_name(self.files[-1]))
 
-    def run(self) -> dict[str, Any]:
+    def run(self, model: str = MODEL) -> dict[str, Any]:
         config = {
-            "model": "cars", "definition": definition.parse(MODEL, "model.yaml").as_json(), "trigger": "Manual",
+            "model": "cars", "definition": definition.parse(model, "model.yaml").as_json(), "trigger": "Manual",
             "data": {"files": self.files},
         }  # fmt: skip
         preprocess.run(config, self.folder / "data", self.folder / "output")
@@ -110,6 +110,16 @@ def test_records_of_groups_are_the_rows_that_train(job: Job) -> None:
         assert row["leather"] == number % 2
         # Owner 0 earned it before every sale, owner 1 between the first and the others; of owner 2 nothing is known.
         assert row["income"] == (10.0 if number % 3 == 0 else 99.0 if number % 3 == 1 and number >= 50 else None)
+
+
+def test_records_after_as_of_do_not_count(job: Job) -> None:
+    job.put("sales", *(sale(number, 1) for number in range(60)))
+    job.put("sales", *(sale(number, 2, minute=30) for number in range(50, 70)))  # ten of them known before
+    report = job.run(f"{MODEL}  as_of: 2025-11-29T10:15:00Z\n")
+    assert report["rows"]["used"] == 60
+    trained = pa_csv.read_csv(job.folder / "output/baseline/part-00000.csv").to_pylist()
+    assert len(trained) == report["sets"]["train"]
+    assert {row["miles"] for row in trained} == {1}
 
 
 def test_a_file_that_is_not_its_groups_ends_the_job(job: Job) -> None:

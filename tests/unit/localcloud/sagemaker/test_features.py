@@ -69,6 +69,11 @@ class Lake:
         handle = self.service.handle if "FeatureGroup" in operation else self.service.records.handle
         return handle(operation, {"FeatureGroupName": "Cars", **request} if "List" not in operation else request)
 
+    def told(self, events: int) -> list[dict[str, Any]]:
+        """What so many events say of the group, in their order."""
+        wait_for(lambda: len(self.events) >= events, "the events", 10, pause=0.01)
+        return [json.loads(event["Detail"]) for event in self.events]
+
     def put(self, features: dict[str, Any], **members: Any) -> None:
         assert self("PutRecord", Record=as_record(**features), **members) == {}
 
@@ -121,10 +126,9 @@ def test_a_group_is_described_with_where_its_records_go(cars: Lake) -> None:
     assert (described["FeatureGroupStatus"], described["OfflineStoreStatus"]) == ("Created", {"Status": "Active"})
     assert described["FeatureDefinitions"] == CARS["FeatureDefinitions"]
     assert described == cars("DescribeFeatureGroup")
-    wait_for(lambda: cars.events, "the event", 10, pause=0.01)
+    (detail,) = cars.told(1)
     (event,) = cars.events
     assert (event["DetailType"], event["Resources"]) == ("SageMaker Feature Group State Change", [ARN])
-    detail = json.loads(event["Detail"])
     assert (detail["FeatureGroupStatus"], detail["Tags"]) == ("Created", {"a": "1"})
     assert detail["CreationTime"] == round(described["CreationTime"] * 1000)
 
@@ -159,6 +163,8 @@ def test_a_deleted_group_is_gone_online_and_its_records_stay_offline(cars: Lake)
     assert cars.refusal("DescribeFeatureGroup").code == "ResourceNotFound"
     assert cars.refusal("GetRecord", RecordIdentifierValueAsString="a").code == "ResourceNotFound"
     assert len(cars.written(1)) == 1
+    _, deleting = cars.told(2)
+    assert (deleting["FeatureGroupStatus"], deleting["Tags"]) == ("Deleting", {"a": "1"})
     cars("CreateFeatureGroup", **CARS, **ONLINE)
     assert cars.get() == {}
 
@@ -368,6 +374,9 @@ def test_records_wait_where_they_cannot_be_written_and_the_group_says_why(
         assert status["BlockedReason"] == "AccessDenied of s3:PutObject"
     assert len(cars.written(1)) == 1
     wait_for(lambda: cars("DescribeFeatureGroup")["OfflineStoreStatus"] == {"Status": "Active"}, "it", 10, pause=0.01)
+    assert [detail["OfflineStoreStatus"] for detail in cars.told(3)] == [
+        {"Status": "Active"}, status, {"Status": "Active"},
+    ]  # fmt: skip
 
 
 def test_what_was_not_written_when_the_local_cloud_stopped_is_written_when_it_starts(

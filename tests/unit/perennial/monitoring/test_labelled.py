@@ -129,6 +129,19 @@ def test_labels_of_other_types_are_written_as_the_target_is_read(path: Path) -> 
     assert trained_on(path, binary)[0]["price"] is True
 
 
+def test_a_label_of_several_classes_is_written_as_the_class_of_its_number(path: Path) -> None:
+    classes = MODEL.replace("regression", "multiclass_classification").replace(
+        "rmse, threshold: 3500", "accuracy, threshold: 0.5"
+    )
+    classes = classes.replace(
+        "price: {type: float, unit: USD, min: 0}", "price: {type: string, categories: [low, fair, high]}"
+    )
+    requests = [asked(f"s-{number}", "1,4,true,Buick") for number in range(3)]
+    assert written(path, requests, [2.0, 0.0, 1.0], classes)[0] == 3
+    assert [row["price"] for row in rows(path)] == ["high", "low", "fair"]
+    assert [row["price"] for row in trained_on(path, classes)] == ["high", "low", "fair"]
+
+
 def test_a_date_that_every_row_needs_is_the_time_of_a_request_that_says_none(path: Path) -> None:
     dated = MODEL.replace("feature: false, nullable: true}", "feature: false}")
     own = {"mileage": 1, "leather": True, "make": "Saab", "sold_on": "2026-11-01"}
