@@ -1,5 +1,7 @@
 """A forecasting in model.yaml: what its series say, what follows from them, and what has no meaning for it."""
 
+import re
+
 import pytest
 
 from perennial.model.definition import DefinitionError, validated
@@ -114,9 +116,16 @@ def test_series_are_of_a_forecasting_alone():
     )
 
 
-def test_code_that_a_forecasting_would_not_run_is_refused(tmp_path):
-    (tmp_path / "features.py").write_text("def transform(table):\n    return table\n")
-    with pytest.raises(ValueError, match=r"features\.py: has no meaning for a forecasting"):
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("features.py", "def transform(table):\n    return table\n"),
+        ("capture.py", "def records(request, request_type, answer, answer_type):\n    return []\n"),
+    ],
+)
+def test_code_that_a_forecasting_would_not_run_is_refused(tmp_path, name, code):
+    (tmp_path / name).write_text(code)
+    with pytest.raises(ValueError, match=rf"{re.escape(name)}: has no meaning for a forecasting"):
         check(tmp_path, validated(MODEL, "model.yaml"))
 
 
