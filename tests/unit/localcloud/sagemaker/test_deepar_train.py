@@ -128,6 +128,7 @@ def test_the_log_has_the_lines_of_deepar(tmp_path: Path, capsys: pytest.CaptureF
     assert run_job(tmp_path, {"train": without_last(records, 12), "test": records}, test_quantiles="[0.5, 0.9]") == 0
 
     log = capsys.readouterr().out
+    assert "This is no DeepAR: a linear autoregression stands in for it in the local cloud.\n" in log
     assert re.search(r"#quality_metric: host=algo-1, epoch=0, train loss <loss>=\d+\.\d+\n", log)
     assert re.search(r"#progress_metric: host=algo-1, completed 5 % of epochs\n", log)
     (final,) = re.findall(r"#quality_metric: host=algo-1, train final_loss <loss>=(\S+)\n", log)
