@@ -20,7 +20,7 @@ from localcloud import mailbox
 from perennial.runs import cause
 from tests.command import perennial
 from tests.e2e import ingestion
-from tests.e2e.conftest import App, Run, mails
+from tests.e2e.conftest import App, Run, mails, when_one_has_begun
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import has_entered
@@ -445,6 +445,20 @@ def test_records_that_are_ingested_start_a_run_whose_model_serves(watched: Watch
         FeatureGroupName=f"{STACK}_sales", RecordIdentifierValueAsString=sold[0].id, FeatureNames=["price"]
     )
     assert float(online["Record"][0]["ValueAsString"]) == sold[0].price
+
+    names, values = (line.split(",") for line in sales.as_csv(sales.sales(1, next(_numbers))).decode().splitlines())
+    one = dict(zip(names, values, strict=True)) | {"sold": "2020-11-29T10:15:00Z"}
+    record = [{"FeatureName": name, "ValueAsString": value} for name, value in one.items() if value]
+    app.client("sagemaker-featurestore-runtime").put_record(FeatureGroupName=f"{STACK}_sales", Record=record)
+    arn = wait_for(
+        when_one_has_begun(
+            lambda: app.find(lambda given: "/year=2020/" in given["Trigger"].get("Object", {}).get("key", ""))
+        ),
+        "a run of the record that was put",
+        pause=0.1,
+    )
+    app.client("stepfunctions").stop_execution(executionArn=arn)
+    assert situation.end_of(app, arn).status == "ABORTED"
 
 
 @dataclass(frozen=True)

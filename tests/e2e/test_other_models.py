@@ -402,6 +402,12 @@ def test_series_are_forecast_with_a_band_and_judged_when_the_truth_has_come(
     (page,) = bodies(jobs, f"monitoring/{judged.output['WindowId']}/report.html")
     assert page.decode().count("values that are known lie in the band") == 12
 
+    again = jobs.drop("raw/employment.json.gz", gzip.compress(as_lines(series_until(6))))
+    assert (again.status, again.error, again.cause) == ("SUCCEEDED", None, None)
+    compared = jobs.record(again)["metrics"]
+    assert {*compared["champion"]} >= {"mean_wql", "wql_p10", "wql_p90", "rmse"}
+    assert 0 < compared["candidate"]["mean_wql"] <= compared["champion"]["mean_wql"] < compared["naive"]
+
 
 def bodies(app: App, prefix: str) -> list[bytes]:
     """What each version of each object under a prefix holds."""
