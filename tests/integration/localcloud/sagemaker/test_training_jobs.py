@@ -227,18 +227,35 @@ def test_a_host_that_fails_ends_the_job_with_its_reason(cloud: Cloud, bucket: st
 
 def test_deepar_is_trained_serves_and_scores_a_file(cloud: Cloud, bucket: str) -> None:
     s3, sagemaker = cloud.client("s3"), cloud.client("sagemaker")
-    series = [
-        {"start": "2001-01-01 00:00:00", "target": [10 * size + (step % 12) for step in range(60)]}
-        for size in range(1, 9)
-    ]
-    for part, steps in (("train", 54), ("test", 60)):
-        lines = (json.dumps(one | {"target": one["target"][:steps]}) for one in series)
+
+    def promoted(size: int, step: int) -> int:
+        """Whether it is in a month, which is worth 5 and has no season."""
+        return int((7 * size + step) ** 3 % 101 % 3 == 0)
+
+    def sold(size: int, step: int) -> int:
+        """Of category 1, whose size is odd, 6 more than a year before, of the other 6 less."""
+        return 100 * size + step % 12 + (6 if size % 2 else -6) * (step // 12) + 5 * promoted(size, step)
+
+    def series(steps: int, known: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "start": "2001-01-01 00:00:00",
+                "target": [sold(size, step) for step in range(steps)],
+                "cat": [size % 2],
+                "dynamic_feat": [[promoted(size, step) for step in range(known)]],
+            }
+            for size in range(1, 9)
+        ]
+
+    for part, steps, known in (("train", 54, 54), ("test", 60, 60), ("ask", 60, 66)):
+        lines = [json.dumps(one) for one in series(steps, known)]
         s3.put_object(Bucket=bucket, Key=f"series/{part}/series.json", Body="\n".join(lines).encode())
     channels = [
         {key: value for key, value in channel(part, f"s3://{bucket}/series/{part}/").items() if key != "ContentType"}
         for part in ("train", "test")
     ]
     parameters = {"time_freq": "M", "context_length": "6", "prediction_length": "6", "epochs": "5"}
+    parameters |= {"cardinality": "[2]", "num_dynamic_feat": "1"}
     job = train(cloud, training(unique("deepar"), bucket, parameters, DEEPAR, InputDataConfig=channels))
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     metrics = {metric["MetricName"] for metric in job["FinalMetricDataList"]}
@@ -251,22 +268,27 @@ def test_deepar_is_trained_serves_and_scores_a_file(cloud: Cloud, bucket: str) -
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     wait_for(lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService", "endpoint")
-    asked = {"instances": series[:1], "configuration": {"output_types": ["mean"]}}
+    young = {"start": "2005-01-01 00:00:00", "target": [500.0] * 6, "dynamic_feat": [[0] * 12]}
+    instances = [series(60, 66)[0], *({**young, "cat": [category]} for category in (0, 1))]
     answer = cloud.client("sagemaker-runtime").invoke_endpoint(
-        EndpointName=name, ContentType="application/json", Body=json.dumps(asked)
+        EndpointName=name,
+        ContentType="application/json",
+        Body=json.dumps({"instances": instances, "configuration": {"output_types": ["mean"]}}),
     )
-    (forecast,) = json.loads(answer["Body"].read())["predictions"]
-    assert forecast == {"mean": pytest.approx([10, 11, 12, 13, 14, 15], abs=0.01)}
+    known, falls, grows = (one["mean"] for one in json.loads(answer["Body"].read())["predictions"])
+    assert known == pytest.approx([sold(1, step) for step in range(60, 66)], abs=2.5)
+    assert {promoted(1, step) for step in range(60, 66)} == {0, 1}
+    assert sum(grows) > sum(falls) + 1
     sagemaker.delete_endpoint(EndpointName=name)
 
-    request = transform(name, name, f"s3://{bucket}/series/train/", f"s3://{bucket}/forecasts")
+    request = transform(name, name, f"s3://{bucket}/series/ask/", f"s3://{bucket}/forecasts")
     request["TransformInput"]["ContentType"] = "application/jsonlines"
     scored = score(cloud, request | {"BatchStrategy": "SingleRecord"})
     assert scored["TransformJobStatus"] == "Completed", scored.get("FailureReason")
     lines = body(cloud, bucket, "forecasts/series.json.out").decode().splitlines()
     forecasts = [json.loads(line) for line in lines]
     assert [set(one) for one in forecasts] == [{"mean", "quantiles"}] * 8
-    assert [one["mean"][0] for one in forecasts] == pytest.approx([10 * size + 6 for size in range(1, 9)], abs=0.01)
+    assert [one["mean"][0] for one in forecasts] == pytest.approx([sold(size, 60) for size in range(1, 9)], abs=2.5)
 
 
 def test_models_are_left_unpacked_when_compression_is_off(cloud: Cloud, bucket: str) -> None:
