@@ -265,8 +265,12 @@ def test_linear_learner_tells_the_species_as_well(app: App, first: Run) -> None:
     assert so_far["configuration"]["algorithm"]["name"] == "linear-learner"
     assert so_far["metrics"]["candidate"]["accuracy"] >= 0.9
     assert so_far["metrics"]["candidate"]["logloss"] < 0.5
-    app.client("stepfunctions").stop_execution(executionArn=arn)
-    assert situation.end_of(app, arn).status == "ABORTED"
+    assert perennial(*way(question(app, arn), "perennial approve")[1:]).exit_code == 0
+    run = situation.end_of(app, arn)
+    assert (run.status, run.cause) == ("SUCCEEDED", None)
+    assert app.in_service()["Parameters"] == situation.names_of(app, run.run_id)
+    answer = json.loads(app.invoke("Biscoe,50.0,15.2,220,5700,male"))
+    assert (answer["predicted_label"], sum(answer["score"])) == ("Gentoo", pytest.approx(1))
 
 
 # ---- Whoever would rather look: the console in a browser
