@@ -229,6 +229,19 @@ def dropped_version(given: dict[str, Any]) -> str | None:
     return version
 
 
+@contextmanager
+def struck(app: App, name: str) -> Iterator[None]:
+    """The rule of a clock, which gets a pattern so that it need not be waited for, and an event of it."""
+    events = app.client("events")
+    rule = events.describe_rule(Name=name)
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}), State="ENABLED")
+    try:
+        events.put_events(Entries=[{"Source": name, "DetailType": "now", "Detail": "{}"}])
+        yield
+    finally:
+        events.put_rule(Name=name, ScheduleExpression=rule["ScheduleExpression"], State=rule["State"])
+
+
 def worthless_cars() -> bytes:
     """400 cars for about 1.54 dollars each: a model of them is perfect on them, and what serves is far off."""
     header, *rows = demo_data.new_listings(400, seed=7).decode().splitlines()

@@ -19,7 +19,7 @@ import pytest
 
 from localcloud import mailbox
 from perennial.runs.batch_file import INCOMING
-from tests.e2e.conftest import App, Run, dropped_version, given_to, mails, when_one_has_begun
+from tests.e2e.conftest import App, Run, dropped_version, given_to, mails, struck, when_one_has_begun
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import has_entered
 from tests.e2e.matrix.trips import Fault, fault
@@ -96,6 +96,12 @@ class Scoring:
     def resumable(self) -> Resumable:
         """A file that was scored, from each of whose states others can go on."""
         return Resumable(self.app, self.drop(), MACHINE)
+
+    def trained(self) -> list[str]:
+        """The executions that train."""
+        machine = self.app.outputs["StateMachineArn"]
+        listed = self.app.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+        return [str(one["executionArn"]) for one in listed]
 
     def clear(self) -> None:
         """Take away what waits."""
@@ -261,6 +267,7 @@ WRONG = [
     "wrong", [pytest.param(one, id=str(one), marks=matrix("Batch", one.what, ends="Failed")) for one in WRONG]
 )
 def test_a_failure_is_told_once_trains_nothing_and_leaves_the_file_where_it_is(scoring: Scoring, wrong: Wrong) -> None:
+    trained = scoring.trained()
     with scoring.app.injected(wrong.fault):
         run = scoring.drop(name="cars.csv")
     assert run.status == "FAILED"
@@ -269,6 +276,7 @@ def test_a_failure_is_told_once_trains_nothing_and_leaves_the_file_where_it_is(s
     assert [text for text in wrong.says if text not in mail.body] == []
     assert scoring.keys(INCOMING) == [f"{INCOMING}cars.csv"]
     assert scoring.keys(f"batch/scored/{run.run_id}") == []
+    assert scoring.trained() == trained
     scoring.clear()
 
 
@@ -278,8 +286,8 @@ def test_what_failed_is_scored_when_the_clock_comes(scoring: Scoring) -> None:
         assert scoring.drop(name="late.csv").error == "KeyError"
     (key,) = scoring.keys(INCOMING)
     version = scoring.app.client("s3").head_object(Bucket=scoring.app.bucket, Key=key)["VersionId"]
-    assert scoring.scan().output["Reason"] == "of 1 files that wait 1 are scored now"
-    arn = wait_for(lambda: _of_scan(scoring, version), "the execution of the scan")
+    with struck(scoring.app, f"{STACK}-batch-schedule"):
+        arn = wait_for(lambda: _of_scan(scoring, version), "the execution of the scan")
     assert scoring.ended(arn).status == "SUCCEEDED"
     assert scoring.keys(INCOMING) == []
 

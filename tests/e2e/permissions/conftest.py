@@ -16,7 +16,7 @@ from perennial.registry.approval import APPROVED
 from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
 from tests.e2e.api import Api
-from tests.e2e.conftest import App, Run, dropped_version, given_to, when_one_has_begun
+from tests.e2e.conftest import App, Run, dropped_version, given_to, struck, when_one_has_begun
 from tests.e2e.permissions import policy_replay
 from tests.e2e.resumed import Resumable
 from tests.waiting import wait_for
@@ -363,19 +363,6 @@ def sleep_and_wake(app: App, caller: Api) -> None:
                 set_hours(app, function, always)
     with struck(app, HOURS):
         pass
-
-
-@contextmanager
-def struck(app: App, name: str) -> Iterator[None]:
-    """The rule of a clock, which gets a pattern so that it need not be waited for, and an event of it."""
-    events = app.client("events")
-    rule = events.describe_rule(Name=name)
-    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}), State="ENABLED")
-    try:
-        events.put_events(Entries=[{"Source": name, "DetailType": "now", "Detail": "{}"}])
-        yield
-    finally:
-        events.put_rule(Name=name, ScheduleExpression=rule["ScheduleExpression"], State="DISABLED")
 
 
 def keep_hours(app: App) -> Any:

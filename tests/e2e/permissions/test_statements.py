@@ -27,7 +27,7 @@ from perennial.monitoring import period
 from perennial.registry import approval
 from perennial.runs import naming, work
 from tests.e2e.api import Api
-from tests.e2e.conftest import App, Run
+from tests.e2e.conftest import App, Run, struck
 from tests.e2e.ingestion import offline, to_ingest
 from tests.e2e.matrix import situation
 from tests.e2e.permissions import policy_replay
@@ -63,7 +63,6 @@ from tests.e2e.permissions.conftest import (
     raise_alarm,
     score,
     seemingly_gone,
-    struck,
     tell_of_an_execution_that_is_gone,
     tell_of_nothing,
     tuned,
