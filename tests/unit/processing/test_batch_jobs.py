@@ -36,7 +36,7 @@ class Scoring:
     world: World
     folder: Path
 
-    def check(self, content: bytes, **batch: Any) -> dict[str, Any]:
+    def check(self, content: bytes, baseline: Path | None = None, **batch: Any) -> dict[str, Any]:
         about = {"id": BATCH, "key": "cars.csv", "widest_row": 0, "version": 3, "captured": 100, **batch}
         known = json.loads(self.world.config.read_text())
         self.config.write_text(json.dumps({**known, "definition": self.world.definition, "batch": about}))
@@ -44,7 +44,7 @@ class Scoring:
         (self.folder / "input/data").write_bytes(content)
         arguments = [
             f"--config={self.config}", f"--input={self.folder / 'input'}", f"--records={self.folder / 'records'}",
-            f"--baseline={self.world.folder / 'data-baseline'}", f"--output={self.folder / 'checked'}",
+            f"--baseline={baseline or self.world.folder / 'data-baseline'}", f"--output={self.folder / 'checked'}",
             f"--message={self.folder / 'message'}",
         ]  # fmt: skip
         assert check_batch.main(arguments) == 0
@@ -173,6 +173,12 @@ def test_a_file_too_small_to_tell_drift_by_is_scored_if_it_keeps_the_contract(sc
     verdict = scoring.check(as_csv(older))
     assert (verdict["verdict"], len(scoring.records)) == ("NotEnoughData", 20)
     assert "monitoring.min_records" in verdict["reasons"][0]
+
+
+def test_a_file_that_can_be_compared_with_nothing_is_neither_drift_nor_scored(scoring: Scoring) -> None:
+    verdict = scoring.check(SOUND, baseline=scoring.folder / "nothing")
+    assert (verdict["verdict"], scoring.records) == ("Failed", [])
+    assert verdict["reasons"][0].endswith("(baselines/data-quality); start another run")
 
 
 def test_a_row_that_the_contract_refuses_has_no_prediction_but_the_reason(scoring: Scoring) -> None:
