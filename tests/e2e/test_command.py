@@ -30,7 +30,8 @@ LESIONS = 830
 STACK = "tumour-findings"
 STACKS = {"dev": STACK, "staging": f"{STACK}-staging", "prod": f"{STACK}-prod"}
 ACCOUNTS = {"staging": "111111111111", "prod": "222222222222"}
-SHARED_WITH, STRANGER = ("111111111111", "333333333333"), "444444444444"
+DEV, STRANGER = "000000000000", "444444444444"
+SHARED_WITH = (DEV, ACCOUNTS["prod"])  # by staging
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,14 @@ def pipeline(keys: Keys, stack: str, **parameters: str) -> dict[str, str]:
     return {one["OutputKey"]: one["OutputValue"] for one in outputs}
 
 
+def deployed(cloud: Settings, name: str) -> tuple[dict[str, str], str]:
+    """Return the parameters and the bucket of a stack in an account."""
+    with pointed_at(cloud):
+        (stack,) = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}, outputs["BucketName"]
+
+
 def policy_to_promote(keys: Keys, stack: str) -> Any:
     """Return what delivery/deployer.yaml lets the role do that brings versions to a stack, as it was deployed."""
     cloudformation, iam = boto3.client("cloudformation", **keys), boto3.client("iam", **keys)
@@ -197,7 +206,9 @@ def written(profiles: Mapping[str, Mapping[str, str]], file: Path) -> str:
     return str(file)
 
 
-def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_persons_own_file_becomes_a_model_that_serves(
+    project: Path, cloud_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Real data as somebody's spreadsheet may write them: semicolons, a mark, a unit, another language."""
     rows = [row.split(",") for row in demo_data.mammography().decode().splitlines()[1:]]
     theirs = [
@@ -240,6 +251,16 @@ def test_a_persons_own_file_becomes_a_model_that_serves(project: Path, monkeypat
     assert '"score": ' in deliver(project, smoke)
     (look,) = steps("watch")
     assert f"{STACK} is as it was deployed" in deliver(project, look)
+    sqs, named = boto3.client("sqs"), {"StackName": STACK, "LogicalResourceId": "UndeliveredEvents"}
+    resource = boto3.client("cloudformation").describe_stack_resource(**named)["StackResourceDetail"]
+    queue = resource["PhysicalResourceId"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"MessageRetentionPeriod": "60"})
+    assert ran(project, look, **os.environ, ENV="local").returncode != 0
+    subject = f"{STACK}: 1 resource not as deployed"
+    (mail,) = [mail for mail in mailbox.messages(cloud_state) if mail.subject == subject]
+    assert f"UndeliveredEvents (AWS::SQS::Queue, {queue}): modified" in mail.body
+    assert "/MessageRetentionPeriod: deployed as 1209600, now 60" in mail.body
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"MessageRetentionPeriod": "1209600"})
     (record,) = json.loads(perennial("deployments", *stack, "--json").stdout)
     assert (record["environment"], record["commit"], record["parameters"]["ModelName"]) == ("local", None, STACK)
     assert {change["action"] for change in record["changes"]} == {"Add"}
@@ -260,17 +281,19 @@ def test_a_version_that_serves_in_one_account_serves_in_two_others_and_nobody_ma
 ) -> None:
     """After the first test: what it has trained goes to staging, is tried there, and goes to prod, by promote.yml."""
     config = project / "samconfig.toml"
-    more = f"AlertEmails=you@example.com SharedWith={','.join(SHARED_WITH)} CostCenter=prod"
-    config.write_text(config.read_text().replace("CostCenter=prod", more))
+    sections = config.read_text().replace("CostCenter=prod", "AlertEmails=you@example.com CostCenter=prod")
+    shared = f"SharedWith={','.join(SHARED_WITH)} CostCenter=staging"
+    config.write_text(sections.replace("CostCenter=staging", shared))
     here, there = dict(os.environ), {name: variables(cloud) for name, cloud in others.items()}
     deploy, _ = steps("deploy")
     local = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     for name, size in (("staging", "medium"), ("prod", "large")):
         deliver(project, f"{deploy} SIZE={size}", name, **{**local, **there[name]})
     prod = others["prod"]
-    with pointed_at(prod):
-        (stack,) = boto3.client("cloudformation").describe_stacks(StackName=STACKS["prod"])["Stacks"]
-    size = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+    size, shared_bucket = deployed(others["staging"], STACKS["staging"])
+    schedules = [size[f"{what}Schedule"] for what in ("Retrain", "Monitor", "Batch")]
+    assert schedules == ["rate(7 days)", "rate(1 hour)", "rate(1 hour)"]
+    size, bucket = deployed(prod, STACKS["prod"])
     assert (size["Approval"], size["ProtectArtefacts"], size["Api"]) == ("manual", "yes", "iam")
 
     let_sets_expire()
@@ -328,35 +351,33 @@ def test_a_version_that_serves_in_one_account_serves_in_two_others_and_nobody_ma
     assert f"promoted {step_before}, by {by_prod}" in chain
     assert f"promoted {origin}, by arn:aws:sts::{ACCOUNTS['staging']}:assumed-role/deploys-{STACK}-staging/" in chain
 
-    bucket = next(one["OutputValue"] for one in stack["Outputs"] if one["OutputKey"] == "BucketName")
     model = f"runs/{run_id}/serving/model.tar.gz"
     s3 = boto3.client("s3", **taken(keys["prod"], f"arn:aws:iam::{ACCOUNTS['prod']}:role/agent"))
     for change in (s3.delete_object, partial(s3.put_object, Body=b"mine")):
         with pytest.raises(ClientError, match="with an explicit deny in a resource-based policy"):
             change(Bucket=bucket, Key=model)
 
+    described = staged.describe_model_package(ModelPackageName=step_before)
+    group = staged.describe_model_package_group(ModelPackageGroupName=STACKS["staging"])["ModelPackageGroupArn"]
+    again = {"InferenceSpecification": described["InferenceSpecification"], "ModelPackageGroupName": group}
     for account in SHARED_WITH:
-        registry, store = (boto3.client(name, **guest(there["prod"], account)) for name in ("sagemaker", "s3"))
-        assert store.get_object(Bucket=bucket, Key=model)["ContentLength"] > 0
-        again = {"InferenceSpecification": described["InferenceSpecification"], "ModelPackageGroupName": group}
+        registry, store = (boto3.client(name, **guest(there["staging"], account)) for name in ("sagemaker", "s3"))
+        assert store.get_object(Bucket=shared_bucket, Key=model)["ContentLength"] > 0
         registered = registry.create_model_package(**again, ModelApprovalStatus="PendingManualApproval")
-        assert registry.describe_model_package(ModelPackageName=registered["ModelPackageArn"])["CreatedBy"]
+        creator = registry.describe_model_package(ModelPackageName=registered["ModelPackageArn"])["CreatedBy"]
+        assert creator["IamIdentity"]["Arn"].split(":")[4] == account
         for refused in (
             partial(registry.create_model_package, **again, ModelApprovalStatus="Approved"),
-            partial(
-                registry.update_model_package,
-                ModelPackageArn=version["ModelPackageArn"],
-                ModelApprovalStatus="Rejected",
-            ),
-            partial(store.put_object, Bucket=bucket, Key="raw/theirs.csv", Body=b""),
+            partial(registry.update_model_package, ModelPackageArn=step_before, ModelApprovalStatus="Rejected"),
+            partial(store.put_object, Bucket=shared_bucket, Key="raw/theirs.csv", Body=b""),
         ):
             with pytest.raises(ClientError, match="because no resource-based policy allows"):
                 refused()
-    registry, store = (boto3.client(name, **guest(there["prod"], STRANGER)) for name in ("sagemaker", "s3"))
+    registry, store = (boto3.client(name, **guest(there["staging"], STRANGER)) for name in ("sagemaker", "s3"))
     for refused in (
-        partial(store.get_object, Bucket=bucket, Key=model),
+        partial(store.get_object, Bucket=shared_bucket, Key=model),
         partial(registry.list_model_packages, ModelPackageGroupName=group),
-        partial(registry.describe_model_package, ModelPackageName=version["ModelPackageArn"]),
+        partial(registry.describe_model_package, ModelPackageName=step_before),
         partial(registry.create_model_package, **again, ModelApprovalStatus="PendingManualApproval"),
     ):
         with pytest.raises(ClientError, match="because no resource-based policy allows"):
