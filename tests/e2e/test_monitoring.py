@@ -556,19 +556,3 @@ def test_a_job_that_ingests_is_begun_again_when_the_platform_stumbles(ingesting:
         ended = ingesting.go_on()
         assert have_fired()
     assert ended.error == "ArtifactMissingError"
-
-
-@matrix("People", "the execution is aborted (Ingest records)", ends="Aborted")
-def test_a_run_that_a_person_aborts_while_it_ingests_is_told_and_what_serves_stays(ingesting: Ingesting) -> None:
-    app, before = ingesting.app, ingesting.app.in_service()
-    sold = sales.as_csv(sales.sales(400, next(_numbers)))
-    with app.injected(fault("job:ingest", "hang")):
-        app.client("s3").put_object(Bucket=app.bucket, Key="raw/sold-2.csv", Body=sold)
-        arn = wait_for(lambda: app.find(lambda given: "raw/sold-2.csv" in str(given)), "the run")
-        wait_for(lambda: has_entered(arn, ingestion.STATE), "the job's state")
-        app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
-        run = wait_for(lambda: Run.ended(arn), "the end of the run", pause=0.1)
-    (mail,) = app.mails(run)
-    assert (run.status, app.record(run)["status"]) == ("ABORTED", "Aborted")
-    assert ingestion.STATE in mail.body
-    assert app.in_service() == before
