@@ -78,6 +78,7 @@ def page(console: CannedConsole, window: tuple[Page, list[str]], expected: list[
 
 def look(page: Page, path: str) -> None:
     """Go to a view, and wait until it is there, made anew."""
+    page.locator("#pages a").first.wait_for(state="attached")  # until then the page does not listen
     page.evaluate(
         """(hash) => new Promise((done) => {
           addEventListener("hashchange", () => done(), { once: true });
