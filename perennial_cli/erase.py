@@ -167,12 +167,13 @@ def _naming(what: str) -> Iterator[None]:
 
 def _in_portions(hits: Iterable[Hit]) -> Iterator[list[Hit]]:
     """Yield objects together whose versions are deleted at once: each with all of its own."""
-    some = list[Hit]()
+    some, versions = list[Hit](), 0
     for hit in hits:
-        if some and sum(len(one.versions) for one in [*some, hit]) > MOST_AT_ONCE:
+        if some and versions + len(hit.versions) > MOST_AT_ONCE:
             yield some
-            some = []
+            some, versions = [], 0
         some.append(hit)
+        versions += len(hit.versions)
     if some:
         yield some
 

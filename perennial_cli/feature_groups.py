@@ -21,8 +21,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
+from perennial.data import records
 from perennial.data.broken import counted
 from perennial.data.files import GZIP
+from perennial.data.text_files import PARQUET
 from perennial.features.from_text import from_text
 from perennial.features.grammar import EXPECTED
 from perennial.features.parsing import MISSING_WORDS
@@ -37,7 +39,6 @@ REQUESTS = 4  # at once
 ATTEMPTS, PAUSE_SECONDS = 6, 1.0  # with records that were not taken
 AGAIN = "Others may be records already; ingesting the whole file once more changes nothing of them"
 EVENT_TIME = r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z|\d+(\.\d+)?)$"  # as it is taken, or Unix seconds
-TYPES = {"float": "Fractional", "integer": "Integral"}  # of a column; of all others String
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def ingest(stack: Stack, definition: Definition, path: Path, name: str | None, r
     """
     name, group = _group(definition, name)
     called = _called(stack, name, definition)
-    table, first = read(path), _first_row(path)
+    table, first = read(path)
     if not table.num_rows:
         raise CommandError(f"{path}: holds no rows; expected one at least")
     if group.record not in table.column_names:
@@ -119,14 +120,17 @@ def place_of(stack: Stack) -> str:
     return f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}".rstrip("/")
 
 
-def read(path: Path) -> pa.Table:
-    """Return a CSV file, also in gzip, or a Parquet file as texts; an empty field is no value. Raises CommandError."""
+def read(path: Path) -> tuple[pa.Table, int]:
+    """Return a CSV file, also in gzip, or a Parquet file as texts, and the number of its first row.
+
+    An empty field is no value; of CSV the header is row 1. Raises CommandError.
+    """
     try:
         with path.open("rb") as file:
-            begin = file.read(4)
-        if begin == b"PAR1":
+            begin = file.read(len(PARQUET))
+        if begin == PARQUET:
             table = pq.read_table(path)
-            return pa.table({name: _texts(table[name]) for name in table.column_names})
+            return pa.table({name: _texts(table[name]) for name in table.column_names}), 1
         compression = "gzip" if begin.startswith(GZIP) else None
         with pa.input_stream(str(path), compression=compression) as file:
             names = pa_csv.open_csv(file).schema.names
@@ -137,7 +141,7 @@ def read(path: Path) -> pa.Table:
             column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
         )
         with pa.input_stream(str(path), compression=compression) as file:
-            return pa_csv.read_csv(file, convert_options=texts)
+            return pa_csv.read_csv(file, convert_options=texts), 2
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise CommandError(f"{path}: cannot be read as CSV or Parquet: {error}") from error
 
@@ -145,7 +149,7 @@ def read(path: Path) -> pa.Table:
 def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return values as texts, times as the feature store takes those of events."""
     if pa.types.is_timestamp(values.type):
-        return pc.strftime(values.cast(pa.timestamp("ms", "UTC"), safe=False), "%Y-%m-%dT%H:%M:%SZ")
+        return records.written(values)
     return values.cast(pa.string())
 
 
@@ -158,12 +162,6 @@ def _without_missing(table: pa.Table, definition: Definition, group: FeatureGrou
             is_missing = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(texts)), words)
             table = table.set_column(place, feature["FeatureName"], pc.if_else(is_missing, None, texts))
     return table
-
-
-def _first_row(path: Path) -> int:
-    """Return the number of a file's first row: of CSV the header is 1."""
-    with path.open("rb") as file:
-        return 1 if file.read(4) == b"PAR1" else 2
 
 
 def _require(path: Path, are_sound: pa.ChunkedArray, first: int, what: str, expected: str = "") -> None:
@@ -184,15 +182,15 @@ def _with_times(path: Path, table: pa.Table, name: str, first: int) -> pa.Table:
         text = texts[pc.index(wrong, True).as_py()].as_py()
         what = f"says {text!r} in {name}" if text else f"has no {name}"
         _require(path, pc.invert(wrong), first, what, f"; expected {EXPECTED['timestamp']}, the time of the event")
-    in_utc = pc.strftime(times.cast(pa.timestamp("ms", "UTC"), safe=False), "%Y-%m-%dT%H:%M:%SZ")
-    return table.set_column(table.column_names.index(name), name, pc.if_else(is_taken, texts, in_utc))
+    sound = pc.if_else(is_taken, texts, records.written(times))
+    return table.set_column(table.column_names.index(name), name, sound)
 
 
 def _with_time(table: pa.Table, group: FeatureGroup, now: datetime) -> pa.Table:
     """Return rows with the time of their event: now, where the file says none."""
     if group.event_time in table.column_names:
         return table
-    return table.append_column(group.event_time, pa.array([now.strftime("%Y-%m-%dT%H:%M:%SZ")] * table.num_rows))
+    return table.append_column(group.event_time, pa.array([now.strftime(feature_groups.TIME)] * table.num_rows))
 
 
 def _ensure(
@@ -210,16 +208,9 @@ def _ensure(
             f"there is no feature group {name}. Name the role that SageMaker takes to write its records into {place}: "
             "--role arn:aws:iam::...:role/..."
         )
-    key = stack.parameters.get("KmsKeyArn")
-    storage: Any = {"S3Uri": place, **({"KmsKeyId": key} if key else {})}
+    features, key = features_of(definition, group, table), stack.parameters.get("KmsKeyArn")
     client.create_feature_group(
-        FeatureGroupName=name,
-        RecordIdentifierFeatureName=group.record,
-        EventTimeFeatureName=group.event_time,
-        FeatureDefinitions=list(features_of(definition, group, table)),
-        OnlineStoreConfig={"EnableOnlineStore": True},
-        OfflineStoreConfig={"S3StorageConfig": storage, "DisableGlueTableCreation": True},
-        RoleArn=role,
+        **feature_groups.request(name, group.record, group.event_time, features, place=place, role=role, key=key)
     )
     _wait(client, name)
     return True
@@ -238,7 +229,7 @@ def _check(known: Any, group: FeatureGroup, table: pa.Table, place: str) -> None
 def features_of(definition: Definition, group: FeatureGroup, table: pa.Table) -> Iterator[Any]:
     """Yield a feature for each column of a file: of the type that the definition says, else text."""
     types = {
-        source: TYPES.get(column.type, "String")
+        source: feature_groups.TYPES.get(column.type, "String")
         for name, column in definition.columns.items()
         for source in (name, *(column.source or ()))
     }

@@ -35,7 +35,7 @@ from perennial.data.contract import Contract
 from perennial.data.copies import copy_name
 from perennial.data.files import find_files
 from perennial.data.header import FileError
-from perennial.model.feature_groups import obstacle
+from perennial.model import feature_groups
 from processing import job_script
 
 THREADS = 16
@@ -139,7 +139,7 @@ def ensured(arguments: Namespace, contract: Contract) -> records.RecordGroup:
         status, why = described.get("FeatureGroupStatus", "gone"), described.get("FailureReason", "")
         raise IngestError(f"the feature group {name} is {status}{f': {why}' if why else ''}")
     telling = {"record": arguments.record, "event_time": arguments.event_time}
-    if why := obstacle(described, telling, arguments.place):
+    if why := feature_groups.obstacle(described, telling, arguments.place):
         raise IngestError(why)
     features = tuple(one["FeatureName"] for one in described["FeatureDefinitions"])
     return records.RecordGroup(arguments.record, arguments.event_time, features)
@@ -161,16 +161,12 @@ def _make(sagemaker: Any, arguments: Namespace, features: list[dict[str, str]]) 
         )
     with suppress(sagemaker.exceptions.ResourceInUse):
         sagemaker.create_feature_group(
-            FeatureGroupName=arguments.group,
-            RecordIdentifierFeatureName=arguments.record,
-            EventTimeFeatureName=arguments.event_time,
-            FeatureDefinitions=features,
-            OnlineStoreConfig={"EnableOnlineStore": True},
-            OfflineStoreConfig={
-                "S3StorageConfig": {"S3Uri": arguments.place.rstrip("/"), "KmsKeyId": arguments.key},
-                "DisableGlueTableCreation": True,
-            },
-            RoleArn=arguments.role,
+            **feature_groups.request(
+                *(arguments.group, arguments.record, arguments.event_time, features),
+                place=arguments.place,
+                role=arguments.role,
+                key=arguments.key,
+            )
         )
 
 

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import ParseError
 
 from defusedxml.ElementTree import fromstring
 
+from localcloud.engine.permissions.actions import tag
 from localcloud.engine.seams import Seams
 
 s3 = Seams("services.s3", _error="7dee2faa", _multipart_uploads="31750c2d", _qp="9568d6e5")
@@ -53,7 +54,7 @@ def _refused_copy(upload: Mapping[str, Any], bucket: str, key: str, number: str)
 
 def _refused_end(upload: Mapping[str, Any], body: bytes) -> Answer | None:
     try:
-        parts = [_part(element) for element in fromstring(body) if _tag(element) == "Part"]
+        parts = [_part(element) for element in fromstring(body) if tag(element) == "Part"]
     except (ParseError, ValueError, KeyError):
         return _answer("MalformedXML", _MALFORMED)
     if not 1 <= len(parts) <= _MOST_PARTS:
@@ -68,14 +69,10 @@ def _refused_end(upload: Mapping[str, Any], body: bytes) -> Answer | None:
 
 def _part(element: Any) -> int:
     """Return the number of a part. Raises ValueError, KeyError: it has none, or no ETag."""
-    texts = {_tag(child): child.text or "" for child in element}
+    texts = {tag(child): child.text or "" for child in element}
     if not texts["ETag"]:
         raise ValueError("ETag")
     return int(texts["PartNumber"])
-
-
-def _tag(element: Any) -> str:
-    return str(element.tag).rpartition("}")[2]
 
 
 def _answer(code: str, text: str, status: int = 400) -> Answer:

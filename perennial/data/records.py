@@ -21,9 +21,7 @@ from perennial.data.files import read
 from perennial.data.header import FileError
 from perennial.features.column import Column
 from perennial.features.values import to_text
-
-TIME = "%Y-%m-%dT%H:%M:%SZ"
-_TYPES = {"float": "Fractional", "integer": "Integral"}  # of all other columns String
+from perennial.model.feature_groups import TIME, TYPES
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class RecordGroup:
 def definitions(contract: Contract, group: RecordGroup) -> list[dict[str, str]]:
     """Return the features of a group that is to be made: a column each, and the time of the event."""
     types = {
-        _feature(column, group): _TYPES.get(column.type, "String") if column.parsing.decimal == "." else "String"
+        _feature(column, group): TYPES.get(column.type, "String") if column.parsing.decimal == "." else "String"
         for column in contract.columns
     }
     types |= {group.record: "String", group.event_time: "String"}
@@ -77,7 +75,7 @@ def records(
 def texts(column: Column, values: pa.Array) -> pa.Array:
     """Return the values of a column as a record has them; what is missing is null."""
     if column.type == "timestamp":
-        return _written(values) if pa.types.is_timestamp(values.type) else _as_written(values)
+        return written(values) if pa.types.is_timestamp(values.type) else _aswritten(values)
     read_as, words = parsed(column, values).values, column.parsing
     if column.type == "boolean":
         return pc.if_else(read_as, (*words.true, "1")[0], (*words.false, "0")[0])
@@ -85,7 +83,7 @@ def texts(column: Column, values: pa.Array) -> pa.Array:
     return pc.replace_substring(text, ".", words.decimal) if column.type == "float" else text
 
 
-def _as_written(values: pa.Array) -> pa.Array:
+def _aswritten(values: pa.Array) -> pa.Array:
     return values.field("text") if pa.types.is_struct(values.type) else pc.cast(values, pa.string())
 
 
@@ -111,9 +109,9 @@ def _times(name: str, batch: Batch, event: Column, keep: np.ndarray) -> pa.Array
         if len(wrong):
             (number, *_) = batch.row_numbers(wrong).tolist()
             raise FileError(f"{name}, row {number}: {event.name} is no time of an event; expected ISO 8601 in UTC")
-    return _written(read_as.values)
+    return written(read_as.values)
 
 
-def _written(times: pa.Array) -> pa.Array:
+def written(times: pa.Array) -> pa.Array:
     """Return times as the feature store takes those of events, in UTC."""
     return pc.strftime(pc.cast(times, pa.timestamp("ms", "UTC"), safe=False), TIME)

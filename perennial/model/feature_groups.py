@@ -1,11 +1,13 @@
-"""Feature groups as the account has them: what they are called, and which objects hold the records of which."""
+"""Feature groups as the account has them: how they are called and made, and which objects hold the records of which."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+TIME = "%Y-%m-%dT%H:%M:%SZ"  # of an event, in UTC
+TYPES = {"float": "Fractional", "integer": "Integral"}  # of a column; of all others String
 _KEY = re.compile(r"(?:.*/)?offline-store/(?P<group>[^/]+)-(?P<created>\d+)/data/[^?]*\.parquet")
 
 
@@ -17,10 +19,37 @@ def group_name(stack: str, group: str) -> str:
     return f"{stack}_{group}"
 
 
+def request(
+    name: str,
+    record: str,
+    event_time: str,
+    features: Iterable[Mapping[str, str]],
+    *,
+    place: str,
+    role: str,
+    key: str | None,
+) -> dict[str, Any]:
+    """Return the request for a group, online and offline (SageMaker API Reference, CreateFeatureGroup).
+
+    place  where runs read records: s3://bucket/prefix
+    role   under which SageMaker writes them there, encrypted by `key` where one is named
+    """
+    storage = {"S3Uri": place.rstrip("/"), **({"KmsKeyId": key} if key else {})}
+    return {
+        "FeatureGroupName": name,
+        "RecordIdentifierFeatureName": record,
+        "EventTimeFeatureName": event_time,
+        "FeatureDefinitions": list(features),
+        "OnlineStoreConfig": {"EnableOnlineStore": True},
+        "OfflineStoreConfig": {"S3StorageConfig": storage, "DisableGlueTableCreation": True},
+        "RoleArn": role,
+    }
+
+
 def group_of(key: str, groups: Collection[str]) -> tuple[str, str, int] | None:
     """Return which group of the definition an object is of, what that is called in the account, and when it was made.
 
-    It is called as in the definition, or as a stack calls it (model.feature_store.group_name).
+    It is called as in the definition, or as a stack calls it (`group_name`).
     """
     match = _KEY.fullmatch(key)
     if match is None:
