@@ -511,6 +511,23 @@ def test_rows_of_a_drop_are_records_of_a_group_of_the_stacks_own_and_start_no_ot
     assert {*pa.concat_tables(offline)["sale"].to_pylist()} == {one.id for one in sold[1:]}
 
 
+@matrix("People", "the execution is aborted (Ingest records)", ends="Aborted")
+def test_a_run_that_a_person_aborts_while_it_ingests_is_told_and_what_serves_stays(ingesting: Ingesting) -> None:
+    """Before the others: what these put into groups of their own starts runs, whose jobs would be held in its place."""
+    app, before = ingesting.app, ingesting.app.in_service()
+    sold = sales.as_csv(sales.sales(400, next(_numbers)))
+    with app.injected(fault("job:ingest", "hang")):
+        app.client("s3").put_object(Bucket=app.bucket, Key="raw/sold-2.csv", Body=sold)
+        arn = wait_for(lambda: app.find(lambda given: "raw/sold-2.csv" in str(given)), "the run")
+        wait_for(lambda: has_entered(arn, ingestion.STATE), "the job's state")
+        app.client("stepfunctions").stop_execution(executionArn=arn, cause="by a test")
+        run = wait_for(lambda: Run.ended(arn), "the end of the run", pause=0.1)
+    (mail,) = app.mails(run)
+    assert (run.status, app.record(run)["status"]) == ("ABORTED", "Aborted")
+    assert ingestion.STATE in mail.body
+    assert app.in_service() == before
+
+
 @pytest.mark.parametrize(
     "what",
     [

@@ -43,7 +43,7 @@ LOST_MODEL, LOST_CONFIGURATION = (
 )
 ELSEWHERE = {"Quiet period", "Wait for turn", "Predict with new champion", "Wait for approval", "Ingest records"}
 """Of runs that meet others, in test_matrix_events.py; of one that waits for people, in ../test_approval.py; of one that
-fills a feature group, whose job is stopped, in ../test_monitoring.py."""
+fills a feature group, in ../test_monitoring.py."""
 
 
 def abort_in(state: str) -> Callable[[Trip], None]:
