@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -491,6 +491,15 @@ def ingesting(
     return Ingesting(app, run, sold)
 
 
+@pytest.fixture
+def undisturbed(ingesting: Ingesting) -> Iterator[Ingesting]:
+    """The stack, which starts no run of what tests put into groups that its definition does not name."""
+    events, rule = ingesting.app.client("events"), f"{ingesting.app.stack}-data-drop"
+    events.disable_rule(Name=rule)
+    yield ingesting
+    events.enable_rule(Name=rule)
+
+
 def test_rows_of_a_drop_are_records_of_a_group_of_the_stacks_own_and_start_no_other_run(ingesting: Ingesting) -> None:
     """Another stack of the model has a group of the same name. Rows that break the contract are no records."""
     app, sold = ingesting.app, ingesting.sold
@@ -513,7 +522,6 @@ def test_rows_of_a_drop_are_records_of_a_group_of_the_stacks_own_and_start_no_ot
 
 @matrix("People", "the execution is aborted (Ingest records)", ends="Aborted")
 def test_a_run_that_a_person_aborts_while_it_ingests_is_told_and_what_serves_stays(ingesting: Ingesting) -> None:
-    """Before the others: what these put into groups of their own starts runs, whose jobs would be held in its place."""
     app, before = ingesting.app, ingesting.app.in_service()
     sold = sales.as_csv(sales.sales(400, next(_numbers)))
     with app.injected(fault("job:ingest", "hang")):
@@ -537,15 +545,15 @@ def test_a_run_that_a_person_aborts_while_it_ingests_is_told_and_what_serves_sta
         for what, (_, says) in ingestion.WAYS.items()
     ],
 )
-def test_a_job_that_ingests_and_goes_wrong(ingesting: Ingesting, what: str) -> None:
+def test_a_job_that_ingests_and_goes_wrong(undisturbed: Ingesting, what: str) -> None:
     """The run has nothing else, so that it fails in the next state where the job has completed."""
     injected, says = ingestion.WAYS[what]
-    app = ingesting.app
+    app = undisturbed.app
     with app.injected(injected) as have_fired:
         if what != "a person stops it":
-            ended = ingesting.go_on()
+            ended = undisturbed.go_on()
         else:
-            resumable = Resumable(app, ingesting.run)
+            resumable = Resumable(app, undisturbed.run)
             arn = resumable.start(ingestion.STATE, answers=ingestion.to_ingest(app))
             wait_for(have_fired, "the job")
             listed = app.client("sagemaker").list_processing_jobs(NameContains="-ingest-", StatusEquals="InProgress")
@@ -561,7 +569,7 @@ def test_a_job_that_ingests_and_goes_wrong(ingesting: Ingesting, what: str) -> N
 @matrix(
     "Jobs", f"the service refuses for a while, then has no machine, then recovers ({ingestion.STATE})", ends="goes on"
 )
-def test_a_job_that_ingests_is_begun_again_when_the_platform_stumbles(ingesting: Ingesting) -> None:
+def test_a_job_that_ingests_is_begun_again_when_the_platform_stumbles(undisturbed: Ingesting) -> None:
     create = {"operation": "sagemaker:CreateProcessingJob", "effect": "error", "name": "*-ingest-*", "times": 1}
     faults = [
         {**create, "error": "ThrottlingException"},
@@ -569,7 +577,7 @@ def test_a_job_that_ingests_is_begun_again_when_the_platform_stumbles(ingesting:
         {**create, "error": "ResourceInUse"},
         {"operation": "job:ingest", "effect": "no-capacity", "times": 1},
     ]
-    with ingesting.app.injected(*faults) as have_fired:
-        ended = ingesting.go_on()
+    with undisturbed.app.injected(*faults) as have_fired:
+        ended = undisturbed.go_on()
         assert have_fired()
     assert ended.error == "ArtifactMissingError"
