@@ -36,9 +36,9 @@ _LEDGER_LIMIT = 20_000
 class Request:
     """A request: the caller, the action and the resource.
 
-    `caller` is the ARN of a role's session (`arn:aws:sts::<account>:assumed-role/<role>/<session>`) or a service
-    (`events.amazonaws.com`). `context` holds the condition keys of the request in lower case, sorted; keys that follow
-    from the caller and the clock are left out.
+    `caller` is the ARN of a role's session (`arn:aws:sts::<account>:assumed-role/<role>/<session>`) or of a user
+    (`arn:aws:iam::<account>:user/<name>`), or a service (`events.amazonaws.com`). `context` holds the condition keys of
+    the request in lower case, sorted; keys that follow from the caller and the clock are left out.
     """
 
     caller: str
@@ -48,12 +48,17 @@ class Request:
 
     @property
     def role(self) -> str:
-        """The name of the caller's role; empty for a service."""
+        """The name of the caller's role; empty for a user and a service."""
         return self.caller.split("/")[1] if ":assumed-role/" in self.caller else ""
 
     @property
+    def kind(self) -> str:
+        """What the caller is, as aws:PrincipalType has it; Service for a service."""
+        return "AssumedRole" if self.role else "User" if ":user/" in self.caller else "Service"
+
+    @property
     def account(self) -> str:
-        return self.caller.split(":")[4] if self.role else ""
+        return "" if self.kind == "Service" else self.caller.split(":")[4]
 
     @property
     def service(self) -> str:
@@ -104,11 +109,12 @@ def decide(
     owner  the account of the resource, where it is another than the caller's: then both have to allow it
 
     A service has no policies of its own: the resource's policy (a role's trust policy included) must allow it. A KMS
-    key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies.
+    key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies; so must
+    a role's trust policy whoever assumes it.
     """
     context = iam_evaluator.EvalContext(
         principal_arn=question.caller,
-        principal_type="AssumedRole" if question.role else "Service",
+        principal_type=question.kind,
         principal_account=question.account,
         action=question.action,
         resource_arn=question.resource,
@@ -117,7 +123,7 @@ def decide(
         secure_transport=dict(question.context).get("aws:securetransport", "true") == "true",
         service_context={"aws:tagkeys": None, "aws:resourceaccount": owner, **dict(question.context)},
     )
-    if not question.role:
+    if question.kind == "Service":
         verdict = iam_evaluator.evaluate_resource_policy(resource_policy, context, service=question.caller)
         return (
             None if verdict.decision == "Allow" else Denial(question, _because(question, verdict.decision, "resource"))
@@ -125,9 +131,9 @@ def decide(
     own = iam_evaluator.evaluate(context, list(identity))
     if resource_policy is None and owner in (None, question.account):
         return None if own.decision == "Allow" else Denial(question, _because(question, own.decision, "identity"))
-    is_key = question.service == "kms"
+    is_required = question.service == "kms" or question.action == "sts:AssumeRole"
     both = iam_evaluator.combine_resource_policy(
-        own, context, resource_policy, owner or question.account, required=is_key
+        own, context, resource_policy, owner or question.account, required=is_required
     )
     if both.decision == "Allow":
         return None

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,8 +30,8 @@ BATCH_SCHEDULE = f"{STACK}-batch-schedule"
 ALARM = f"{STACK}-model-quality"
 IMAGES = "images/of-the-stack"
 MONITOR, BATCH = "MonitorStateMachineArn", "BatchStateMachineArn"
-SCIENTIST, APPROVER, CALLER = f"{STACK}-scientist", f"{STACK}-approver", f"{STACK}-caller"
-OPERATOR, MENDER = f"{STACK}-operator", f"{STACK}-mender"
+SCIENTIST, APPROVER, CALLER = f"{STACK}-data-scientist", f"{STACK}-approver", f"{STACK}-caller"
+PEOPLE = "signs-in"
 CAR = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
     "make": "Cadillac", "body": "convertible",
@@ -74,27 +74,48 @@ def without(policies: list[policy_replay.Policy]) -> Without:
 
 
 @pytest.fixture(scope="session")
-def scientist(app: App) -> Ask:
-    """Clients of a person whose role has the policy for data scientists and nothing else."""
-    return boto3.Session(*_keys(app, SCIENTIST, "DataScientistPolicyArn", "JobLogsPolicyArn")).client
+def people(app: App) -> Callable[[str], Ask]:
+    """Clients of a person who has signed in with a role of the account, and taken that of delivery/people.yaml."""
+    signed_in = _keys(app, PEOPLE, ())
+    cloudformation, name = app.client("cloudformation"), f"{STACK}-people"
+    lists = ("DataScientistArns", "ApproverArns", "OperatorArns", "InterventionArns")
+    whom = app.client("iam").get_role(RoleName=PEOPLE)["Role"]["Arn"]
+    given = {"StackName": STACK, "Environment": "dev", **dict.fromkeys(lists, whom)}
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(policy_replay.ROOT / "delivery/people.yaml").read_text(),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+    arns = {one["OutputKey"].removesuffix("RoleArn"): one["OutputValue"] for one in outputs}
+    takes = boto3.Session(*signed_in).client("sts")
+    return lambda role: boto3.Session(*_session(takes, arns[role])).client
 
 
 @pytest.fixture(scope="session")
-def approver(app: App) -> Ask:
+def scientist(people: Callable[[str], Ask]) -> Ask:
+    """Clients of a data scientist."""
+    return people("DataScientist")
+
+
+@pytest.fixture(scope="session")
+def approver(people: Callable[[str], Ask]) -> Ask:
     """The same of a person who approves versions."""
-    return boto3.Session(*_keys(app, APPROVER, "ModelApproverPolicyArn")).client
+    return people("Approver")
 
 
 @pytest.fixture(scope="session")
-def operator(app: App) -> Ask:
+def operator(people: Callable[[str], Ask]) -> Ask:
     """The same of a person who looks after the stack."""
-    return boto3.Session(*_keys(app, OPERATOR, *OF_OPERATORS)).client
+    return people("Operator")
 
 
 @pytest.fixture(scope="session")
-def mender(app: App) -> Ask:
+def mender(people: Callable[[str], Ask]) -> Ask:
     """The same of an operator who mends what is wrong."""
-    return boto3.Session(*_keys(app, MENDER, *OF_OPERATORS, "InterventionPolicyArn")).client
+    return people("Intervention")
 
 
 def _numbers_of(ask: Ask) -> Any:
@@ -124,7 +145,6 @@ def _listed(ask: Ask, app: App) -> Any:
     return ask("sagemaker").list_model_packages(ModelPackageGroupName=app.stack)
 
 
-OF_OPERATORS = ("OperatorPolicyArn", "OperatorLogsPolicyArn")
 # What an operator looks at, by the statement that lets them.
 LOOKS: dict[str, Callable[[Ask, App, Run], Any]] = {
     "FindStack": lambda ask, app, run: ask("cloudformation").describe_stacks(StackName=app.stack),
@@ -201,11 +221,11 @@ MENDS: dict[str, Callable[[Ask, App], Any]] = {
 @pytest.fixture(scope="session")
 def caller(app: App) -> Api:
     """The API, asked by a role that has the policy for its callers and nothing else."""
-    return Api.of(app, Credentials(*_keys(app, CALLER, "ApiCallerPolicyArn")))
+    return Api.of(app, Credentials(*_keys(app, CALLER, ("ApiCallerPolicyArn",))))
 
 
-def _keys(app: App, role: str, *policies: str) -> tuple[str, str, str]:
-    """The keys of a session of a role of its own that has these policies of the stack's outputs."""
+def _keys(app: App, role: str, policies: Sequence[str]) -> tuple[str, str, str]:
+    """The keys of a session of a role of its own that has these policies of the stack's outputs, and takes roles."""
     iam, sts = app.client("iam"), app.client("sts")
     account = f"arn:aws:iam::{sts.get_caller_identity()['Account']}:root"
     trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
@@ -213,7 +233,14 @@ def _keys(app: App, role: str, *policies: str) -> tuple[str, str, str]:
     arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=document)["Role"]["Arn"]
     for policy in policies:
         iam.attach_role_policy(RoleName=role, PolicyArn=app.outputs[policy])
-    keys = sts.assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
+    takes = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [takes]})
+    iam.put_role_policy(RoleName=role, PolicyName="takes", PolicyDocument=document)
+    return _session(sts, arn)
+
+
+def _session(sts: Any, role: str) -> tuple[str, str, str]:
+    keys = sts.assume_role(RoleArn=role, RoleSessionName="ada")["Credentials"]
     return keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
 
 
