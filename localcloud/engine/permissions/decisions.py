@@ -16,6 +16,7 @@ iam_evaluator = Seams(
     "core.iam_evaluator",
     EvalContext="9efc6ac6",
     _gather_role_policies="2eb1e960",
+    _permissions_boundary="ede56d0b",
     _resource_policy="881ce6ea",
     combine_resource_policy="c58f543a",
     evaluate="91998ec6",
@@ -23,6 +24,7 @@ iam_evaluator = Seams(
     parse_policy_document="9d72ae04",
 )
 iam = Seams("services.iam", _roles="190f3297")
+tagging = Seams("services.tagging", resource_tags="95ce7231")
 
 JsonObject = dict[str, Any]
 Statements = list[Any]
@@ -103,10 +105,12 @@ def decide(
     identity: Iterable[Statements],
     resource_policy: JsonObject | str | None,
     owner: str | None = None,
+    boundary: Statements | None = None,
 ) -> Denial | None:
     """Answer a request from the policies of the caller's role and the resource's own policy.
 
-    owner  the account of the resource, where it is another than the caller's: then both have to allow it
+    owner     the account of the resource, where it is another than the caller's: then both have to allow it
+    boundary  that of the role's permissions, if it has one: nothing is allowed by its policies that this does not
 
     A service has no policies of its own: the resource's policy (a role's trust policy included) must allow it. A KMS
     key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies; so must
@@ -128,12 +132,13 @@ def decide(
         return (
             None if verdict.decision == "Allow" else Denial(question, _because(question, verdict.decision, "resource"))
         )
-    own = iam_evaluator.evaluate(context, list(identity))
+    limits = [] if boundary is None else [[boundary]]
+    own = iam_evaluator.evaluate(context, list(identity), *limits)
     if resource_policy is None and owner in (None, question.account):
         return None if own.decision == "Allow" else Denial(question, _because(question, own.decision, "identity"))
     is_required = question.service == "kms" or question.action == "sts:AssumeRole"
     both = iam_evaluator.combine_resource_policy(
-        own, context, resource_policy, owner or question.account, required=is_required
+        own, context, resource_policy, owner or question.account, required=is_required, limits=tuple(limits)
     )
     if both.decision == "Allow":
         return None
@@ -163,9 +168,27 @@ def check(
     """
     question = request(caller, action, resource, context)
     policy, known = _resource_policy(question)
-    denial = decide(question, _identity(question), policy or (owner and {"Statement": []}) or None, owner or known)
+    boundary = _boundary(question)
+    whole = question if boundary is None else _with_tags(question)
+    denial = decide(
+        whole, _identity(question), policy or (owner and {"Statement": []}) or None, owner or known, boundary
+    )
     ledger.note(question, denial)
     return denial
+
+
+def _boundary(question: Request) -> Statements | None:
+    """Return the boundary of the caller's role; None if it has none."""
+    limits = iam_evaluator._permissions_boundary(iam._roles, question.role, question.account) if question.role else []
+    boundary: Statements | None = limits[0][0] if limits else None
+    return boundary
+
+
+def _with_tags(question: Request) -> Request:
+    """Return a request with the tags of its resource, which a boundary may ask for."""
+    tags = tagging.resource_tags(question.resource) or {}
+    tagged = {f"aws:ResourceTag/{name}": value for name, value in tags.items()}
+    return request(question.caller, question.action, question.resource, {**tagged, **dict(question.context)})
 
 
 def _identity(question: Request) -> list[Statements]:
