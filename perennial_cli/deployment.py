@@ -21,7 +21,7 @@ TEMPLATE = "template.yaml"
 LOG = ".local/deploy.log"
 CONFIG = "samconfig.toml"
 SIZES = "sizes.toml"
-MODEL = "ModelName"
+MODEL, BOUNDARY = "ModelName", "PermissionsBoundaryArn"
 COMMAND_LINE = "the command line"
 # What a section may set, which the SAM CLI passes over where it does not know it.
 OPTIONS = frozenset(
@@ -75,6 +75,7 @@ class Deployment:
 
     confirms  whether somebody looks at the change set first, in this terminal
     size      a section of sizes.toml, whose parameters count where the environment has none of that name
+    boundary  the ARN of a policy that bounds the roles of the stack; it counts before the environment's
     """
 
     model: str
@@ -83,16 +84,19 @@ class Deployment:
     is_local: bool
     confirms: bool = False
     size: str | None = None
+    boundary: str | None = None
 
     @property
     def parameters(self) -> list[Setting]:
-        """All that the template is given, the model first. Raises CommandError: there is no such size."""
-        of_model = [one for one in self.environment.parameters if one.name == MODEL]
+        """All that the template is given. Raises CommandError: there is no such size."""
+        own = self.environment.parameters
+        chosen = {BOUNDARY: self.boundary} if self.boundary else {}
         if self.environment.model != self.model:
-            of_model = [Setting(MODEL, self.model, COMMAND_LINE)]
-        others = [one for one in self.environment.parameters if one.name != MODEL]
-        names = {one.name for one in others}
-        return [*of_model, *others, *(one for one in of_size(self.size) if one.name not in names)]
+            chosen[MODEL] = self.model
+        added = [Setting(name, value, COMMAND_LINE) for name, value in chosen.items()]
+        counts = [*added, *(one for one in own if one.name not in chosen)]
+        names = {one.name for one in counts}
+        return [*counts, *(one for one in of_size(self.size) if one.name not in names)]
 
 
 def stack_name(model: str) -> str:
@@ -137,8 +141,8 @@ def check(wanted: Deployment, region: str) -> None:
     """Raise CommandError, with all that is wrong, where a stack cannot be deployed with what it is given."""
     template, environment = templates.load(project.required() / TEMPLATE), wanted.environment
     of_parameters = parameters.problems(template, wanted.parameters, environment.place, {"AWS::Region": region})
-    if found := [*_unknown_options(environment), *of_parameters]:
-        raise CommandError("\n".join(found))
+    if wrong := [*_unknown_options(environment), *of_parameters]:
+        raise CommandError("\n".join(wrong))
 
 
 def problems() -> list[str]:
@@ -146,15 +150,15 @@ def problems() -> list[str]:
 
     A section is looked at as if its stack were not there yet, whose parameters would keep what it does not set.
     """
-    template, found = templates.load(project.required() / TEMPLATE), list[str]()
+    template, wrong = templates.load(project.required() / TEMPLATE), list[str]()
     for name in _for_deployments(_sections(CONFIG)):
         try:
-            found += _problems_of(environment(name), template)
+            wrong += _problems_of(environment(name), template)
         except CommandError as error:
-            found.append(str(error))
+            wrong.append(str(error))
     for size in _sections(SIZES):
-        found += parameters.problems_of_values(template, of_size(size))
-    return found
+        wrong += parameters.problems_of_values(template, of_size(size))
+    return wrong
 
 
 def _problems_of(one: Environment, template: Mapping[str, Any]) -> Iterator[str]:
@@ -196,19 +200,19 @@ def environment(section: str) -> Environment:
     if section not in names:
         alike = parameters.nearest(section, names)
         raise CommandError(f"{CONFIG} has no section {section!r} for deployments; there are: {', '.join(names)}{alike}")
-    given = sections[section]["deploy"].get("parameters")
-    if not isinstance(given, dict):
+    options = sections[section]["deploy"].get("parameters")
+    if not isinstance(options, dict):
         raise CommandError(f"{CONFIG} has a table [{section}.deploy] without [{section}.deploy.parameters]")
     place = f"{CONFIG}, section {section}"
-    settings = tuple(parameters.read(given.get("parameter_overrides"), place, project.required()))
+    settings = tuple(parameters.read(options.get("parameter_overrides"), place, project.required()))
     return Environment(
         section,
-        given.get("stack_name"),
+        options.get("stack_name"),
         settings,
-        bool(given.get("confirm_changeset")),
-        given.get("profile"),
-        given.get("region"),
-        frozenset(given),
+        bool(options.get("confirm_changeset")),
+        options.get("profile"),
+        options.get("region"),
+        frozenset(options),
     )
 
 

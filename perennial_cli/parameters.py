@@ -120,15 +120,15 @@ def problems(
     known     values of pseudo parameters, such as AWS::Region; a rule about others is left to CloudFormation
     """
     bodies = template.get("Parameters", {})
-    found = problems_of_values(template, settings)
+    wrong = problems_of_values(template, settings)
     names = {one.name for one in settings}
     for name, body in bodies.items():
         if name not in names and "Default" not in body:
-            found.append(
+            wrong.append(
                 f"{place}: {name} is missing, and template.yaml has no default of it; expected {_expected(body)}"
             )
-    if found:
-        return found  # rules are about values that are there, and allowed
+    if wrong:
+        return wrong  # rules are about values that are there, and allowed
     values = {name: _literal(body["Default"]) for name, body in bodies.items() if "Default" in body}
     values |= {one.name: one.value for one in settings}
     items = {name: _items(bodies[name], value) for name, value in values.items()}
@@ -230,8 +230,8 @@ def _broken_rules(rules: Mapping[str, Any], values: Mapping[str, Any]) -> Iterat
         )
 
 
-def _holds(said: Any, values: Mapping[str, Any]) -> bool:
-    ((function, argument),) = said.items()
+def _holds(assertion: Any, values: Mapping[str, Any]) -> bool:
+    ((function, argument),) = assertion.items()
     match function:
         case "Fn::And":
             return all(_holds(one, values) for one in argument)

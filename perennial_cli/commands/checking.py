@@ -46,11 +46,11 @@ def _sections_are_sound(file: TextIO | None) -> bool:
     place = project.folder()
     if place is None or not (place / deployment.CONFIG).is_file():
         return True
-    if found := deployment.problems():
-        print("\n".join(found), file=sys.stderr)
+    if problems := deployment.problems():
+        print("\n".join(problems), file=sys.stderr)
     else:
         print(f"{deployment.CONFIG}, {deployment.SIZES}: ok", file=file)
-    return not found
+    return not problems
 
 
 def document(one: Checked) -> dict[str, Any]:

@@ -69,6 +69,14 @@ def deploy(
             metavar="SIZE", help="small, medium or large: a section of sizes.toml; SECTION's own parameters win."
         ),
     ] = None,
+    boundary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARN",
+            envvar="PERENNIAL_BOUNDARY",
+            help="A policy that bounds what the stack's roles may: its PermissionsBoundaryArn, before SECTION's.",
+        ),
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -88,7 +96,7 @@ def deploy(
     naming.check_stack_name(name)
     asks = not whom.is_local and not yes
     confirms = asks and environment.confirms
-    deploys = deployment.Deployment(model_name, name, environment, whom.is_local, confirms, size)
+    deploys = deployment.Deployment(model_name, name, environment, whom.is_local, confirms, size, boundary)
     deployment.check(deploys, whom.region)
     if not check_models.are_sound([folder], sys.stderr if as_json else None):
         raise typer.Exit(FAILED)

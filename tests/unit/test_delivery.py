@@ -458,12 +458,12 @@ def test_only_what_signs_in_may_and_what_others_wrote_is_pinned(workflow: str) -
 
 def test_an_action_that_the_deployer_lacks_is_named() -> None:
     deployer = (ROOT / "delivery/deployer.yaml").read_text()
-    every = ["WatchPolicy", "StackPolicy", "ResourcesPolicy", "DataPolicy"]
+    every = ["WatchPolicy", "StackPolicy", "RolesPolicy", "ResourcesPolicy", "DataPolicy"]
     assert missing(["sqs:CreateQueue", "sqs:GetQueueUrl", "kinesis:PutRecords"], deployer, every) == []
     assert missing(["sqs:CreateQueue", "sqs:AddPermission"], deployer, every) == ["sqs:AddPermission"]
     assert missing(["sqs:CreateQueue", "sqs:GetQueueUrl"], deployer, ["WatchPolicy"]) == ["sqs:CreateQueue"]
     replicates = "s3:PutReplicationConfiguration"
-    assert missing([replicates], deployer.replace(f"              - {replicates}\n", ""), every) == [replicates]
+    assert missing([replicates], deployer.replace(f"{replicates}, ", ""), every) == [replicates]
 
 
 def test_who_watches_looks_and_tells() -> None:
@@ -592,21 +592,30 @@ def test_a_product_deploys_the_reviewed_branch_of_known_repositories_and_for_nob
     template = cfn.load(ROOT / "delivery/portfolio.yaml")
     constraint = template["Resources"]["OnlyKnownSources"]["Properties"]
     text, values = constraint["Rules"]["Fn::Sub"]
-    assert values == {"Addresses": {"Fn::Join": ['","', {"Ref": "Sources"}]}}
-    rules = json.loads(text.replace("${Addresses}", 'https://a","https://b').replace("${Branch}", "main"))
+    assert values == {
+        "Addresses": {"Fn::Join": ['","', {"Ref": "Sources"}]},
+        "Opened": {"Fn::Join": ['","', {"Ref": "MayOpenArns"}]},
+    }
+    text = text.replace("${Addresses}", 'https://a","https://b').replace("${Branch}", "main")
+    rules = json.loads(text.replace("${Opened}", "arn:aws:s3:::lake"))
     says = [one["Assert"] for rule in rules.values() for one in rule["Assertions"]]
-    assert says[:2] == [
+    assert says[:4] == [
         {"Fn::Contains": [["https://a", "https://b"], {"Ref": "SourceUrl"}]},
         {"Fn::Equals": [{"Ref": "SourceVersion"}, "main"]},
+        {"Fn::Equals": [{"Ref": "Boundary"}, "stack"]},
+        {"Fn::EachMemberIn": [{"Ref": "BoundaryOpensArns"}, ["", "arn:aws:s3:::lake"]]},
     ]
     roles = ("GitHubRepository", "AgentRoleArn", "FromRoleArn", "PromoterRoleArn")
-    assert says[2:] == [{"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in roles]}]
-    assert {"SourceUrl", "SourceVersion", *roles} <= set(cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"])
+    assert says[4:] == [{"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in roles]}]
+    assert {"SourceUrl", "SourceVersion", "Boundary", "BoundaryOpensArns", *roles} <= set(
+        cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"]
+    )
     assert '"' not in template["Parameters"]["Sources"]["AllowedPattern"]
+    assert not re.fullmatch(template["Parameters"]["MayOpenArns"]["AllowedPattern"], 'arn:aws:s3:::a"')
 
 
 @pytest.mark.parametrize(
-    "name", ["deploys", "deploys-x", "builds", "watches-a", "SC", "SC-123456789012-pp", "aws", "AWS-x", "1a"]
+    "name", ["deploys", "bounds-x", "builds", "watches-a", "SC", "SC-123456789012-pp", "aws", "AWS-x", "1a", "Cars"]
 )
 def test_no_stack_has_a_name_with_which_others_of_the_account_begin(name: str) -> None:
     """Who deploys a stack may change all whose names begin with its own."""

@@ -20,7 +20,6 @@ from tests.unit.test_template import RESOURCES, ROOT, TEMPLATE, condition, holds
 from tools import cfn
 
 PEOPLE = cfn.load(ROOT / "delivery/people.yaml")
-DEPLOYER = cfn.load(ROOT / "delivery/deployer.yaml")
 HERE, ELSEWHERE, OTHER = operators.OF_AWS["AWS::AccountId"], "111111111111", "333333333333"
 STACK = operators.STACK["AWS::StackName"]
 ADA = f"arn:aws:iam::{ELSEWHERE}:user/people/ada"
@@ -51,7 +50,13 @@ def parameters(environment: str, **named: Any) -> dict[str, Any]:
         for output in TEMPLATE["Outputs"].values()
         if "Export" in output
     }
-    given = {"StackName": STACK, "Environment": environment, "SamlProviderArn": "", **{key: [""] for key in LISTS}}
+    given = {
+        "StackName": STACK,
+        "Environment": environment,
+        "SamlProviderArn": "",
+        "PermissionsBoundaryArn": "",
+        **{key: [""] for key in LISTS},
+    }
     return {**operators.OF_AWS, **exports, **given, **named}
 
 
@@ -226,6 +231,14 @@ def test_roles_say_whose_stack_and_which_environment_they_are_of() -> None:
         assert tags == {"Project": "perennial", "Stack": STACK, "Environment": "prod"}
 
 
+def test_roles_of_people_have_a_boundary_where_the_stacks_have_one() -> None:
+    """Their policies are the stack's, so that who deploys it changes them."""
+    arn = f"arn:aws:iam::{HERE}:policy/bounds-{STACK}"
+    assert {role.properties.get("PermissionsBoundary") for role in DEV.values()} == {None}
+    bounded = roles("dev", PermissionsBoundaryArn=arn, **EVERYBODY)
+    assert {role.properties["PermissionsBoundary"] for role in bounded.values()} == {arn}
+
+
 @pytest.mark.parametrize(
     "arn", ["*", f"arn:aws:iam::{HERE}:root", f"arn:aws:iam::{HERE}:role/*", f"arn:aws:iam::{HERE}:user/a?a", HERE]
 )
@@ -234,25 +247,6 @@ def test_no_list_takes_a_wildcard_or_a_whole_account(arn: str) -> None:
         pattern = PEOPLE["Parameters"][name]["AllowedPattern"]
         assert not re.fullmatch(pattern, arn)
         assert all(re.fullmatch(pattern, one) for one in (ADA, SIGNED_IN, AGENT, ""))
-
-
-@pytest.mark.parametrize(
-    "action", ["iam:UpdateAssumeRolePolicy", "iam:AttachRolePolicy", "iam:PutRolePolicy", "iam:PassRole"]
-)
-def test_who_deploys_the_stack_changes_no_role_of_people(action: str) -> None:
-    given = {**operators.OF_AWS, "StackName": STACK}
-    policy = whole(DEPLOYER["Resources"]["StackPolicy"]["Properties"]["PolicyDocument"], given, DEPLOYER)
-    deployer, context = (
-        session(f"arn:aws:iam::{HERE}:role/deploys-{STACK}"),
-        {"iam:PassedToService": "lambda.amazonaws.com"},
-    )
-
-    def changes(arn: str) -> bool:
-        return decide(request(deployer, action, arn, context), [statements(json.dumps(policy))], None) is None
-
-    for role in DEV.values():
-        assert not changes(role.arn)
-        assert changes(role.arn.replace("role/people/", "role/")), "its path keeps it"
 
 
 # ---- What each may do

@@ -31,7 +31,7 @@ ALARM = f"{STACK}-model-quality"
 IMAGES = "images/of-the-stack"
 MONITOR, BATCH = "MonitorStateMachineArn", "BatchStateMachineArn"
 SCIENTIST, APPROVER, CALLER = f"{STACK}-data-scientist", f"{STACK}-approver", f"{STACK}-caller"
-PEOPLE = "signs-in"
+PEOPLE, BOUNDARY = "signs-in", "PermissionsBoundaryArn"
 CAR = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
     "make": "Cadillac", "body": "convertible",
@@ -45,7 +45,10 @@ Without = Callable[[str, str], AbstractContextManager[None]]
 
 @pytest.fixture(scope="session")
 def app(deploy: Callable[..., App]) -> App:
-    """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on."""
+    """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on.
+
+    Its roles, and those of its people, have the boundary of delivery/deployer.yaml.
+    """
     starts = {
         "RetrainAlarms": ALARM,
         "OwnImageRepository": IMAGES,
@@ -54,7 +57,8 @@ def app(deploy: Callable[..., App]) -> App:
     given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0", "BakingSeconds": "1"}
     given["MaxInstances"] = "4"
     given["AwakeHours"] = "00:00-00:00"  # it never sleeps, but where a test lets it
-    App.client("ecr").create_repository(repositoryName=IMAGES)
+    repository = App.client("ecr").create_repository(repositoryName=IMAGES)["repository"]
+    given[BOUNDARY] = _pipeline(BoundaryOpensArns=repository["repositoryArn"])[BOUNDARY]
     deployed = deploy(STACK, ModelName="used-cars", Api="iam", **given, **starts)
     for rule in (SCHEDULE, MONITOR_SCHEDULE, BATCH_SCHEDULE, *HOURS_RULES):
         deployed.client("events").disable_rule(Name=rule)
@@ -77,21 +81,35 @@ def without(policies: list[policy_replay.Policy]) -> Without:
 def people(app: App) -> Callable[[str], Ask]:
     """Clients of a person who has signed in with a role of the account, and taken that of delivery/people.yaml."""
     signed_in = _keys(app, PEOPLE, ())
-    cloudformation, name = app.client("cloudformation"), f"{STACK}-people"
     lists = ("DataScientistArns", "ApproverArns", "OperatorArns", "InterventionArns")
     whom = app.client("iam").get_role(RoleName=PEOPLE)["Role"]["Arn"]
-    given = {"StackName": STACK, "Environment": "dev", **dict.fromkeys(lists, whom)}
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=(policy_replay.ROOT / "delivery/people.yaml").read_text(),
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
-    arns = {one["OutputKey"].removesuffix("RoleArn"): one["OutputValue"] for one in outputs}
+    (stack,) = app.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+    arns = _delivered("people", Environment="dev", **{BOUNDARY: given[BOUNDARY]}, **dict.fromkeys(lists, whom))
     takes = boto3.Session(*signed_in).client("sts")
-    return lambda role: boto3.Session(*_session(takes, arns[role])).client
+    return lambda role: boto3.Session(*_session(takes, arns[f"{role}RoleArn"])).client
+
+
+def _pipeline(**given: str) -> dict[str, str]:
+    """Deploy the roles of a pipeline for the stack, and its boundary, before there is a stack; return the outputs."""
+    agent = App.client("sts").get_caller_identity()["Arn"].replace(":root", ":role/agent")
+    return _delivered("deployer", Boundary="stack", AgentRoleArn=agent, **given)
+
+
+def _delivered(name: str, **given: str) -> dict[str, str]:
+    """Deploy a template of delivery/ for the stack; return its outputs."""
+    cloudformation, stack = App.client("cloudformation"), f"{STACK}-{name}"
+    cloudformation.create_stack(
+        StackName=stack,
+        TemplateBody=(policy_replay.ROOT / f"delivery/{name}.yaml").read_text(),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value} for key, value in {"StackName": STACK, **given}.items()
+        ],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+    return {one["OutputKey"]: one["OutputValue"] for one in outputs}
 
 
 @pytest.fixture(scope="session")

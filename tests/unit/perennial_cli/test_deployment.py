@@ -232,6 +232,24 @@ def test_a_parameter_without_a_default_that_nobody_gives_is_told(project: Path) 
     assert perennial("deploy", "rents").exit_code == 0
 
 
+def test_a_boundary_of_the_command_line_or_of_a_build_counts_before_the_sections(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = "arn:aws:iam::123456789012:policy/bounds-rents"
+    replace(project, SECTION + f"'PermissionsBoundaryArn={arn}-before CostCenter=x'")
+    assert perennial("deploy", "rents", "--boundary", arn).exit_code == 0
+    monkeypatch.setenv("PERENNIAL_BOUNDARY", arn)
+    assert perennial("deploy", "rents").exit_code == 0
+    of_command, of_build = asked(project)[1::2]
+    assert of_command == of_build
+    assert of_build.endswith(f'PermissionsBoundaryArn="{arn}" ModelName="rents" CostCenter="x"')
+    ended = perennial("deploy", "rents", "--boundary", "bounds-rents")
+    told = (
+        "the command line: PermissionsBoundaryArn is 'bounds-rents'; expected the ARN of a managed policy, or nothing"
+    )
+    assert told in ended.stderr
+
+
 def test_a_region_without_the_images_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = Account("123456789012", "xx-east-1", None)
     monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: elsewhere)
