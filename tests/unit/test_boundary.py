@@ -324,6 +324,14 @@ def test_who_deploys_changes_neither_its_own_policies_nor_those_of_another_stack
         assert not deploys("iam:DeletePolicy", arn)
 
 
+def test_no_page_attaches_a_policy_to_who_deploys_that_it_may_write_anew() -> None:
+    assert deploys("iam:CreatePolicyVersion", f"arn:aws:iam::{ACCOUNT}:policy/{STACK}-DataScientistPolicy-1A2B3C4D5E6F")
+    pages = [*template.ROOT.glob("docs/**/*.md"), *template.ROOT.glob("*.md")]
+    assert [
+        page for page in pages if re.search(r"attach-role-policy[^\n]*--role-name deploys-", page.read_text())
+    ] == []
+
+
 # ---- Self-service
 
 
