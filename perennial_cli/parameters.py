@@ -2,7 +2,7 @@
 
 The SAM CLI leaves out, without a word, what the template has no parameter for, and CloudFormation refuses a value that
 it does not allow when all is built and uploaded. What is allowed is what `template.yaml` says in its sections
-Parameters and Rules.
+Parameters and Rules. cfn-lint 1.58 looks at files of parameters as well (E2900), but at no pattern, bound or rule.
 """
 
 from __future__ import annotations
