@@ -8,7 +8,6 @@ import os
 import subprocess
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from typing import Any, TypeVar
 
 import boto3
 import pytest
-import yaml
 
 from localcloud import disk, faults, mailbox
 from localcloud.mailbox import messages as mails
 from localcloud.settings import Settings, environment
 from perennial.runs.naming import run_id
+from perennial_cli import deployment
 from perennial_cli.commands.local import CONSOLE
 from tests import sam_cli
 from tests.ports import free_port
@@ -288,48 +287,28 @@ def cloud_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def built(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `sam build` makes for this machine's Python: once for all workers."""
+    """What `sam build` makes for this machine's Python, packed as `perennial deploy` does: once for all workers."""
     base, alone = tmp_path_factory.getbasetemp(), "PYTEST_XDIST_WORKER" not in os.environ
     folder = (base if alone else base.parent) / "build"
     with folder.with_suffix(".lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        if not (folder / "layer.zip").exists():
+        if not (folder / "packed.json").exists():
             sam("build", "--build-dir", str(folder), LAYER_PLATFORM="")
-            pack(folder / "SharedLayer", folder / "layer.zip")
-    return folder / "template.yaml"
-
-
-def pack(layer: Path, file: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
-    """Make one file of a layer's folder. The SAM CLI does it too, as small as it can and again for each deployment."""
-    with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
-        for path in sorted(path for path in layer.rglob("*") if path.is_file()):
-            archive.write(path, path.relative_to(layer))
-    return file
+            deployment.packed(folder)
+    return folder / "packed.json"
 
 
 @pytest.fixture(scope="session")
-def packed(built: Path) -> Path:
-    """The build with its layer in one file, in JSON, which the SAM CLI reads in a hundredth of the time."""
-    document = yaml.load(built.read_text(), yaml.CSafeLoader)
-    layer = document["Resources"]["SharedLayer"]["Properties"]
-    assert layer["ContentUri"] == "SharedLayer"
-    layer["ContentUri"] = "layer.zip"
-    template = built.with_name(f"packed-{os.getpid()}.json")
-    template.write_text(json.dumps(document))
-    return template
-
-
-@pytest.fixture(scope="session")
-def packaged(packed: Path, cloud_state: Path) -> Path:
+def packaged(built: Path, cloud_state: Path) -> Path:
     """The session's local cloud has all files of all stacks."""
-    return package(packed, packed.with_name(f"packaged-{os.getpid()}.json"))
+    return package(built, built.with_name(f"packaged-{os.getpid()}.json"))
 
 
-def package(packed: Path, template: Path) -> Path:
+def package(built: Path, template: Path) -> Path:
     """What `sam package` makes of the build: a template of files that were uploaded, once for all stacks."""
     sam(
         "package", "--region", "us-east-1", "--resolve-s3", "--language-extensions", "--use-json",
-        "--template-file", str(packed), "--output-template-file", str(template),
+        "--template-file", str(built), "--output-template-file", str(template),
     )  # fmt: skip
     return template
 

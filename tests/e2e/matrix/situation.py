@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from localcloud import mailbox
 from perennial.registry import description
 from perennial.runs.naming import run_id, stem
-from tests.e2e.conftest import ENDS, App, Run, is_noted, mails, pack, when_one_has_begun
+from perennial_cli import deployment
+from tests.e2e.conftest import ENDS, App, Run, is_noted, mails, when_one_has_begun
 from tests.waiting import wait_for
 from tools import asl, demo_data
 
@@ -287,7 +288,9 @@ def copied_layer(built: Path, folder: Path) -> Path:
 def with_layer(packaged: Path, layer: Path) -> Path:
     """The packaged template with another layer."""
     template = json.loads(packaged.read_text())
-    file = pack(layer, layer.with_suffix(".zip"), zipfile.ZIP_STORED)  # for one stack, to compress it takes longer
+    file = deployment.pack(
+        layer, layer.with_suffix(".zip"), zipfile.ZIP_STORED
+    )  # for one stack, to compress it takes longer
     template["Resources"]["SharedLayer"]["Properties"]["ContentUri"] = str(file)
     path = layer.with_name("template.json")
     path.write_text(json.dumps(template))

@@ -59,7 +59,7 @@ class Laptop:
 
 
 @pytest.fixture(scope="module")
-def laptop(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+def laptop(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """A local cloud beside the session's; the process environment points at it for as long as it is there."""
     own = Laptop(free_port(), tmp_path_factory.mktemp("laptop"))
     own.up()
@@ -69,9 +69,9 @@ def laptop(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
 
 
 @pytest.fixture(scope="module")
-def template(laptop: Laptop, packed: Path) -> Path:
+def template(laptop: Laptop, built: Path) -> Path:
     """What `sam package` makes for this local cloud."""
-    return package(packed, packed.with_name("laptop.json"))
+    return package(built, built.with_name("laptop.json"))
 
 
 @pytest.fixture(scope="module")

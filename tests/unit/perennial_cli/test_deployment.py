@@ -1,8 +1,11 @@
 """`perennial deploy`: what the SAM CLI is asked, and what is shown where it fails. The SAM CLI is a script here."""
 
 import json
+import os
 import shutil
+import stat
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,12 +27,28 @@ DELETE_COMPLETE        AWS::IAM::Role     PublishJobCodeRole      -
 
 Error: Failed to create/update the stack: perennial-rents, Waiter StackCreateComplete failed
 """
+# what `sam build` has made of such a template, in part
+BUILT = """\
+AWSTemplateFormatVersion: '2010-09-09'
+Resources:
+  SharedLayer:
+    Type: AWS::Serverless::LayerVersion
+    Properties:
+      ContentUri: SharedLayer
+  Topic:
+    Type: AWS::SNS::Topic
+    Properties:
+      TopicName:
+        Fn::Sub: ${AWS::StackName}-alerts
+"""
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of the project. `sam build` and `sam deploy` fail where a file has what they then say."""
     (tmp_path / "models/rents").mkdir(parents=True)
+    (tmp_path / ".aws-sam/build/SharedLayer/python").mkdir(parents=True)
+    (tmp_path / ".aws-sam/build/template.yaml").write_text(BUILT)
     (tmp_path / ".venvs/sam/bin").mkdir(parents=True)
     sam = tmp_path / ".venvs/sam/bin/sam"
     asked = 'echo "$COLUMNS $LAYER_PLATFORM- $*" >>asked\nprintf "%s\\n" "$@" >words\n'
@@ -58,7 +77,7 @@ def test_a_sound_model_is_deployed_to_the_local_cloud_with_its_own_parameters(pr
     assert ended.exit_code == 0
     build, deployed = asked(project)
     assert build == "4000 - build"  # for this machine's Python
-    assert "deploy --config-env local --stack-name perennial-rents " in deployed
+    assert " --config-env local --stack-name perennial-rents " in deployed
     assert '--parameter-overrides ModelName="rents" AlertEmails="you@example.com" ' in deployed
     assert "used-cars" not in deployed
     assert ended.stdout.splitlines()[-2:] == ["changed  nothing", "data     s3://b-2/raw/"]
@@ -352,6 +371,32 @@ def test_a_size_that_is_not_there_is_told_with_those_that_are(project: Path) -> 
     told = "has no size 'larger'; there are: small, medium, large; did you mean large?"
     assert (ended.exit_code, told in ended.stderr) == (1, True)
     assert not (project / "asked").exists()
+
+
+def test_the_same_layer_is_packed_into_the_same_bytes_which_everybody_may_read(project: Path) -> None:
+    """Or CloudFormation would make the layer anew at each deployment; functions run as a user of their own."""
+    build, module = project / ".aws-sam/build", project / ".aws-sam/build/SharedLayer/python/one.py"
+    module.write_text("ONE = 1\n")
+    module.chmod(0o600)
+    document = json.loads(deployment.packed(build).read_text())
+    first = (build / "SharedLayer.zip").read_bytes()
+    assert document["Resources"]["SharedLayer"]["Properties"] == {"ContentUri": "SharedLayer.zip"}
+    assert document["Resources"]["Topic"]["Properties"] == {"TopicName": {"Fn::Sub": "${AWS::StackName}-alerts"}}
+    assert document["AWSTemplateFormatVersion"] == "2010-09-09"
+    with zipfile.ZipFile(build / "SharedLayer.zip") as archive:
+        (entry,) = archive.infolist()
+        assert (entry.filename, archive.read(entry)) == ("python/one.py", b"ONE = 1\n")
+        assert stat.filemode(entry.external_attr >> 16) == "-rw-r--r--"
+    os.utime(module, (1, 1))
+    deployment.packed(build)
+    assert (build / "SharedLayer.zip").read_bytes() == first
+
+
+def test_what_is_deployed_is_what_was_packed(project: Path) -> None:
+    assert perennial("deploy", "rents").exit_code == 0
+    words = (project / "words").read_text().splitlines()
+    assert words[words.index("--template-file") + 1] == str(project / ".aws-sam/build/packed.json")
+    assert (project / ".aws-sam/build/packed.json").exists()
 
 
 # ---- The sections, before anybody deploys them
