@@ -184,6 +184,25 @@ def test_a_stack_without_outputs_can_be_deleted_and_what_stays_is_named(
     assert f"kept: bucket {name}\n" in ended.stdout
 
 
+def test_a_stack_whose_exports_another_one_has_is_not_deleted_before_it(
+    cloud: Cloud, delete: Callable[[str], Result]
+) -> None:
+    cloudformation, exports, imports = cloud.client("cloudformation"), unique("exports"), unique("imports")
+    outputs = {"Arn": {"Value": {"Ref": "Topic"}, "Export": {"Name": f"{exports}-Arn"}}}
+    parameters = {"ModelName": {"Type": "String", "Default": "used-cars"}}
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {}}
+    importing = {**topic, "Properties": {"DisplayName": {"Fn::ImportValue": f"{exports}-Arn"}}}
+    for name, resource, more in ((exports, topic, {"Outputs": outputs}), (imports, importing, {})):
+        template = json.dumps({"Parameters": parameters, "Resources": {"Topic": resource}, **more})
+        cloudformation.create_stack(StackName=name, TemplateBody=template)
+        assert status_after(cloud, name) == "CREATE_COMPLETE"
+    ended = delete(exports)
+    assert ended.exit_code == 1
+    assert f"nothing was deleted: {imports} uses what {exports} exports; delete that first" in ended.stderr
+    for name in (imports, exports):
+        assert delete(name).exit_code == 0
+
+
 def test_what_could_not_be_deleted_is_told_with_its_reason(cloud: Cloud, delete: Callable[[str], Result]) -> None:
     name = unique("bucket")
     stack, _ = create(cloud, Bucket=bucket(name))
