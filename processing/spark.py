@@ -382,11 +382,15 @@ def _in_worker(work: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatc
     def in_worker(batches: Iterable[Any]) -> Iterator[Any]:
         import pickle
         import sys
+        from zipimport import zipimporter
 
         from pyspark import SparkFiles
 
         if (folder := SparkFiles.get(code)) not in sys.path:
             sys.path.insert(0, folder)
+        for path, finder in list(sys.path_importer_cache.items()):
+            if isinstance(finder, zipimporter):  # Spark has each read its archive anew before each task
+                del sys.path_importer_cache[path]
         from perennial.data.in_order import use_at_most
 
         use_at_most(1)  # Spark has a task for each core

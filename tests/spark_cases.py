@@ -17,8 +17,9 @@ ROWS_PER_PART = 150  # so that there are several
 
 def run(name: str, folders: Sequence[Path]) -> None:
     """Run the job for each folder, into its folder of a name."""
-    from processing import analyze_data_quality, preprocess
+    from processing import analyze_data_quality, preprocess, spark
 
+    spark.TASKS_OF_A_PROCESSOR = 2  # so that there are several, on two
     whole, rows_per_part = preprocess.run, preprocess.ROWS_PER_PART
     try:
         preprocess.ROWS_PER_PART = ROWS_PER_PART
