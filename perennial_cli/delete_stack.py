@@ -25,13 +25,27 @@ class DeletionError(CommandError):
 def described(stack: str) -> tuple[str, dict[str, str]]:
     """Return the stack's id, and the names of what it has that outlives it, by what they are.
 
-    What a failed creation has left has no outputs.
+    What a failed creation has left has no outputs. Raises DeletionError: another stack has what this one exports, such
+    as that of delivery/people.yaml.
     """
-    stack_id = stacks.find(stack)["StackId"]
+    description = stacks.find(stack)
+    exports = [output["ExportName"] for output in description.get("Outputs", []) if "ExportName" in output]
+    if users := sorted({name for export in exports for name in _imported_by(export)}):
+        raise DeletionError(f"nothing was deleted: {', '.join(users)} uses what {stack} exports; delete that first")
+    stack_id = description["StackId"]
     there = {item["LogicalResourceId"]: item for item in resources(stack_id)}
     remaining = [name for name in STORES if name in there and there[name]["ResourceStatus"] != "DELETE_COMPLETE"]
     outliving = {STORES[name]: there[name].get("PhysicalResourceId", "") for name in remaining}
     return stack_id, {**outliving, **{f"feature group {name}": "" for name in feature_groups(stack)}}
+
+
+def _imported_by(export: str) -> list[str]:
+    """Return the stacks that import an export; none, too, where whoever asks may not know, and is told later."""
+    try:
+        names: list[str] = boto3.client("cloudformation").list_imports(ExportName=export)["Imports"]
+    except ClientError:  # so it is as well where there is none
+        return []
+    return names
 
 
 def feature_groups(stack: str) -> list[str]:

@@ -9,23 +9,36 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perennial.runs.naming import MAX_STACK_NAME
-from perennial_cli import project
+from perennial.runs import naming
+from perennial_cli import parameters, project, templates
 from perennial_cli.console import CommandError, working
+from perennial_cli.parameters import Setting
 
+TEMPLATE = "template.yaml"
 LOG = ".local/deploy.log"
 CONFIG = "samconfig.toml"
 SIZES = "sizes.toml"
+MODEL, BOUNDARY = "ModelName", "PermissionsBoundaryArn"
+COMMAND_LINE = "the command line"
+# What a section may set, which the SAM CLI passes over where it does not know it.
+OPTIONS = frozenset(
+    {
+        "beta_features", "capabilities", "config_env", "config_file", "confirm_changeset", "debug", "disable_rollback",
+        "express", "fail_on_empty_changeset", "force_upload", "guided", "image_repositories", "image_repository",
+        "kms_key_id", "language_extensions", "max_wait_duration", "metadata", "no_execute_changeset", "no_progressbar",
+        "notification_arns", "on_failure", "output", "parameter_overrides", "profile", "region", "resolve_image_repos",
+        "resolve_s3", "role_arn", "s3_bucket", "s3_prefix", "save_params", "signing_profiles", "stack_name", "tags",
+        "template", "template_file", "use_json",
+    }
+)  # fmt: skip
 BUILD = ".aws-sam/build"
 LAYER = "SharedLayer"
 WIDTH = "4000"  # the SAM CLI breaks the reasons of failures into columns
-_MODEL_NAME = re.compile(r"(?<!\S)(?:ParameterKey=)?ModelName(?:,ParameterValue)?=[\"']?([\w-]+)[\"']?\s*")
-_NAME = re.compile(r"(?<!\S)(?:ParameterKey=)?(\w+)(?:,ParameterValue)?=")
 _CHANGE_SET = re.compile(r"arn:[a-z-]+:cloudformation:[a-z0-9-]+:[0-9]{12}:changeSet/\S+")
 _FAILURE = re.compile(r"_FAILED |^Error")
 
@@ -35,22 +48,29 @@ class Environment:
     """A section of samconfig.toml: where and with which parameters a stack is deployed.
 
     stack       its name; None where the section has none
-    parameters  texts as the SAM CLI takes them, quotes and all
     confirms    whether somebody looks at change sets before they are executed
     profile     of AWS; None where the section leaves it to the usual configuration
+    region      the same
+    options     all that it sets of `sam deploy`
     """
 
     section: str
     stack: str | None
-    parameters: tuple[str, ...]
+    parameters: tuple[Setting, ...]
     confirms: bool
     profile: str | None = None
+    region: str | None = None
+    options: frozenset[str] = frozenset()
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for people."""
+        return f"{CONFIG}, section {self.section}"
 
     @property
     def model(self) -> str | None:
         """The model that the parameters name."""
-        matches = filter(None, map(_MODEL_NAME.search, self.parameters))
-        return next((match[1] for match in matches), None)
+        return next((one.value for one in self.parameters if one.name == MODEL), None)
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,7 @@ class Deployment:
 
     confirms  whether somebody looks at the change set first, in this terminal
     size      a section of sizes.toml, whose parameters count where the environment has none of that name
+    boundary  the ARN of a policy that bounds the roles of the stack; it counts before the environment's
     """
 
     model: str
@@ -67,15 +88,28 @@ class Deployment:
     is_local: bool
     confirms: bool = False
     size: str | None = None
+    boundary: str | None = None
+
+    @property
+    def parameters(self) -> list[Setting]:
+        """All that the template is given. Raises CommandError: there is no such size."""
+        own = self.environment.parameters
+        chosen = {BOUNDARY: self.boundary} if self.boundary else {}
+        if self.environment.model != self.model:
+            chosen[MODEL] = self.model
+        added = [Setting(name, value, COMMAND_LINE) for name, value in chosen.items()]
+        counts = [*added, *(one for one in own if one.name not in chosen)]
+        names = {one.name for one in counts}
+        return [*counts, *(one for one in of_size(self.size) if one.name not in names)]
 
 
 def stack_name(model: str) -> str:
     """Return the name of a model's stack. Raises CommandError: there is no short one."""
     for name in (f"perennial-{model}", model):
-        if len(name) <= MAX_STACK_NAME:
+        if len(name) <= naming.MAX_STACK_NAME:
             return name
     raise CommandError(
-        f"a stack's name has at most {MAX_STACK_NAME} characters, and {model!r} more; name one: --stack NAME"
+        f"a stack's name has at most {naming.MAX_STACK_NAME} characters, and {model!r} more; name one: --stack NAME"
     )
 
 
@@ -85,7 +119,6 @@ def deploy(wanted: Deployment) -> str | None:
     Raises:
         CommandError: it failed, with the reasons
     """
-    of_size = _of_size(wanted.size, wanted.environment) if wanted.size else []
     folder, sam = project.required(), str(project.program("sam", "bin", "sam"))
     (folder / LOG).parent.mkdir(exist_ok=True)
     variables = {
@@ -98,21 +131,11 @@ def deploy(wanted: Deployment) -> str | None:
         variables |= {"LAYER_PLATFORM": "", "SAM_CLI_POLL_DELAY": "1"}
     _step("sam build", [sam, "build"], folder, variables)
     template = str(packed(folder / BUILD))
-    others = [_MODEL_NAME.sub("", text).strip() for text in wanted.environment.parameters]
-    section = wanted.environment.section
     confirm = "--confirm-changeset" if wanted.confirms else "--no-confirm-changeset"
     command = [sam, "deploy", "--template-file", template, "--config-file", str(folder / CONFIG)]
-    command += ["--config-env", section, "--stack-name", wanted.stack, confirm]
-    command += ["--parameter-overrides", f"ModelName={wanted.model}", *filter(None, others), *of_size]
-    try:
-        if wanted.confirms:
-            output = _talk(command, folder, variables)
-        else:
-            output = _step("sam deploy", command, folder, variables)
-    except CommandError as error:
-        if "--parameter-overrides" in str(error):
-            raise CommandError(f"{error}\nThe parameters stand in {_place(folder, section)}") from error
-        raise
+    command += ["--config-env", wanted.environment.section, "--stack-name", wanted.stack, confirm]
+    command += ["--parameter-overrides", *map(parameters.quoted, wanted.parameters)]
+    output = _talk(command, folder, variables) if wanted.confirms else _step("sam deploy", command, folder, variables)
     created = _CHANGE_SET.search(output)
     return created[0] if created else None
 
@@ -123,9 +146,7 @@ def packed(build: Path) -> Path:
     The SAM CLI would do both, in four fifths of a deployment's time: it reads the YAML of a build three times without
     libyaml, and makes the layer as small as it can.
     """
-    import yaml
-
-    document = yaml.load((build / "template.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+    document = templates.load(build / "template.yaml")
     layer = document["Resources"][LAYER]["Properties"]
     layer["ContentUri"] = pack(build / layer["ContentUri"], build / f"{LAYER}.zip").name
     template = build / "packed.json"
@@ -147,61 +168,102 @@ def pack(layer: Path, file: Path, compression: int = zipfile.ZIP_DEFLATED) -> Pa
     return file
 
 
-def _of_size(size: str, environment: Environment) -> list[str]:
-    """Return the parameters of a size that an environment does not set. Raises CommandError: there is no such size."""
-    sizes: dict[str, Any] = tomllib.loads((project.required() / SIZES).read_text(encoding="utf-8"))
-    if size not in sizes:
-        raise CommandError(f"{SIZES} has no size {size!r}; there are: {', '.join(sizes)}")
-    own = {name for text in environment.parameters for name in _NAME.findall(text)}
-    return _texts({name: value for name, value in sizes[size].items() if name not in own})
+# ---- Sections, and whether the template takes them
+
+
+def check(wanted: Deployment, region: str) -> None:
+    """Raise CommandError, with all that is wrong, where a stack cannot be deployed with what it is given."""
+    template, environment = templates.load(project.required() / TEMPLATE), wanted.environment
+    of_parameters = parameters.problems(template, wanted.parameters, environment.place, {"AWS::Region": region})
+    if wrong := [*_unknown_options(environment), *of_parameters]:
+        raise CommandError("\n".join(wrong))
+
+
+def problems() -> list[str]:
+    """Return what is wrong with the sections of samconfig.toml and sizes.toml; empty if nothing is.
+
+    A section is looked at as if its stack were not there yet, whose parameters would keep what it does not set.
+    """
+    template, wrong = templates.load(project.required() / TEMPLATE), list[str]()
+    for name in _for_deployments(_sections(CONFIG)):
+        try:
+            wrong += _problems_of(environment(name), template)
+        except CommandError as error:
+            wrong.append(str(error))
+    for size in _sections(SIZES):
+        wrong += parameters.problems_of_values(template, of_size(size))
+    return wrong
+
+
+def _problems_of(one: Environment, template: Mapping[str, Any]) -> Iterator[str]:
+    yield from _unknown_options(one)
+    yield from parameters.problems(
+        template, one.parameters, one.place, {"AWS::Region": one.region} if one.region else {}
+    )
+    if one.model and not (project.models() / one.model / "model.yaml").is_file():
+        alike = parameters.nearest(one.model, (path.name for path in project.all_models()))
+        yield f"{one.place}: {MODEL} is {one.model!r}; expected a folder of models/{alike}"
+    if one.stack is not None:
+        try:
+            naming.check_stack_name(one.stack)
+        except naming.StackNameError as error:
+            yield f"{one.place}: {error}"
+
+
+def _unknown_options(one: Environment) -> Iterator[str]:
+    for option in sorted(one.options - OPTIONS):
+        yield f"{one.place}: sam deploy has no option {option}{parameters.nearest(option, OPTIONS)}"
+
+
+def of_size(size: str | None) -> list[Setting]:
+    """Return the parameters of a size. Raises CommandError: there is no such size."""
+    if size is None:
+        return []
+    sizes = _sections(SIZES)
+    if not isinstance(sizes.get(size), dict):
+        raise CommandError(
+            f"{SIZES} has no size {size!r}; there are: {', '.join(sizes)}{parameters.nearest(size, sizes)}"
+        )
+    return list(parameters.read(sizes[size], f"{SIZES}, section {size}", project.required()))
 
 
 def environment(section: str) -> Environment:
-    """Return a section of samconfig.toml. Raises CommandError: it has none of that name, or is no TOML."""
-    try:
-        sections: dict[str, Any] = tomllib.loads((project.required() / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CommandError(f"{CONFIG} is no TOML: {error}") from error
-    try:
-        parameters = sections[section]["deploy"]["parameters"]
-    except KeyError as error:
-        known = ", ".join(
-            name for name in sections if "deploy" in (sections[name] if isinstance(sections[name], dict) else {})
-        )
-        raise CommandError(f"{CONFIG} has no section {section!r} for deployments; there are: {known}") from error
+    """Return a section of samconfig.toml. Raises CommandError: it has none of that name, or it cannot be read."""
+    sections = _sections(CONFIG)
+    names = _for_deployments(sections)
+    if section not in names:
+        alike = parameters.nearest(section, names)
+        raise CommandError(f"{CONFIG} has no section {section!r} for deployments; there are: {', '.join(names)}{alike}")
+    options = sections[section]["deploy"].get("parameters")
+    if not isinstance(options, dict):
+        raise CommandError(f"{CONFIG} has a table [{section}.deploy] without [{section}.deploy.parameters]")
+    place = f"{CONFIG}, section {section}"
+    settings = tuple(parameters.read(options.get("parameter_overrides"), place, project.required()))
     return Environment(
         section,
-        parameters.get("stack_name"),
-        tuple(_texts(parameters.get("parameter_overrides", ""))),
-        bool(parameters.get("confirm_changeset")),
-        parameters.get("profile"),
+        options.get("stack_name"),
+        settings,
+        bool(options.get("confirm_changeset")),
+        options.get("profile"),
+        options.get("region"),
+        frozenset(options),
     )
 
 
-def _texts(overrides: Any) -> list[str]:
-    """Return parameters as texts, which may be one, a list of them, or a table of names and values."""
-    if isinstance(overrides, list):
-        return [text for one in overrides for text in _texts(one)]
-    if isinstance(overrides, dict):
-        return [f"{name}={_quoted(value)}" for name, value in overrides.items()]
-    return [str(overrides)]
+def _for_deployments(sections: Mapping[str, Any]) -> list[str]:
+    return [name for name, body in sections.items() if isinstance(body, dict) and isinstance(body.get("deploy"), dict)]
 
 
-def _quoted(value: Any) -> str:
-    """Return a value of a table as the SAM CLI reads it: items of a list with commas between them."""
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return '"' + text.replace('"', '\\"') + '"'
+def _sections(name: str) -> dict[str, Any]:
+    """Return a file of sections, none where there is no such file. Raises CommandError: it is no TOML."""
+    path = project.required() / name
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8") if path.is_file() else "")
+    except ValueError as error:
+        raise CommandError(f"{name} is no TOML: {error}") from error
 
 
-def _place(folder: Path, section: str) -> str:
-    """Return the file and, where it can be found, the line of a section's parameters."""
-    is_inside = False
-    for number, line in enumerate((folder / CONFIG).read_text(encoding="utf-8").splitlines(), 1):
-        if line.startswith("["):
-            is_inside = line.startswith(f"[{section}.deploy.parameters")
-        if is_inside and line.lstrip().startswith("parameter_overrides"):
-            return f"{CONFIG}, line {number}"
-    return f"{CONFIG}, section {section}"
+# ---- The SAM CLI
 
 
 def _talk(command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:

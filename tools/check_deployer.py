@@ -24,17 +24,23 @@ ROOT = Path(__file__).parents[1]
 _ALL = ("create", "read", "update", "delete")
 # What somebody does with a template's resources, and the policies that let him.
 HANDLERS = (
-    ("template.yaml", _ALL, "delivery/deployer.yaml", ("WatchPolicy", "StackPolicy", "ResourcesPolicy", "DataPolicy")),
+    (
+        "template.yaml", _ALL, "delivery/deployer.yaml",
+        ("WatchPolicy", "StackPolicy", "RolesPolicy", "ResourcesPolicy", "DataPolicy"),
+    ),
     ("template.yaml", ("read",), "delivery/deployer.yaml", ("WatchPolicy",)),
     ("delivery/deployer.yaml", _ALL, "delivery/portfolio.yaml", ("LaunchPolicy",)),
-)
+)  # fmt: skip
 # What SAM makes of its own types.
 OF_SAM = {
     "AWS::Serverless::Function": ("AWS::Lambda::Function", "AWS::Lambda::EventInvokeConfig"),
     "AWS::Serverless::LayerVersion": ("AWS::Lambda::LayerVersion",),
 }
-# Builds write into a log group whose key is AWS's own, and deliver to nobody.
-OF_BUILDS = ("logs:CreateLogDelivery", "logs:*KmsKey", "logs:PutResourcePolicy", "logs:DeleteResourcePolicy")
+# Builds write into a log group whose key is AWS's own, and deliver to nobody; the roles of pipelines have no boundary.
+OF_BUILDS = (
+    "logs:CreateLogDelivery", "logs:*KmsKey", "logs:PutResourcePolicy", "logs:DeleteResourcePolicy",
+    "iam:PutRolePermissionsBoundary",
+)  # fmt: skip
 # Actions for what the template does not set, by the reason, and names in schemas that are no actions of policies.
 NOT_TAKEN = {
     "no stream, import, policy or copy in another region of the table": (
@@ -50,10 +56,11 @@ NOT_TAKEN = {
         "kinesis:*",
         "firehose:*",
     ),
-    "managed policies are attached to roles, without boundaries": (
+    "managed policies are attached to roles, and a boundary is never taken away": (
         "iam:*Group*",
         "iam:*UserPolicy",
-        "iam:*PermissionsBoundary",
+        "iam:*UserPermissionsBoundary",
+        "iam:DeleteRolePermissionsBoundary",
         "iam:CreateServiceLinkedRole",
     ),
     "functions have no VPC, file system, signed code or capacity of their own": (

@@ -40,6 +40,8 @@ PSEUDO = {
     "OwnImageRepository": "images/trees",
     "OwnImageAccount": ACCOUNT,
     "ImageRepository": "images/trees",  # of delivery/deployer.yaml
+    "BoundaryOpensArns": f"arn:aws:s3:::bucket arn:aws:s3:::bucket/* arn:aws:kms:{REGION}:{ACCOUNT}:key/1 "
+    f"arn:aws:sns:{REGION}:{ACCOUNT}:data-owners arn:aws:ecr:{REGION}:{ACCOUNT}:repository/images/trees",
     "SourceConnectionArn": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/1",
     "TemplateObjectArn": "arn:aws:s3:::bucket/deployer.yaml",  # of delivery/portfolio.yaml
     "DataBucket": "bucket",
@@ -73,6 +75,9 @@ ARNS = {
 PARAMETERS = {"RoleArn": "AWS::IAM::Role", "KeyArn": "AWS::KMS::Key"}
 # An ARN that names a kind of resource and then anything: endpoint/*, table/*, log-group:*.
 ANY_OF_A_KIND = re.compile(r"arn:[^:]*:[^:]*:[^:]*:[^:]*:(?:[\w-]+[/:])?\*")
+# A policy of this name gives nothing: it bounds what others give, and may name actions by how they begin or end.
+BOUNDARY = "BoundaryPolicy"
+SOME_OF_A_SERVICE = re.compile(r"[\w-]+:(?:[A-Z]\w+\*|\*[A-Z]\w+)")
 # Findings of parliament that a rule here reports with more to say.
 REPORTED_HERE = {"RESOURCE_STAR"}
 # Kinds of resources that are one of two; parliament takes both for required.
@@ -109,6 +114,11 @@ class Statement:
         return "Principal" not in self.body
 
     @property
+    def bounds(self) -> bool:
+        """Whether it belongs to a boundary."""
+        return self.where.startswith(f"{BOUNDARY}, ")
+
+    @property
     def actions(self) -> list[str]:
         """The actions that it names."""
         return _listed(self.body.get("Action", []))
@@ -116,7 +126,8 @@ class Statement:
     @property
     def resources(self) -> list[str]:
         """The resources that it names, with samples for what only a deployment knows."""
-        texts = [self._text(resource) for resource in _listed(self.body.get("Resource", []))]
+        listed = _listed(self.body.get("Resource", []))
+        texts = [text for resource in listed for text in self._text(resource).split()]  # of Fn::Split, several
         return [text.replace(":aws:transform/", f":{ACCOUNT}:transform/") for text in texts]  # macros of AWS itself
 
     def _text(self, value: Any) -> str:
@@ -130,6 +141,8 @@ class Statement:
         if name == "Fn::Sub":
             text, values = argument if isinstance(argument, list) else (argument, {})
             return re.sub(r"\$\{([\w:.]+)\}", lambda match: self._part(match[1], values), text)
+        if name == "Fn::Split" and argument[0] == " ":
+            return self._text(argument[1])
         if name == "Fn::Select":
             return STACK_TAG
         if name == "Fn::FindInMap":
@@ -217,7 +230,7 @@ def _problems(statement: Statement) -> Iterator[str]:
     if statement.body["Effect"] != "Allow":
         return
     for action in statement.actions:
-        if "*" in action or "?" in action:
+        if ("*" in action or "?" in action) and not (statement.bounds and SOME_OF_A_SERVICE.fullmatch(action)):
             yield f"{action!r} is a wildcard action; name the actions"
     yield from _resource_problems(statement)
     if statement.body.get("Principal") in ("*", {"AWS": "*"}):
@@ -237,7 +250,8 @@ def _resource_problems(statement: Statement) -> Iterator[str]:
 
 def _unknown(statement: Statement) -> Iterator[str]:
     """Yield what parliament reports: unknown actions, actions that do not take such a resource, malformed ARNs."""
-    body = {**statement.body, "Resource": statement.resources, "Action": statement.actions}
+    actions = [action for action in statement.actions if not (statement.bounds and "*" in action)]
+    body = {**statement.body, "Resource": statement.resources, "Action": actions}
     # Conditions hold intrinsic functions; that they are there is checked above.
     document = {"Version": "2012-10-17", "Statement": [{k: v for k, v in body.items() if k != "Condition"}]}
     for finding in parliament.analyze_policy_string(json.dumps(document)).findings:

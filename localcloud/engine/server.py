@@ -170,6 +170,7 @@ class _Server:
             custom_resources,
             kms_properties,
             model_package_groups,
+            role_properties,
             unknown_properties,
             yaml_templates,
         )
@@ -208,6 +209,7 @@ class _Server:
         queries.register()
         bucket_properties.register()
         kms_properties.register()
+        role_properties.register()
         api_logs.register()
         model_package_groups.register(self._sagemaker.handle)
         ssm.register()

@@ -69,6 +69,14 @@ def deploy(
             metavar="SIZE", help="small, medium or large: a section of sizes.toml; SECTION's own parameters win."
         ),
     ] = None,
+    boundary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARN",
+            envvar="PERENNIAL_BOUNDARY",
+            help="A policy that bounds what the stack's roles may: its PermissionsBoundaryArn, before SECTION's.",
+        ),
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -82,17 +90,19 @@ def deploy(
     if not (wanted := model or environment.model):
         raise CommandError(f"name a model: the section {environment.section} of {deployment.CONFIG} has no ModelName")
     folder = project.model_folder(wanted)
-    if not check_models.are_sound([folder], sys.stderr if as_json else None):
-        raise typer.Exit(FAILED)
     model_name = folder.resolve().name
     of_section = environment.stack if (section or not model) and environment.model in (None, model_name) else None
     name = stack or of_section or deployment.stack_name(model_name)
     naming.check_stack_name(name)
     asks = not whom.is_local and not yes
     confirms = asks and environment.confirms
+    deploys = deployment.Deployment(model_name, name, environment, whom.is_local, confirms, size, boundary)
+    deployment.check(deploys, whom.region)
+    if not check_models.are_sound([folder], sys.stderr if as_json else None):
+        raise typer.Exit(FAILED)
     if asks and not confirms:
         typer.confirm(f"Deploy {name} to {whom}?", abort=True, err=True)
-    change_set = deployment.deploy(deployment.Deployment(model_name, name, environment, whom.is_local, confirms, size))
+    change_set = deployment.deploy(deploys)
     chosen = known.chosen(name)
     record = deployments.keep(chosen, environment.section, change_set)
     if as_json:

@@ -304,11 +304,8 @@ def test_each_section_is_a_stack_of_its_own_that_says_the_same_things_as_the_oth
     assert len({one["stack_name"] for one in deploys.values()}) == len(ENVIRONMENTS)
     assert len({frozenset(one) for one in deploys.values()}) == 1, "each sets what the others set"
     assert {one["tags"] for one in deploys.values()} == {f"Environment={name}" for name in ENVIRONMENTS}
-    known = cfn.load(ROOT / "template.yaml")["Parameters"]
     for one in deploys.values():
-        names = [word.partition("=")[0] for word in one["parameter_overrides"].split()]
-        assert {"ModelName", "CostCenter"} <= set(names) <= known.keys()
-        assert len(names) == len(set(names))
+        assert {"ModelName", "CostCenter"} <= {word.partition("=")[0] for word in one["parameter_overrides"].split()}
 
 
 def test_a_branch_for_each_environment_is_a_change_of_one_workflow() -> None:
@@ -461,12 +458,12 @@ def test_only_what_signs_in_may_and_what_others_wrote_is_pinned(workflow: str) -
 
 def test_an_action_that_the_deployer_lacks_is_named() -> None:
     deployer = (ROOT / "delivery/deployer.yaml").read_text()
-    every = ["WatchPolicy", "StackPolicy", "ResourcesPolicy", "DataPolicy"]
+    every = ["WatchPolicy", "StackPolicy", "RolesPolicy", "ResourcesPolicy", "DataPolicy"]
     assert missing(["sqs:CreateQueue", "sqs:GetQueueUrl", "kinesis:PutRecords"], deployer, every) == []
     assert missing(["sqs:CreateQueue", "sqs:AddPermission"], deployer, every) == ["sqs:AddPermission"]
     assert missing(["sqs:CreateQueue", "sqs:GetQueueUrl"], deployer, ["WatchPolicy"]) == ["sqs:CreateQueue"]
     replicates = "s3:PutReplicationConfiguration"
-    assert missing([replicates], deployer.replace(f"              - {replicates}\n", ""), every) == [replicates]
+    assert missing([replicates], deployer.replace(f"{replicates}, ", ""), every) == [replicates]
 
 
 def test_who_watches_looks_and_tells() -> None:
@@ -478,6 +475,13 @@ def test_who_watches_looks_and_tells() -> None:
     assert others == {"kms:Decrypt", "kms:GenerateDataKey", "sns:Publish"}
     assert not {"s3:GetObject", "s3:GetObjectVersion", "ssm:GetParameter", "sqs:ReceiveMessage"} & set(actions)
     assert "--mail" in make("-n", "stack-drift", "ENV=prod").split()
+
+
+@pytest.mark.parametrize("template", sorted((ROOT / "delivery").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_is_deployed_without_sam_has_no_aliases_which_cloudformation_does_not_read(template: Path) -> None:
+    """CloudFormation User Guide, "Template formats"."""
+    events = yaml.parse(template.read_text(), yaml.CSafeLoader)
+    assert not [event for event in events if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None)]
 
 
 def test_what_sam_makes_of_its_types_is_known() -> None:
@@ -588,21 +592,30 @@ def test_a_product_deploys_the_reviewed_branch_of_known_repositories_and_for_nob
     template = cfn.load(ROOT / "delivery/portfolio.yaml")
     constraint = template["Resources"]["OnlyKnownSources"]["Properties"]
     text, values = constraint["Rules"]["Fn::Sub"]
-    assert values == {"Addresses": {"Fn::Join": ['","', {"Ref": "Sources"}]}}
-    rules = json.loads(text.replace("${Addresses}", 'https://a","https://b').replace("${Branch}", "main"))
+    assert values == {
+        "Addresses": {"Fn::Join": ['","', {"Ref": "Sources"}]},
+        "Opened": {"Fn::Join": ['","', {"Ref": "MayOpenArns"}]},
+    }
+    text = text.replace("${Addresses}", 'https://a","https://b').replace("${Branch}", "main")
+    rules = json.loads(text.replace("${Opened}", "arn:aws:s3:::lake"))
     says = [one["Assert"] for rule in rules.values() for one in rule["Assertions"]]
-    assert says[:2] == [
+    assert says[:4] == [
         {"Fn::Contains": [["https://a", "https://b"], {"Ref": "SourceUrl"}]},
         {"Fn::Equals": [{"Ref": "SourceVersion"}, "main"]},
+        {"Fn::Equals": [{"Ref": "Boundary"}, "stack"]},
+        {"Fn::EachMemberIn": [{"Ref": "BoundaryOpensArns"}, ["", "arn:aws:s3:::lake"]]},
     ]
     roles = ("GitHubRepository", "AgentRoleArn", "FromRoleArn", "PromoterRoleArn")
-    assert says[2:] == [{"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in roles]}]
-    assert {"SourceUrl", "SourceVersion", *roles} <= set(cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"])
+    assert says[4:] == [{"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in roles]}]
+    assert {"SourceUrl", "SourceVersion", "Boundary", "BoundaryOpensArns", *roles} <= set(
+        cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"]
+    )
     assert '"' not in template["Parameters"]["Sources"]["AllowedPattern"]
+    assert not re.fullmatch(template["Parameters"]["MayOpenArns"]["AllowedPattern"], 'arn:aws:s3:::a"')
 
 
 @pytest.mark.parametrize(
-    "name", ["deploys", "deploys-x", "builds", "watches-a", "SC", "SC-123456789012-pp", "aws", "AWS-x", "1a"]
+    "name", ["deploys", "bounds-x", "builds", "watches-a", "SC", "SC-123456789012-pp", "aws", "AWS-x", "1a", "Cars"]
 )
 def test_no_stack_has_a_name_with_which_others_of_the_account_begin(name: str) -> None:
     """Who deploys a stack may change all whose names begin with its own."""

@@ -21,7 +21,9 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.monitoring import period
 from perennial.runs import configuration, run_input
 from perennial.runs.monitor_input import monitor_input
+from perennial_cli import parameters, templates
 from perennial_cli.app import whole
+from perennial_cli.parameters import Setting
 from tests.unit.test_makefile import ROOT, make
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
@@ -132,6 +134,23 @@ def test_modules_that_are_run_are_there(page: Path) -> None:
 @cache
 def service_model(name: str) -> ServiceModel:
     return ServiceModel(Loader().load_service_model(name, "service-2"), name)
+
+
+@each_page
+def test_stacks_are_made_with_what_their_templates_take(page: Path) -> None:
+    """Of delivery/, by commands that are typed as they stand there, but for what is in angle brackets."""
+    for words in calls(commands(page), "aws", "cloudformation", "create-stack"):
+        option = dict(zip(words[::2], words[1::2], strict=False))
+        (file,) = [word.removeprefix("file://") for word in words if word.startswith("file://")]
+        template = templates.load(ROOT / file)
+        given = [re.fullmatch(r'ParameterKey=(\w+),ParameterValue="?([^"]*)"?', word) for word in words]
+        settings = [Setting(one[1], re.sub(r"<\w+>", "some", one[2]), str(page)) for one in given if one]
+        assert settings
+        assert parameters.problems(template, settings, str(page), {}) == []
+        bodies = [body for body in template["Resources"].values() if body["Type"].startswith("AWS::IAM::")]
+        named = any({"RoleName", "ManagedPolicyName"} & body["Properties"].keys() for body in bodies)
+        needs = "CAPABILITY_NAMED_IAM" if named else "CAPABILITY_IAM" if bodies else None
+        assert option.get("--capabilities") == needs
 
 
 @each_page

@@ -31,16 +31,16 @@ ORGANIZATION = "aws:PrincipalOrgID"
 THROUGH_S3 = {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
 
 
-def whole(value: Any, given: dict[str, Any]) -> Any:
-    """A part of the template, as CloudFormation makes it."""
+def whole(value: Any, given: dict[str, Any], template: Any = TEMPLATE) -> Any:
+    """A part of a template, as CloudFormation makes it."""
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::")):
-        made = rendered(value, given)
-        return whole(made, given) if isinstance(made, dict) else made
+        made = rendered(value, given, template)
+        return whole(made, given, template) if isinstance(made, dict) else made
     if isinstance(value, dict):
-        made = {name: whole(item, given) for name, item in value.items()}
+        made = {name: whole(item, given, template) for name, item in value.items()}
         return {name: item for name, item in made.items() if item is not None}
     if isinstance(value, list):
-        return [item for item in (whole(each, given) for each in value) if item is not None]
+        return [item for item in (whole(each, given, template) for each in value) if item is not None]
     return value
 
 

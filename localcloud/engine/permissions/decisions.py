@@ -16,6 +16,7 @@ iam_evaluator = Seams(
     "core.iam_evaluator",
     EvalContext="9efc6ac6",
     _gather_role_policies="2eb1e960",
+    _permissions_boundary="ede56d0b",
     _resource_policy="881ce6ea",
     combine_resource_policy="c58f543a",
     evaluate="91998ec6",
@@ -23,6 +24,7 @@ iam_evaluator = Seams(
     parse_policy_document="9d72ae04",
 )
 iam = Seams("services.iam", _roles="190f3297")
+tagging = Seams("services.tagging", resource_tags="95ce7231")
 
 JsonObject = dict[str, Any]
 Statements = list[Any]
@@ -36,9 +38,9 @@ _LEDGER_LIMIT = 20_000
 class Request:
     """A request: the caller, the action and the resource.
 
-    `caller` is the ARN of a role's session (`arn:aws:sts::<account>:assumed-role/<role>/<session>`) or a service
-    (`events.amazonaws.com`). `context` holds the condition keys of the request in lower case, sorted; keys that follow
-    from the caller and the clock are left out.
+    `caller` is the ARN of a role's session (`arn:aws:sts::<account>:assumed-role/<role>/<session>`) or of a user
+    (`arn:aws:iam::<account>:user/<name>`), or a service (`events.amazonaws.com`). `context` holds the condition keys of
+    the request in lower case, sorted; keys that follow from the caller and the clock are left out.
     """
 
     caller: str
@@ -48,12 +50,17 @@ class Request:
 
     @property
     def role(self) -> str:
-        """The name of the caller's role; empty for a service."""
+        """The name of the caller's role; empty for a user and a service."""
         return self.caller.split("/")[1] if ":assumed-role/" in self.caller else ""
 
     @property
+    def kind(self) -> str:
+        """What the caller is, as aws:PrincipalType has it; Service for a service."""
+        return "AssumedRole" if self.role else "User" if ":user/" in self.caller else "Service"
+
+    @property
     def account(self) -> str:
-        return self.caller.split(":")[4] if self.role else ""
+        return "" if self.kind == "Service" else self.caller.split(":")[4]
 
     @property
     def service(self) -> str:
@@ -98,17 +105,20 @@ def decide(
     identity: Iterable[Statements],
     resource_policy: JsonObject | str | None,
     owner: str | None = None,
+    boundary: Statements | None = None,
 ) -> Denial | None:
     """Answer a request from the policies of the caller's role and the resource's own policy.
 
-    owner  the account of the resource, where it is another than the caller's: then both have to allow it
+    owner     the account of the resource, where it is another than the caller's: then both have to allow it
+    boundary  that of the role's permissions, if it has one: nothing is allowed by its policies that this does not
 
     A service has no policies of its own: the resource's policy (a role's trust policy included) must allow it. A KMS
-    key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies.
+    key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies; so must
+    a role's trust policy whoever assumes it.
     """
     context = iam_evaluator.EvalContext(
         principal_arn=question.caller,
-        principal_type="AssumedRole" if question.role else "Service",
+        principal_type=question.kind,
         principal_account=question.account,
         action=question.action,
         resource_arn=question.resource,
@@ -117,17 +127,18 @@ def decide(
         secure_transport=dict(question.context).get("aws:securetransport", "true") == "true",
         service_context={"aws:tagkeys": None, "aws:resourceaccount": owner, **dict(question.context)},
     )
-    if not question.role:
+    if question.kind == "Service":
         verdict = iam_evaluator.evaluate_resource_policy(resource_policy, context, service=question.caller)
         return (
             None if verdict.decision == "Allow" else Denial(question, _because(question, verdict.decision, "resource"))
         )
-    own = iam_evaluator.evaluate(context, list(identity))
+    limits = [] if boundary is None else [[boundary]]
+    own = iam_evaluator.evaluate(context, list(identity), *limits)
     if resource_policy is None and owner in (None, question.account):
         return None if own.decision == "Allow" else Denial(question, _because(question, own.decision, "identity"))
-    is_key = question.service == "kms"
+    is_required = question.service == "kms" or question.action == "sts:AssumeRole"
     both = iam_evaluator.combine_resource_policy(
-        own, context, resource_policy, owner or question.account, required=is_key
+        own, context, resource_policy, owner or question.account, required=is_required, limits=tuple(limits)
     )
     if both.decision == "Allow":
         return None
@@ -157,9 +168,27 @@ def check(
     """
     question = request(caller, action, resource, context)
     policy, known = _resource_policy(question)
-    denial = decide(question, _identity(question), policy or (owner and {"Statement": []}) or None, owner or known)
+    boundary = _boundary(question)
+    whole = question if boundary is None else _with_tags(question)
+    denial = decide(
+        whole, _identity(question), policy or (owner and {"Statement": []}) or None, owner or known, boundary
+    )
     ledger.note(question, denial)
     return denial
+
+
+def _boundary(question: Request) -> Statements | None:
+    """Return the boundary of the caller's role; None if it has none."""
+    limits = iam_evaluator._permissions_boundary(iam._roles, question.role, question.account) if question.role else []
+    boundary: Statements | None = limits[0][0] if limits else None
+    return boundary
+
+
+def _with_tags(question: Request) -> Request:
+    """Return a request with the tags of its resource, which a boundary may ask for."""
+    tags = tagging.resource_tags(question.resource) or {}
+    tagged = {f"aws:ResourceTag/{name}": value for name, value in tags.items()}
+    return request(question.caller, question.action, question.resource, {**tagged, **dict(question.context)})
 
 
 def _identity(question: Request) -> list[Statements]:

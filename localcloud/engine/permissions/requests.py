@@ -52,6 +52,7 @@ iam_evaluator = Seams(
     EvalContext="9efc6ac6",
     EvalResult="287ee31c",
     _fnmatch_compile="83529dd8",
+    _names_condition_key="9e37603a",
     _resolve_condition_key="805e8af9",
     authenticate="22665084",
     enforce="e234934f",
@@ -114,6 +115,7 @@ _one_by_one: ContextVar[bool] = ContextVar("one_by_one", default=False)  # each 
 _further: ContextVar[tuple[Needs, ...]] = ContextVar("further", default=())
 _denial: ContextVar[Denial | None] = ContextVar("denial", default=None)
 _unmapped: ContextVar[str] = ContextVar("unmapped", default="")
+_limits: ContextVar[tuple[Any, ...]] = ContextVar("limits", default=())  # what bounds whoever asks
 _guest: ContextVar[str] = ContextVar("guest", default="")
 """The account of whoever asks, if it is another one: the request is carried out in this one."""
 
@@ -131,6 +133,8 @@ def register() -> None:
     iam_actions.replace("access_denied_response", _make_access_denied_response)
     iam_evaluator.replace("enforce", _make_enforce)
     iam_evaluator.replace("_fnmatch_compile", lambda _: _wildcards)
+    iam_evaluator.replace("_names_condition_key", _make_names_condition_key)
+    iam_evaluator.replace("resolve_principal", _make_resolve_principal)
     iam_evaluator.replace("_resolve_condition_key", _make_resolve_condition_key)
     iam_evaluator.replace("parse_policy_document", _make_parse_policy_document)
     ministack_app.replace("pin_request_origin", _make_pin_request_origin)
@@ -540,6 +544,24 @@ def _make_resolve_condition_key(original: Any) -> Any:
         return re.sub(r":sts::(\d+):assumed-role/([^/]+)/.*", r":iam::\1:role/\2", value or "") or None
 
     return resolve_condition_key
+
+
+def _make_resolve_principal(original: Any) -> Any:
+    def resolve_principal(*arguments: Any, **options: Any) -> Any:
+        """Remember what bounds whoever asks."""
+        principal = original(*arguments, **options)
+        _limits.set(tuple(getattr(principal, "limits", ())))
+        return principal
+
+    return resolve_principal
+
+
+def _make_names_condition_key(original: Any) -> Any:
+    def names_condition_key(policies: Any, prefix: str) -> bool:
+        """Find it in a boundary too, which may ask for the tags of a resource."""
+        return any(original(layer, prefix) for layer in (policies, *_limits.get()))
+
+    return names_condition_key
 
 
 @lru_cache(maxsize=4096)

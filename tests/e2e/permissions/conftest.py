@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,8 +30,8 @@ BATCH_SCHEDULE = f"{STACK}-batch-schedule"
 ALARM = f"{STACK}-model-quality"
 IMAGES = "images/of-the-stack"
 MONITOR, BATCH = "MonitorStateMachineArn", "BatchStateMachineArn"
-SCIENTIST, APPROVER, CALLER = f"{STACK}-scientist", f"{STACK}-approver", f"{STACK}-caller"
-OPERATOR, MENDER = f"{STACK}-operator", f"{STACK}-mender"
+SCIENTIST, APPROVER, CALLER = f"{STACK}-data-scientist", f"{STACK}-approver", f"{STACK}-caller"
+PEOPLE, BOUNDARY = "signs-in", "PermissionsBoundaryArn"
 CAR = {
     "mileage": 12000, "cylinder": 8, "doors": 2, "cruise": True, "sound": True, "leather": True,
     "make": "Cadillac", "body": "convertible",
@@ -45,7 +45,10 @@ Without = Callable[[str, str], AbstractContextManager[None]]
 
 @pytest.fixture(scope="session")
 def app(deploy: Callable[..., App]) -> App:
-    """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on."""
+    """The stack with an alarm that retrains, and schedules whose clock stands still until a test lets it go on.
+
+    Its roles, and those of its people, have the boundary of delivery/deployer.yaml.
+    """
     starts = {
         "RetrainAlarms": ALARM,
         "OwnImageRepository": IMAGES,
@@ -54,7 +57,8 @@ def app(deploy: Callable[..., App]) -> App:
     given = {"ModelsToKeep": "1", "QuietPeriodSeconds": "0", "CaptureDelaySeconds": "0", "BakingSeconds": "1"}
     given["MaxInstances"] = "4"
     given["AwakeHours"] = "00:00-00:00"  # it never sleeps, but where a test lets it
-    App.client("ecr").create_repository(repositoryName=IMAGES)
+    repository = App.client("ecr").create_repository(repositoryName=IMAGES)["repository"]
+    given[BOUNDARY] = _pipeline(BoundaryOpensArns=repository["repositoryArn"])[BOUNDARY]
     deployed = deploy(STACK, ModelName="used-cars", Api="iam", **given, **starts)
     for rule in (SCHEDULE, MONITOR_SCHEDULE, BATCH_SCHEDULE, *HOURS_RULES):
         deployed.client("events").disable_rule(Name=rule)
@@ -74,27 +78,62 @@ def without(policies: list[policy_replay.Policy]) -> Without:
 
 
 @pytest.fixture(scope="session")
-def scientist(app: App) -> Ask:
-    """Clients of a person whose role has the policy for data scientists and nothing else."""
-    return boto3.Session(*_keys(app, SCIENTIST, "DataScientistPolicyArn", "JobLogsPolicyArn")).client
+def people(app: App) -> Callable[[str], Ask]:
+    """Clients of a person who has signed in with a role of the account, and taken that of delivery/people.yaml."""
+    signed_in = _keys(app, PEOPLE, ())
+    lists = ("DataScientistArns", "ApproverArns", "OperatorArns", "InterventionArns")
+    whom = app.client("iam").get_role(RoleName=PEOPLE)["Role"]["Arn"]
+    (stack,) = app.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+    arns = _delivered("people", Environment="dev", **{BOUNDARY: given[BOUNDARY]}, **dict.fromkeys(lists, whom))
+    takes = boto3.Session(*signed_in).client("sts")
+    return lambda role: boto3.Session(*_session(takes, arns[f"{role}RoleArn"])).client
+
+
+def _pipeline(**given: str) -> dict[str, str]:
+    """Deploy the roles of a pipeline for the stack, and its boundary, before there is a stack; return the outputs."""
+    agent = App.client("sts").get_caller_identity()["Arn"].replace(":root", ":role/agent")
+    return _delivered("deployer", Boundary="stack", AgentRoleArn=agent, **given)
+
+
+def _delivered(name: str, **given: str) -> dict[str, str]:
+    """Deploy a template of delivery/ for the stack; return its outputs."""
+    cloudformation, stack = App.client("cloudformation"), f"{STACK}-{name}"
+    cloudformation.create_stack(
+        StackName=stack,
+        TemplateBody=(policy_replay.ROOT / f"delivery/{name}.yaml").read_text(),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value} for key, value in {"StackName": STACK, **given}.items()
+        ],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+    return {one["OutputKey"]: one["OutputValue"] for one in outputs}
 
 
 @pytest.fixture(scope="session")
-def approver(app: App) -> Ask:
+def scientist(people: Callable[[str], Ask]) -> Ask:
+    """Clients of a data scientist."""
+    return people("DataScientist")
+
+
+@pytest.fixture(scope="session")
+def approver(people: Callable[[str], Ask]) -> Ask:
     """The same of a person who approves versions."""
-    return boto3.Session(*_keys(app, APPROVER, "ModelApproverPolicyArn")).client
+    return people("Approver")
 
 
 @pytest.fixture(scope="session")
-def operator(app: App) -> Ask:
+def operator(people: Callable[[str], Ask]) -> Ask:
     """The same of a person who looks after the stack."""
-    return boto3.Session(*_keys(app, OPERATOR, *OF_OPERATORS)).client
+    return people("Operator")
 
 
 @pytest.fixture(scope="session")
-def mender(app: App) -> Ask:
+def mender(people: Callable[[str], Ask]) -> Ask:
     """The same of an operator who mends what is wrong."""
-    return boto3.Session(*_keys(app, MENDER, *OF_OPERATORS, "InterventionPolicyArn")).client
+    return people("Intervention")
 
 
 def _numbers_of(ask: Ask) -> Any:
@@ -124,7 +163,6 @@ def _listed(ask: Ask, app: App) -> Any:
     return ask("sagemaker").list_model_packages(ModelPackageGroupName=app.stack)
 
 
-OF_OPERATORS = ("OperatorPolicyArn", "OperatorLogsPolicyArn")
 # What an operator looks at, by the statement that lets them.
 LOOKS: dict[str, Callable[[Ask, App, Run], Any]] = {
     "FindStack": lambda ask, app, run: ask("cloudformation").describe_stacks(StackName=app.stack),
@@ -201,11 +239,11 @@ MENDS: dict[str, Callable[[Ask, App], Any]] = {
 @pytest.fixture(scope="session")
 def caller(app: App) -> Api:
     """The API, asked by a role that has the policy for its callers and nothing else."""
-    return Api.of(app, Credentials(*_keys(app, CALLER, "ApiCallerPolicyArn")))
+    return Api.of(app, Credentials(*_keys(app, CALLER, ("ApiCallerPolicyArn",))))
 
 
-def _keys(app: App, role: str, *policies: str) -> tuple[str, str, str]:
-    """The keys of a session of a role of its own that has these policies of the stack's outputs."""
+def _keys(app: App, role: str, policies: Sequence[str]) -> tuple[str, str, str]:
+    """The keys of a session of a role of its own that has these policies of the stack's outputs, and takes roles."""
     iam, sts = app.client("iam"), app.client("sts")
     account = f"arn:aws:iam::{sts.get_caller_identity()['Account']}:root"
     trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
@@ -213,7 +251,14 @@ def _keys(app: App, role: str, *policies: str) -> tuple[str, str, str]:
     arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=document)["Role"]["Arn"]
     for policy in policies:
         iam.attach_role_policy(RoleName=role, PolicyArn=app.outputs[policy])
-    keys = sts.assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
+    takes = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [takes]})
+    iam.put_role_policy(RoleName=role, PolicyName="takes", PolicyDocument=document)
+    return _session(sts, arn)
+
+
+def _session(sts: Any, role: str) -> tuple[str, str, str]:
+    keys = sts.assume_role(RoleArn=role, RoleSessionName="ada")["Credentials"]
     return keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
 
 

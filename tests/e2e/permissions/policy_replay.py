@@ -97,7 +97,8 @@ def _sid(statement: Document) -> str:
 def requests(app: App) -> list[Request]:
     """What roles of the stack, and services at its resources, have been allowed since the local cloud started.
 
-    Who somebody is may ask anybody, without a permission (STS API Reference, "GetCallerIdentity").
+    Who somebody is may ask anybody, without a permission (STS API Reference, "GetCallerIdentity"); and of the roles
+    that people take, and take them with, none is the stack's.
     """
     entries = access.call(os.environ, "GET", "/_localcloud/permissions")["Requests"]
     return [
@@ -105,6 +106,7 @@ def requests(app: App) -> list[Request]:
         for entry in entries
         if entry["Allowed"]
         and entry["Action"] != "sts:GetCallerIdentity"
+        and not (entry["Action"] == "sts:AssumeRole" and ":assumed-role/" in entry["Caller"])
         and app.stack in entry["Caller"] + entry["Resource"] + json.dumps(entry["Context"])
     ]
 

@@ -729,6 +729,17 @@ def reject_what_has_failed(app: App, run: Run) -> None:
     assert version["ModelApprovalStatus"] == REJECTED
 
 
+def test_people_take_the_roles_that_name_them_and_nobody_else_does(app: App, scientist: Ask, caller: Api) -> None:
+    """The account's root is not named, a caller of the API is not, and a data scientist becomes no approver."""
+    assert scientist("sts").get_caller_identity()["Arn"].endswith(f":assumed-role/{SCIENTIST}/ada")
+    approver = app.client("iam").get_role(RoleName=APPROVER)["Role"]["Arn"]
+    assert approver.endswith(f":role/people/{APPROVER}")
+    keys = [caller.credentials.access_key, caller.credentials.secret_key, caller.credentials.token]
+    for ask in (scientist, app.client, boto3.Session(*keys).client):
+        with pytest.raises(ClientError, match="is not authorized to perform: sts:AssumeRole on resource: "):
+            ask("sts").assume_role(RoleArn=approver, RoleSessionName="ada")
+
+
 def test_who_only_has_the_policy_of_data_scientists_approves_nothing(scientist: Ask, updated: Run) -> None:
     with pytest.raises(ClientError, match="is not authorized to perform: sagemaker:UpdateModelPackage"):
         scientist("sagemaker").update_model_package(

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from perennial_cli import deployment
+from perennial_cli import deployment, parameters
 from perennial_cli.account import Account
 from perennial_cli.stacks import Stack
 from tests.command import perennial
@@ -54,7 +55,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script = f'{asked}[ ! -f "$1-says" ] || {{ cat "$1-says"; exit 1; }}\n'
     sam.write_text(f"#!/bin/sh\n{script}")
     sam.chmod(0o700)
-    (tmp_path / "samconfig.toml").symlink_to(ROOT / "samconfig.toml")
+    for name in ("samconfig.toml", "sizes.toml", "template.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "models/rents/model.yaml").write_text((ROOT / "models/used-cars/model.yaml").read_text())
     monkeypatch.setenv("PERENNIAL_HOME", str(tmp_path))
     monkeypatch.setenv("LAYER_PLATFORM", "arm")
@@ -76,8 +78,8 @@ def test_a_sound_model_is_deployed_to_the_local_cloud_with_its_own_parameters(pr
     build, deployed = asked(project)
     assert build == "4000 - build"  # for this machine's Python
     assert " --config-env local --stack-name perennial-rents " in deployed
-    assert "--parameter-overrides ModelName=rents AlertEmails=you@example.com " in deployed
-    assert "ModelName=used-cars" not in deployed
+    assert '--parameter-overrides ModelName="rents" AlertEmails="you@example.com" ' in deployed
+    assert "used-cars" not in deployed
     assert ended.stdout.splitlines()[-2:] == ["changed  nothing", "data     s3://b-2/raw/"]
 
 
@@ -105,7 +107,7 @@ def test_on_aws_it_asks_first_and_takes_the_section_that_is_named(
     build, deployed = asked(project)
     assert build == "4000 arm- build"
     assert "--config-env staging --stack-name flats " in deployed
-    assert deployed.endswith("ModelName=rents CostCenter=staging LogRetentionDays=30 BakingSeconds=300")
+    assert deployed.endswith('ModelName="rents" CostCenter="staging" LogRetentionDays="30" BakingSeconds="300"')
 
 
 def test_the_stack_is_the_section_s_own_for_the_model_that_it_names(
@@ -125,7 +127,7 @@ def test_a_section_that_wants_change_sets_confirmed_has_the_sam_cli_ask(
 ) -> None:
     monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: CLOUD)
     assert perennial("deploy", "rents", "--env", "prod").exit_code == 0
-    assert " --confirm-changeset --parameter-overrides ModelName=rents " in asked(project)[-1]
+    assert ' --confirm-changeset --parameter-overrides ModelName="rents" ' in asked(project)[-1]
     assert perennial("deploy", "rents", "--env", "prod", "--yes").exit_code == 0
     assert " --no-confirm-changeset " in asked(project)[-1]
     (project / "deploy-says").write_text("no\n")
@@ -138,7 +140,8 @@ def test_without_a_model_an_environment_says_which_stack_is_deployed(project: Pa
     ended = perennial("deploy", "--env", "staging")
     assert ended.exit_code == 0
     assert "--config-env staging --stack-name used-cars-staging " in asked(project)[1]
-    assert asked(project)[1].endswith("ModelName=used-cars CostCenter=staging LogRetentionDays=30 BakingSeconds=300")
+    given = 'ModelName="used-cars" CostCenter="staging" LogRetentionDays="30" BakingSeconds="300"'
+    assert asked(project)[1].endswith(given)
 
 
 def test_an_environment_that_names_no_model_is_told(project: Path) -> None:
@@ -149,39 +152,129 @@ def test_an_environment_that_names_no_model_is_told(project: Path) -> None:
     assert not (project / "asked").exists()
 
 
-EVERY_MINUTE = 'MonitorSchedule="rate(1 minute)"'
-TABLE = """{MonitorSchedule = "rate(1 minute)", PollSeconds = 0, AlertEmails = ["a@b", "c@d"], CostCenter = 'a "b"'}"""
-OF_TABLE = [EVERY_MINUTE, 'PollSeconds="0"', 'AlertEmails="a@b,c@d"', r'CostCenter="a \"b\""']
+def replace(project: Path, text: str, name: str = "samconfig.toml") -> None:
+    """Let another file of its name be there."""
+    (project / name).unlink()
+    (project / name).write_text(text)
+
+
+EVERY_MINUTE = "MonitorSchedule='rate(1 minute)'"
+TABLE = """{MonitorSchedule = "rate(1 minute)", PollSeconds = 0, AlertEmails = ["a@b.de", "c@d.de"]}"""
+OF_TABLE = ['MonitorSchedule="rate(1 minute)"', 'PollSeconds="0"', 'AlertEmails="a@b.de,c@d.de"']
 
 
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (f"'ModelName=x {EVERY_MINUTE} PollSeconds=0'", [f"{EVERY_MINUTE} PollSeconds=0"]),
-        ("'PollSeconds=0 ParameterKey=ModelName,ParameterValue=x'", ["PollSeconds=0"]),
-        (f"['{EVERY_MINUTE}', 'ModelName=x']", [EVERY_MINUTE]),
+        (f'"ModelName=x {EVERY_MINUTE} PollSeconds=0"', OF_TABLE[:2]),
+        ('"PollSeconds=0 ParameterKey=ModelName,ParameterValue=x"', OF_TABLE[1:2]),
+        (f'["{EVERY_MINUTE}", "ModelName=x"]', OF_TABLE[:1]),
         (TABLE, OF_TABLE),
+        ("""'HyperParameters="{\\"eta\\": 0.2}"'""", ['HyperParameters="{\\"eta\\": 0.2}"']),
+        ("'CostCenter=x MonitorSchedule= Api=none'", ['CostCenter="x"', 'MonitorSchedule=""', 'Api="none"']),
         ('""', []),
     ],
-    ids=["a text with quotes", "in full", "a list", "a table", "none"],
+    ids=["a text with quotes", "in full", "a list", "a table", "quotes in a value", "nothing, as a value", "none"],
 )
 def test_parameters_come_to_the_sam_cli_with_their_quotes(project: Path, overrides: str, expected: list[str]) -> None:
-    (project / "samconfig.toml").unlink()
-    (project / "samconfig.toml").write_text(f"[local.deploy.parameters]\nparameter_overrides = {overrides}\n")
+    replace(project, f"[local.deploy.parameters]\nparameter_overrides = {overrides}\n")
     assert perennial("deploy", "rents").exit_code == 0
     words = (project / "words").read_text().splitlines()
-    assert words[words.index("--parameter-overrides") + 1 :] == ["ModelName=rents", *expected]
+    assert words[words.index("--parameter-overrides") + 1 :] == ['ModelName="rents"', *expected]
 
 
-def test_parameters_that_the_sam_cli_cannot_read_are_told_with_their_line(project: Path) -> None:
-    (project / "deploy-says").write_text("Error: Invalid value for '--parameter-overrides': x is not a valid format.\n")
+SECTION = "[local.deploy.parameters]\nregion = 'us-east-1'\nparameter_overrides = "
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            "'ModelName=rents Baking'",
+            "'Baking' is no parameter; expected NAME=VALUE, such as RetrainSchedule='rate(1 day)'",
+        ),
+        (
+            "'LogRetentionDay=30'",
+            "template.yaml has no parameter LogRetentionDay (here '30'); did you mean LogRetentionDays?",
+        ),
+        ("'LogRetentionDays=31'", "LogRetentionDays is '31'; expected one of 1, 3, 5, 7, 14, 30, 60,"),
+        ("'Approval=manuel'", "Approval is 'manuel'; expected one of auto, manual; did you mean manual?"),
+        ("'PollSeconds=301'", "PollSeconds is '301'; expected a number at least 0 and at most 300"),
+        ("'PollSeconds=soon'", "PollSeconds is 'soon'; expected a number at least 0 and at most 300"),
+        (
+            "'MonitorSchedule=hourly'",
+            "MonitorSchedule is 'hourly'; expected a schedule expression of EventBridge, 256 ",
+        ),
+        (
+            "'AlertEmails=a@b.de,nobody'",
+            "AlertEmails is 'a@b.de,nobody'; expected e-mail addresses, separated by commas",
+        ),
+        ("'CostCenter=a CostCenter=b'", "CostCenter is given twice, as 'a' and as 'b'; expected one of them"),
+        (
+            "'CaptureReplicaBucket=copies'",
+            "CaptureReplicaBucket, CaptureReplicaAccount and CaptureReplicaKeyArn are given together or not at all. "
+            "(template.yaml, rule CopiesOfCapturesHaveAPlace)",
+        ),
+        ("'VpcSubnetIds=subnet-1'", "VpcSubnetIds is given and VpcSecurityGroupIds is not."),
+    ],
+)
+def test_what_the_template_does_not_take_is_told_before_anything_is_built(
+    project: Path, overrides: str, told: str
+) -> None:
+    replace(project, SECTION + overrides)
     ended = perennial("deploy", "rents")
-    number = next(
-        number
-        for number, line in enumerate((ROOT / "samconfig.toml").read_text().splitlines(), 1)
-        if "CostCenter=laptop" in line
+    assert (ended.exit_code, (project / "asked").exists()) == (1, False)
+    assert f"samconfig.toml, section local: {told}" in ended.stderr
+
+
+def test_all_that_is_wrong_is_told_at_once_and_with_its_file(project: Path) -> None:
+    replace(project, f"{SECTION}'Api=open Approvals=auto'\nstack_nam = 'x'")
+    replace(project, "[small]\nBakingSeconds = -1\nCapturedays = 3\n", "sizes.toml")
+    ended = perennial("deploy", "rents", "--size", "small")
+    told = ended.stderr.partition("error: ")[2].splitlines()
+    assert [line.partition(": ")[0] for line in told] == [
+        *["samconfig.toml, section local"] * 3, *["sizes.toml, section small"] * 2,
+    ]  # fmt: skip
+    assert "sam deploy has no option stack_nam; did you mean stack_name?" in told[0]
+    assert told[4].endswith("template.yaml has no parameter Capturedays (here '3'); did you mean CaptureDays?")
+
+
+def test_a_parameter_without_a_default_that_nobody_gives_is_told(project: Path) -> None:
+    text = (ROOT / "template.yaml").read_text().replace("    Default: unassigned\n", "", 1)
+    replace(project, text, "template.yaml")
+    replace(project, SECTION + "''")
+    ended = perennial("deploy", "rents")
+    assert (
+        "samconfig.toml, section local: CostCenter is missing, and template.yaml has no default of it" in ended.stderr
     )
-    assert f"x is not a valid format.\n\nThe parameters stand in samconfig.toml, line {number}\n" in ended.stderr
+    replace(project, SECTION + "'CostCenter=x'")
+    assert perennial("deploy", "rents").exit_code == 0
+
+
+def test_a_boundary_of_the_command_line_or_of_a_build_counts_before_the_sections(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = "arn:aws:iam::123456789012:policy/bounds-rents"
+    replace(project, SECTION + f"'PermissionsBoundaryArn={arn}-before CostCenter=x'")
+    assert perennial("deploy", "rents", "--boundary", arn).exit_code == 0
+    monkeypatch.setenv("PERENNIAL_BOUNDARY", arn)
+    assert perennial("deploy", "rents").exit_code == 0
+    of_command, of_build = asked(project)[1::2]
+    assert of_command == of_build
+    assert of_build.endswith(f'PermissionsBoundaryArn="{arn}" ModelName="rents" CostCenter="x"')
+    ended = perennial("deploy", "rents", "--boundary", "bounds-rents")
+    told = (
+        "the command line: PermissionsBoundaryArn is 'bounds-rents'; expected the ARN of a managed policy, or nothing"
+    )
+    assert told in ended.stderr
+
+
+def test_a_region_without_the_images_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = Account("123456789012", "xx-east-1", None)
+    monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: elsewhere)
+    ended = perennial("deploy", "rents", "--yes")
+    assert "SageMaker does not publish all images that Perennial runs in this region." in ended.stderr
+    assert not (project / "asked").exists()
 
 
 def test_a_configuration_that_is_no_toml_is_told_with_its_line(project: Path) -> None:
@@ -261,24 +354,22 @@ def test_a_name_that_is_too_long_for_a_stack_needs_another(project: Path) -> Non
 
 
 def test_a_size_sets_what_the_section_does_not(project: Path) -> None:
-    (project / "sizes.toml").symlink_to(ROOT / "sizes.toml")
-    (project / "samconfig.toml").unlink()
     section = (
         "[local.deploy.parameters]\nparameter_overrides = \"ModelName=rents Api=key MonitorSchedule='rate(2 hours)'\"\n"
     )
-    (project / "samconfig.toml").write_text(section)
+    replace(project, section)
     assert perennial("deploy", "rents", "--size", "large").exit_code == 0
     words = (project / "words").read_text().splitlines()
     parameters = words[words.index("--parameter-overrides") + 1 :]
-    own = ["ModelName=rents", "Api=key MonitorSchedule='rate(2 hours)'"]
+    own = ['ModelName="rents"', 'Api="key"', 'MonitorSchedule="rate(2 hours)"']
     rest = ['RetrainSchedule="rate(1 day)"', 'BatchSchedule="rate(1 hour)"', 'Approval="manual"', 'BakingSeconds="300"']
     assert parameters == [*own, *rest, 'ProtectArtefacts="yes"']
 
 
 def test_a_size_that_is_not_there_is_told_with_those_that_are(project: Path) -> None:
-    (project / "sizes.toml").symlink_to(ROOT / "sizes.toml")
-    ended = perennial("deploy", "rents", "--size", "huge")
-    assert (ended.exit_code, "has no size 'huge'; there are: small, medium, large" in ended.stderr) == (1, True)
+    ended = perennial("deploy", "rents", "--size", "larger")
+    told = "has no size 'larger'; there are: small, medium, large; did you mean large?"
+    assert (ended.exit_code, told in ended.stderr) == (1, True)
     assert not (project / "asked").exists()
 
 
@@ -306,3 +397,86 @@ def test_what_is_deployed_is_what_was_packed(project: Path) -> None:
     words = (project / "words").read_text().splitlines()
     assert words[words.index("--template-file") + 1] == str(project / ".aws-sam/build/packed.json")
     assert (project / ".aws-sam/build/packed.json").exists()
+
+
+# ---- The sections, before anybody deploys them
+
+
+def test_the_sections_of_this_project_are_sound() -> None:
+    assert deployment.problems() == []
+
+
+def test_each_section_is_checked_with_the_models(project: Path) -> None:
+    shutil.copytree(project / "models/rents", project / "models/used-cars")
+    ended = perennial("check")
+    assert (ended.exit_code, "samconfig.toml, sizes.toml: ok" in ended.stdout) == (0, True)
+    text = (ROOT / "samconfig.toml").read_text()
+    for right, wrong in (
+        ('stack_name = "used-cars-prod"', 'stack_name = "Used-Cars"'),
+        ("ModelName=used-cars CostCenter=prod", "ModelName=used-car CostCenter=prod"),
+        ("[staging.deploy.parameters]", "[staging.deploy.parameter]"),
+        ("LogLevel=DEBUG", "LogLevel=DEBUGS"),
+    ):
+        assert right in text
+        text = text.replace(right, wrong)
+    replace(project, text)
+    replace(project, '[small]\nBakingSeconds = "never"\n', "sizes.toml")
+    ended = perennial("check", "--json")
+    assert (ended.exit_code, [one["sound"] for one in json.loads(ended.stdout)]) == (1, [True, True])
+    assert [line.split(";")[0] for line in ended.stderr.splitlines()] == [
+        "samconfig.toml, section default: LogLevel is 'DEBUGS'",
+        "samconfig.toml has a table [staging.deploy] without [staging.deploy.parameters]",
+        "samconfig.toml, section prod: ModelName is 'used-car'",
+        "samconfig.toml, section prod: the stack name 'Used-Cars' has 9 characters",
+        "sizes.toml, section small: BakingSeconds is 'never'",
+    ]
+    assert perennial("check", "rents").exit_code == 0, "of one model nothing else is asked"
+
+
+@pytest.mark.parametrize("name", ["samconfig.toml", "sizes.toml"])
+def test_a_file_of_sections_that_is_no_toml_is_told(project: Path, name: str) -> None:
+    replace(project, "[small\n", name)
+    ended = perennial("deploy", "rents", "--size", "small")
+    assert (ended.exit_code, f"{name} is no TOML: " in ended.stderr) == (1, True)
+
+
+def test_a_section_may_set_what_sam_deploy_knows() -> None:
+    script = "from samcli.commands.deploy.command import cli; print(*(one.name for one in cli.params if one.name))"
+    ended = subprocess.run([ROOT / ".venvs/sam/bin/python", "-c", script], capture_output=True, text=True, check=True)
+    assert {*ended.stdout.split(), "template"} == deployment.OPTIONS
+
+
+WRITTEN = [
+    "ModelName=x PollSeconds=0",
+    "A='rate(1 day)' B=\"a b\" C=a\\ b D=''",
+    'HyperParameters="{\\"eta\\": 0.2}" AlertEmails=a@b.de,c@d.de',
+    "ParameterKey=A,ParameterValue='x y' ParameterKey=B,ParameterValue=1",
+    "  A=1  B=2 ",
+    ["A=1", ["B='2 3'"], {"C": [1, " 2 ", ""], "D": 4, "E": True}],
+    {"A": "rate(1 day)", "$include": "file://more.toml"},
+    ["file://more.yaml", "Z=1"],
+    "",
+    [],
+]
+
+
+def test_parameters_are_read_as_the_sam_cli_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "more.toml").write_text("B = ['x', 'y']\nC = 2\n")
+    (tmp_path / "more.yaml").write_text("- B=1\n- {C: null, D: [1, 2]}\n")
+    script = (
+        "import json, sys; from samcli.cli.types import CfnParameterOverridesType as Type\n"
+        "print(json.dumps([Type().convert(one, None, None) for one in json.load(sys.stdin)]))"
+    )
+    ended = subprocess.run(
+        [ROOT / ".venvs/sam/bin/python", "-c", script],
+        cwd=tmp_path, input=json.dumps(WRITTEN), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    ours = [{one.name: one.value for one in parameters.read(each, "here", tmp_path)} for each in WRITTEN]
+    assert ours == json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("content", ["A = 1\nA = 2\n", "$include = 'file://more.toml'\n"])
+def test_a_file_of_parameters_that_cannot_be_read_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "more.toml").write_text(content)
+    with pytest.raises(parameters.UnreadableError, match=r"here: .*more\.toml (cannot be read|names another file)"):
+        list(parameters.read("file://more.toml", "here", tmp_path))

@@ -102,6 +102,28 @@ def test_a_seeded_mistake_is_found(before: str, after: str, expected: str) -> No
     assert expected in found((before, after))
 
 
+def test_a_boundary_may_name_actions_by_how_they_begin_and_no_whole_service() -> None:
+    """It gives nothing; any other policy would."""
+    named = TEMPLATE.replace("  Role:\n", "  BoundaryPolicy:\n").replace(
+        "!GetAtt Role.Arn", "!GetAtt BoundaryPolicy.Arn"
+    )
+    for actions, problem in (
+        ("[s3:Get*, s3:PutObject]", ""),
+        ("[s3:*Object, s3:PutObject]", ""),
+        ("s3:*", "'s3:*' is a wildcard action"),
+        ("[s3:*, s3:Put?bject]", "'s3:Put?bject' is a wildcard action"),
+    ):
+        told = lint_policies.problems(named.replace("[s3:GetObject, s3:PutObject]", actions))
+        assert problem in "\n".join(told)
+        assert bool(told) == bool(problem), told
+
+
+def test_resources_that_are_written_as_one_text_are_several() -> None:
+    both = "!Split [' ', !Sub ['${A}/a* ${A}/b*', {A: !GetAtt Bucket.Arn}]]"
+    assert found(("!Sub ${Bucket.Arn}/runs/*", both)) == ""
+    assert "RESOURCE_MISMATCH" in found(("!Sub ${Bucket.Arn}/runs/*", both.replace("/a*", "").replace("/b*", "")))
+
+
 def test_a_comment_after_the_resource_explains_it_too() -> None:
     above = "                # Lists take no resource.\n                Resource: '*'"
     assert found((above, "                Resource: '*'  # Lists take no resource.")) == ""

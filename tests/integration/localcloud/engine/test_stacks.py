@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from boto3 import Session
 from botocore.exceptions import ClientError
 from typer.testing import Result
 
 from localcloud.engine.cloudformation import unknown_properties
 from tests.command import perennial
-from tests.integration.conftest import ROLE, Cloud, unique
+from tests.integration.conftest import ROLE, Cloud, policy, run_machine, unique
 from tests.waiting import wait_for
 
 ENDED = ("COMPLETE", "FAILED")
@@ -30,7 +32,9 @@ def create(cloud: Cloud, **stack_resources: dict[str, Any]) -> tuple[str, str]:
     """The id and the status of a new stack of these resources, which passes for one of Perennial."""
     parameters = {"ModelName": {"Type": "String", "Default": "used-cars"}}
     template = json.dumps({"Parameters": parameters, "Resources": stack_resources})
-    made = cloud.client("cloudformation").create_stack(StackName=unique("stack"), TemplateBody=template)
+    made = cloud.client("cloudformation").create_stack(
+        StackName=unique("stack"), TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"]
+    )
     return str(made["StackId"]), status_after(cloud, made["StackId"])
 
 
@@ -180,6 +184,25 @@ def test_a_stack_without_outputs_can_be_deleted_and_what_stays_is_named(
     assert f"kept: bucket {name}\n" in ended.stdout
 
 
+def test_a_stack_whose_exports_another_one_has_is_not_deleted_before_it(
+    cloud: Cloud, delete: Callable[[str], Result]
+) -> None:
+    cloudformation, exports, imports = cloud.client("cloudformation"), unique("exports"), unique("imports")
+    outputs = {"Arn": {"Value": {"Ref": "Topic"}, "Export": {"Name": f"{exports}-Arn"}}}
+    parameters = {"ModelName": {"Type": "String", "Default": "used-cars"}}
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {}}
+    importing = {**topic, "Properties": {"DisplayName": {"Fn::ImportValue": f"{exports}-Arn"}}}
+    for name, resource, more in ((exports, topic, {"Outputs": outputs}), (imports, importing, {})):
+        template = json.dumps({"Parameters": parameters, "Resources": {"Topic": resource}, **more})
+        cloudformation.create_stack(StackName=name, TemplateBody=template)
+        assert status_after(cloud, name) == "CREATE_COMPLETE"
+    ended = delete(exports)
+    assert ended.exit_code == 1
+    assert f"nothing was deleted: {imports} uses what {exports} exports; delete that first" in ended.stderr
+    for name in (imports, exports):
+        assert delete(name).exit_code == 0
+
+
 def test_what_could_not_be_deleted_is_told_with_its_reason(cloud: Cloud, delete: Callable[[str], Result]) -> None:
     name = unique("bucket")
     stack, _ = create(cloud, Bucket=bucket(name))
@@ -286,3 +309,75 @@ def test_a_model_package_group_that_somebody_has_deleted_is_not_in_the_way_of_it
     cloud.client("sagemaker").delete_model_package_group(ModelPackageGroupName=name)
     cloud.client("cloudformation").delete_stack(StackName=stack)
     assert status_after(cloud, stack) == "DELETE_COMPLETE"
+
+
+# ---- A role's boundary
+
+
+def bounded(name: str, boundary: str | None) -> dict[str, Any]:
+    """A role that may use parameters and keys, and a policy that bounds it to what is called or tagged so."""
+    key = {"Effect": "Allow", "Action": "kms:DescribeKey", "Resource": "*"}
+    own = {"Effect": "Allow", "Action": "ssm:PutParameter", "Resource": f"arn:aws:ssm:*:*:parameter/{name}/*"}
+    tagged = {**key, "Condition": {"StringEquals": {"aws:ResourceTag/Stack": name}}}
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "states.amazonaws.com"}}
+    by_root = {**trust, "Principal": {"AWS": "arn:aws:iam::000000000000:root"}}
+    may = policy({"Effect": "Allow", "Action": "ssm:PutParameter", "Resource": "*"}, key)
+    role = {
+        "RoleName": name,
+        "AssumeRolePolicyDocument": json.loads(policy(trust, by_root)),
+        "Policies": [{"PolicyName": "may", "PolicyDocument": json.loads(may)}],
+    }
+    bounds = {"ManagedPolicyName": f"bounds-{name}", "PolicyDocument": json.loads(policy(own, tagged))}
+    given = {"PermissionsBoundary": boundary} if boundary else {}
+    return {
+        "Role": {"Type": "AWS::IAM::Role", "DependsOn": "Bounds", "Properties": {**role, **given}},
+        "Bounds": {"Type": "AWS::IAM::ManagedPolicy", "Properties": bounds},
+    }
+
+
+def refusals(cloud: Cloud, name: str, keys: list[str]) -> list[str]:
+    """What somebody with the role, and a state machine under it, may not do, of its own things and of others'."""
+    arn, found = f"arn:aws:iam::000000000000:role/{name}", list[str]()
+    session = cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
+    ask = Session(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"], region_name="us-east-1")
+    for place in (name, "other"):
+        put = {"Name": f"/{place}/x", "Value": "1", "Type": "String", "Overwrite": True}
+        task = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:ssm:putParameter", "Arguments": put, "End": True}
+        ended = run_machine(cloud, {"StartAt": "Put", "States": {"Put": task}}, role=arn)
+        if ended["status"] != "SUCCEEDED":
+            assert "is not authorized to perform: ssm:PutParameter" in ended["cause"]
+            found.append(f"task {place}")
+        with suppress(ClientError):
+            ask.client("ssm", endpoint_url=cloud.endpoint_url).put_parameter(**put)
+            continue
+        found.append(f"put {place}")
+    for key in keys:
+        with suppress(ClientError):
+            ask.client("kms", endpoint_url=cloud.endpoint_url).describe_key(KeyId=key)
+            continue
+        found.append(f"key {keys.index(key)}")
+    return found
+
+
+def test_a_role_of_a_stack_may_what_its_boundary_allows_as_well(cloud: Cloud) -> None:
+    name, kms = unique("bounded"), cloud.client("kms")
+    keys = [
+        kms.create_key(Tags=[{"TagKey": "Stack", "TagValue": value}])["KeyMetadata"]["KeyId"]
+        for value in (name, "other")
+    ]
+    boundary = f"arn:aws:iam::000000000000:policy/bounds-{name}"
+    stack, status = create(cloud, **bounded(name, boundary))
+    assert status == "CREATE_COMPLETE"
+    assert refusals(cloud, name, keys) == ["task other", "put other", "key 1"]
+    template = json.dumps({"Resources": bounded(name, None)})
+    cloud.client("cloudformation").update_stack(
+        StackName=stack, TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"]
+    )
+    assert status_after(cloud, stack) == "UPDATE_COMPLETE"
+    assert refusals(cloud, name, keys) == []
+
+
+def test_a_boundary_that_is_not_there_fails_the_stack(cloud: Cloud) -> None:
+    stack, status = create(cloud, **bounded(unique("unbounded"), "arn:aws:iam::000000000000:policy/nobody-s"))
+    assert status == "ROLLBACK_COMPLETE"
+    assert any("nobody-s" in reason for reason in reasons(cloud, stack)), reasons(cloud, stack)

@@ -35,6 +35,13 @@ def test_a_template_is_the_same_for_both_parsers() -> None:
     assert read["Conditions"]["Other"] == {"Fn::Not": [{"Condition": "Empty"}]}
 
 
+def test_rules_are_read_by_their_short_forms() -> None:
+    text = "Rules: {A: {Assertions: [{Assert: !EachMemberEquals [!Ref Names, '']}, {Assert: !Contains [[a], b]}]}}"
+    read = yaml.load(text, Loader=yaml_templates._make_loader(yaml_templates.engine.CfnLoader))  # noqa: S506
+    said = [one["Assert"] for one in read["Rules"]["A"]["Assertions"]]
+    assert said == [{"Fn::EachMemberEquals": [{"Ref": "Names"}, ""]}, {"Fn::Contains": [["a"], "b"]}]
+
+
 def test_a_template_that_is_no_yaml_is_refused() -> None:
     with pytest.raises(yaml.YAMLError):
         yaml.load("Resources: [", Loader=yaml_templates._make_loader(yaml_templates.engine.CfnLoader))  # noqa: S506
