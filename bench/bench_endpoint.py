@@ -25,7 +25,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from bench.serving_script import CARS, CSV, body_of
 from bench.table import Row, finish
 from localcloud import access, process
 from localcloud.engine.guard import Guard
+from localcloud.engine.invocations import DirectInvocations
 from localcloud.sagemaker.endpoints import capture
 from localcloud.sagemaker.endpoints.model_server import Container
 from localcloud.sagemaker.platform.image_python import ImagePython
@@ -259,7 +260,6 @@ def peer(model: Path) -> Iterator[int]:
 def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict[str, float]:
     """Return microseconds that each part takes for one record by itself."""
     record = body_of(CSV, CARS[:1])
-    guard = asyncio.run(_guarded(cloud, record))
     exchange = capture.Exchange(
         capture.utc_now(), record.encode(), CSV, b"21520.4\n", "text/csv; charset=utf-8", "x" * 36
     )
@@ -278,7 +278,10 @@ def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict
         "preprocessing container": ("sklearn_serve.py", folder / "pre", program, record),
         "model container": ("xgboost_serve.py", folder / "training", {}, encoded),
     }
-    took = {"signature": guard, "capture": serving_script.microseconds(lambda: captured.offer(exchange))}
+    took = {
+        "signature": admission(cloud, record),
+        "capture": serving_script.microseconds(lambda: captured.offer(exchange)),
+    }
     for name, (script, root, environment, body) in containers.items():
         command = [str(image.path), str(ROOT / "localcloud/sagemaker/containers" / script), "--root", str(root)]
         (folder / "home").mkdir(exist_ok=True)
@@ -296,31 +299,20 @@ def _ignore(_line: str) -> None:
     """Let a container's log go nowhere."""
 
 
-async def _guarded(cloud: Cloud, record: str) -> float:
-    """How long the guard takes for a request with the account's own keys, when nothing is behind it."""
-
-    async def nothing(*_: object) -> None:
-        """Answer nothing."""
-
+def admission(cloud: Cloud, record: str) -> float:
+    """Return how long it takes to find out that a request is signed, by the account's own keys, and what it asks."""
+    direct = DirectInvocations(Guard(cloud.settings, cast(Any, None)), cast(Any, None), cloud.settings.port)
     head, _, body = signed(cloud.url, cloud.root, [record], {"Content-Type": CSV})[0].partition(b"\r\n\r\n")
-    headers = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
-    path = urlsplit(cloud.url).path
-    scope = {
-        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
-        "headers": [(name.lower(), value) for name, value in headers],
-    }  # fmt: skip
+    pairs = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
+    headers, path = [(name.lower(), value) for name, value in pairs], urlsplit(cloud.url).path.encode()
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+    def admit() -> None:
+        answering = direct.admitted(path, headers, body, HOST)
+        if answering is None:
+            raise ValueError("the request is not let in")
+        answering.close()
 
-    guard: Callable[..., Awaitable[None]] = Guard(cloud.settings, nothing)
-    rounds = []
-    for _ in range(30):
-        began = time.perf_counter()
-        for _ in range(50):
-            await guard(scope, receive, nothing)
-        rounds.append((time.perf_counter() - began) / 50)
-    return statistics.median(rounds) * 1e6
+    return serving_script.microseconds(admit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
