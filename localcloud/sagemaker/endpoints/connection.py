@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import math
 import socket
 from collections.abc import Mapping
 from typing import cast
@@ -18,13 +19,18 @@ _BUSY_SECONDS = 0.01
 Answer = tuple[int, Mapping[str, str], bytes]
 
 
+class LateError(Exception):
+    """The time of a request is up."""
+
+
 class Connection(asyncio.Protocol):
     """A pair of sockets, one of them a container's."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = frames.Reader()
-        self._asked: dict[int, asyncio.Future[Answer]] = {}
+        self._asked: dict[int, tuple[asyncio.Future[Answer], float]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
         self._leaving: list[bytes] = []
         self._number = 0
         self.is_open = False
@@ -42,11 +48,16 @@ class Connection(asyncio.Protocol):
             unless_sent.pop_all()
         return connection
 
-    async def exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def exchange(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], until: float = math.inf
+    ) -> Answer:
         """Return status, headers (names in lower case, to be read only) and body of the answer.
+
+        until  a time of the loop
 
         Raises:
             OSError, http.client.HTTPException: the connection has broken, or what answered the request has ended.
+            LateError: there is no answer by then.
             ValueError: a header's value would bring others.
         """
         head = frames.head(f"{method} {path}", headers)
@@ -54,7 +65,9 @@ class Connection(asyncio.Protocol):
             raise _hung_up()
         self._number = number = self._number + 1
         answer: asyncio.Future[Answer] = self._loop.create_future()
-        self._asked[number] = answer
+        self._asked[number] = answer, until
+        if until < math.inf and (self._alarm is None or until < self._alarm.when()):
+            self._set_alarm(until)
         if not self._leaving:
             self._loop.call_soon(self._leave)
         self._leaving.append(frames.packed(number, 0, head, body))
@@ -68,6 +81,22 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         self._transport.abort()
 
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(when, self._end_late)
+
+    def _end_late(self) -> None:
+        """End the requests whose time is up; one timer is for all, because nearly all are answered long before."""
+        self._alarm = None
+        now = self._loop.time()
+        for answer, until in self._asked.values():
+            if until <= now and not answer.done():
+                answer.set_exception(LateError())
+        times = [until for answer, until in self._asked.values() if now < until < math.inf]
+        if times:
+            self._set_alarm(min(times))
+
     def _leave(self) -> None:
         leaving, self._leaving = self._leaving, []
         if self.is_open:
@@ -80,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for number, status, head, body in self._reader.frames(data):
-            asked = self._asked.pop(number, None)
+            asked, _ = self._asked.pop(number, (None, 0.0))
             if asked is None or asked.done():
                 continue
             if status == frames.HUNG_UP:
@@ -90,7 +119,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
-        for asked in self._asked.values():
+        if self._alarm:
+            self._alarm.cancel()
+        for asked, _ in self._asked.values():
             if not asked.done():
                 asked.set_exception(error or _hung_up())
 

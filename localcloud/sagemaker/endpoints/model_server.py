@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import math
 import os
 import re
 import shutil
@@ -22,14 +23,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
+from types import MappingProxyType
+from typing import IO, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localcloud.sagemaker.endpoints.connection import Connection
+from localcloud.sagemaker.endpoints.connection import Connection, LateError
 from localcloud.sagemaker.endpoints.stand_ins import stand_in
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.platform.aws import Aws, s3_uri
@@ -42,6 +43,7 @@ Log = Callable[[str], None]
 _SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+_ATTRIBUTES = CUSTOM_ATTRIBUTES.lower()
 _LAST_LINES = 12
 _TAIL_CHARACTERS = 600
 _LINE_BYTES = 64 * 1024
@@ -71,12 +73,11 @@ class InvocationTimeoutError(Exception):
         self.container = container
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """What a container answered; header names are lower case."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
     container: str = "primary"
     """The container that gave the answer: the last one, or the first that did not succeed."""
@@ -130,17 +131,19 @@ class Container:
             raise
         threading.Thread(target=self._supervise, args=(process,), name=f"supervise {self.name}", daemon=True).start()
 
-    async def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Make one exchange, however long it takes."""
+    async def request(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], until: float = math.inf
+    ) -> Reply:
+        """Make one exchange. Raises LateError: it is not over at a time of the loop."""
         if not self._ready:
             return Reply(503, {}, b"The container is not running.", self.name)
         try:
             kept = self._connections.get(asyncio.get_running_loop())
             if kept is not None and kept.is_open:
                 with contextlib.suppress(*_BROKEN):  # it may be a dead container's
-                    return Reply(*await kept.exchange(method, path, body, headers), self.name)
-            connection = await self._connected()
-            return Reply(*await connection.exchange(method, path, body, headers), self.name)
+                    return Reply(*await kept.exchange(method, path, body, headers, until), self.name)
+            connection = await self._connected_by(until)
+            return Reply(*await connection.exchange(method, path, body, headers, until), self.name)
         except _BROKEN as error:
             return Reply(
                 503, {}, f"The container ended during the request ({type(error).__name__}).".encode(), self.name
@@ -226,6 +229,14 @@ class Container:
             if current is not None:
                 with contextlib.suppress(ContainerStartError):
                     self._wait_until_ready(current, INVOCATION_TIMEOUT_SECONDS)
+
+    async def _connected_by(self, until: float) -> Connection:
+        """Return what `_connected` does. Raises LateError, OSError."""
+        try:
+            async with asyncio.timeout_at(None if until == math.inf else until):
+                return await self._connected()
+        except TimeoutError:
+            raise LateError from None
 
     async def _connected(self) -> Connection:
         """Return the connection of this loop, a new one for all who wait if there is none. Raises OSError."""
@@ -315,22 +326,22 @@ class ModelServer:
         wanted = {"Accept": accept} if accept else {}
         reply, serving = Reply(500), self._containers[0].name
         attributes: dict[str, str] = {}
+        until = asyncio.get_running_loop().time() + timeout
         try:
-            async with asyncio.timeout(timeout):
-                for container in self._containers:
-                    serving = container.name
-                    kind = {"Content-Type": content_type} if content_type else {}
-                    sent = {**headers, **attributes, **wanted, **kind}
-                    reply = await container.request("POST", "/invocations", body, sent)
-                    if not reply.succeeded:
-                        return reply
-                    body, content_type = reply.body, reply.content_type
-                    if returned := reply.headers.get(CUSTOM_ATTRIBUTES.lower()):
-                        attributes = {CUSTOM_ATTRIBUTES: returned}
-        except TimeoutError:
+            for container in self._containers:
+                serving = container.name
+                kind = {"Content-Type": content_type} if content_type else {}
+                sent = {**headers, **attributes, **wanted, **kind}
+                reply = await container.request("POST", "/invocations", body, sent, until)
+                if not reply.succeeded:
+                    return reply
+                body, content_type = reply.body, reply.content_type
+                if returned := reply.headers.get(_ATTRIBUTES):
+                    attributes = {CUSTOM_ATTRIBUTES: returned}
+        except LateError:
             raise InvocationTimeoutError(serving) from None
         own = {name.lower(): value for name, value in attributes.items()}
-        return replace(reply, headers={**reply.headers, **own}) if own else reply
+        return reply._replace(headers={**reply.headers, **own}) if own else reply
 
     def ask(
         self,
