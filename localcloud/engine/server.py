@@ -387,6 +387,8 @@ class _Server:
     def _stop(self) -> None:
         """Save, end jobs, endpoints and function workers, then the process itself."""
         self._saver.stop()
+        self._logs.write_indexes()
+        self._executions.pack()
         try:
             self._sagemaker.stop()
         finally:
