@@ -5,10 +5,11 @@ for each connection, so nobody else can speak to it. Connections are taken befor
 answered until it is: a `/ping` that waits is the earliest possible notice of a container that is ready. Source of the
 contract: SageMaker Developer Guide, "Use Your Own Inference Code with Hosting Services".
 
-The requests of a connection (`frames.py`) are answered one after the other by one thread, as long as each is quick:
-several threads would take the interpreter from each other. Once one has taken LONG_SECONDS the others go on without it,
-AT_ONCE at a time, and the next ones too: a slow model waits for something, or computes for long, and answers several
-side by side, as on AWS. One that goes on for longer makes room for another, so that no request waits for a slow one.
+The requests of a connection (`frames.py`) are answered one after the other by one thread, as long as they are quick:
+several threads would take the interpreter from each other. Once a few in a row have taken more than QUICK_SECONDS, or
+one LONG_SECONDS, the others go on beside them, AT_ONCE at a time, and the next ones too: a slow model waits for
+something, or computes for long, and answers several side by side, as on AWS. One that goes on for longer than
+LONG_SECONDS makes room for another, so that no request waits for a slow one.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ CSV, JSON, JSON_LINES, RECORDIO = (
 ANY = "*/*"
 LARGEST_BODY = 128 * 1024**2  # bytes; a batch transform sends at most 100 MB
 AT_ONCE = 8
-LONG_SECONDS = 0.02
+QUICK_SECONDS, LONG_SECONDS = 0.002, 0.02
+_SLOW_IN_A_ROW = 3  # one may be quick, and have lost the processor to another program
 _SLOW_REQUESTS = 100
-"""How many requests after one that took LONG_SECONDS have threads of their own."""
+"""How many requests after slow ones have threads of their own."""
 _TICK_SECONDS = 0.005
 _IDLE_TICKS = 200
 _RECEIVED_BYTES = 1 << 18
@@ -209,6 +211,7 @@ class _Connection:
         self._leader = 0  # a leader that was relieved finds another number
         self._since = 0.0  # since when the leader is at what it answers; 0: it is not
         self._apart = 0  # how many requests still get threads of their own
+        self._slow_in_a_row = 0
         self._helpers: set[_Helper] = set()
         self._received = False
 
@@ -217,10 +220,10 @@ class _Connection:
         while self._receive():
             if not self._is_busy.is_set():
                 self._is_busy.set()
+            if not self._apart and not self._answer_waiting(number):
+                return
             if self._apart:
                 self._help()
-            elif not self._answer_waiting(number):
-                return
         self._ended(self)
 
     def relieve(self) -> bool:
@@ -254,19 +257,28 @@ class _Connection:
         return bool(data)
 
     def _answer_waiting(self, number: int) -> bool:
-        """Answer what waits, one after the other; False when another thread leads meanwhile."""
-        began = time.monotonic()
+        """Answer what waits, one after the other, unless it is slow; False when another thread leads meanwhile."""
+        began, some = time.monotonic(), list[frames.Frame]()
         while True:
             now = time.monotonic()
             with self._lock:
-                leads = self._leader == number
-                some = self._taken() if leads else []
-                self._since = (now if some else 0.0) if leads else self._since
-            if not some or now - began > _SOON_SECONDS:
+                if leads := self._leader == number:
+                    if some:
+                        self._note((now - self._since) / len(some))
+                    some = [] if self._apart else self._taken()
+                    self._since = now if some else 0.0
+            if not leads or not some:
                 self._send()
-            if not some:
                 return leads
+            if now - began > _SOON_SECONDS:
+                self._send()
             self._answer(some)
+
+    def _note(self, took: float) -> None:
+        """Count how many in a row were slow."""
+        self._slow_in_a_row = self._slow_in_a_row + 1 if took > QUICK_SECONDS else 0
+        if self._slow_in_a_row >= _SLOW_IN_A_ROW:
+            self._slow_in_a_row, self._apart = 0, _SLOW_REQUESTS
 
     def _taken(self) -> list[frames.Frame]:
         """Take the next request, or those that may be answered together."""

@@ -102,6 +102,15 @@ async def test_slow_requests_are_answered_side_by_side(control: socket.socket) -
 
 
 @on_a_loop
+async def test_requests_that_are_neither_quick_nor_long_are_answered_side_by_side_too(control: socket.socket) -> None:
+    connection = await Connection.to(control)
+    await invoke_all(connection, ["sleep 0.01"] * 5)
+    answers, _ = await invoke_all(connection, ["sleep 0.01"] * 40)
+    connection.close()
+    assert len(set(answers)) >= AT_ONCE / 2
+
+
+@on_a_loop
 async def test_more_slow_requests_than_go_at_once_wait_for_none_of_them(control: socket.socket) -> None:
     connection = await Connection.to(control)
     _, took = await invoke_all(connection, ["sleep 2"] * 5 * AT_ONCE)
