@@ -59,7 +59,7 @@ _INTERFACE = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "versio
 LARGEST_LIMIT = 20 * 1024**2
 
 
-class _Asked(NamedTuple):
+class _Question(NamedTuple):
     """What a request asks for: `rows` are (n_rows, n_features)."""
 
     rows: Array
@@ -90,19 +90,19 @@ class XGBoostApplication:
         return Response(200, json.dumps(parameters).encode(), JSON)
 
     def invoke(self, request: Request) -> Response:
-        asked = self._read(request)
-        if isinstance(asked, Response):
-            return asked
+        question = self._read(request)
+        if isinstance(question, Response):
+            return question
         try:
-            predictions = self.predict(asked.rows)
+            predictions = self.predict(question.rows)
         except ValueError as error:
             return _not_evaluated(error)
-        return self._encode(predictions, asked.accept)
+        return self._encode(predictions, question.accept)
 
     def invoke_together(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Answer each request as `invoke` does, by one prediction of all rows. Raises ValueError: that has failed."""
         read = [self._read(request) for request in requests]
-        rows = [one.rows for one in read if isinstance(one, _Asked)]
+        rows = [one.rows for one in read if isinstance(one, _Question)]
         predictions = self.predict(np.concatenate(rows)) if rows else np.empty(0)
         start = 0
         for one in read:
@@ -112,7 +112,7 @@ class XGBoostApplication:
                 yield self._encode(predictions[start : start + len(one.rows)], one.accept)
                 start += len(one.rows)
 
-    def _read(self, request: Request) -> _Asked | Response:
+    def _read(self, request: Request) -> _Question | Response:
         """Return what a request asks for, or its refusal."""
         if not request.body:
             return Response(204)
@@ -131,7 +131,7 @@ class XGBoostApplication:
             return refused(406, f"Accept type {RECORDIO} is not supported by the local XGBoost; use {JSON_LINES}.")
         if rows.shape[1] != self._features:
             return _not_evaluated(f"Feature shape mismatch, expected: {self._features}, got {rows.shape[1]}")
-        return _Asked(rows, accept)
+        return _Question(rows, accept)
 
     def predict(self, rows: Array) -> Array:
         """Predict (n_rows, n_features) -> (n_rows,) or (n_rows, n_classes), averaged over the ensemble."""

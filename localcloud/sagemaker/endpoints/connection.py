@@ -29,7 +29,7 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = frames.Reader()
-        self._asked: dict[int, tuple[asyncio.Future[Answer], float]] = {}
+        self._under_way: dict[int, tuple[asyncio.Future[Answer], float]] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._leaving: list[bytes] = []
         self._number = 0
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
             raise _hung_up()
         self._number = number = self._number + 1
         answer: asyncio.Future[Answer] = self._loop.create_future()
-        self._asked[number] = answer, until
+        self._under_way[number] = answer, until
         if until < math.inf and (self._alarm is None or until < self._alarm.when()):
             self._set_alarm(until)
         if not self._leaving:
@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
         try:
             return await answer
         finally:
-            self._asked.pop(number, None)  # also of one that nobody waits for any longer
+            self._under_way.pop(number, None)  # also of one that nobody waits for any longer
 
     def close(self) -> None:
         """Close it at once, whatever is under way."""
@@ -90,10 +90,10 @@ class Connection(asyncio.Protocol):
         """End the requests whose time is up; one timer is for all, because nearly all are answered long before."""
         self._alarm = None
         now = self._loop.time()
-        for answer, until in self._asked.values():
+        for answer, until in self._under_way.values():
             if until <= now and not answer.done():
                 answer.set_exception(LateError())
-        times = [until for answer, until in self._asked.values() if now < until < math.inf]
+        times = [until for answer, until in self._under_way.values() if now < until < math.inf]
         if times:
             self._set_alarm(min(times))
 
@@ -109,21 +109,21 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for number, status, head, body in self._reader.frames(data):
-            asked, _ = self._asked.pop(number, (None, 0.0))
-            if asked is None or asked.done():
+            answer, _ = self._under_way.pop(number, (None, 0.0))
+            if answer is None or answer.done():
                 continue
             if status == frames.HUNG_UP:
-                asked.set_exception(_hung_up())
+                answer.set_exception(_hung_up())
             else:
-                asked.set_result((status, frames.first_and_headers(head)[1], body))
+                answer.set_result((status, frames.first_and_headers(head)[1], body))
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
         if self._alarm:
             self._alarm.cancel()
-        for asked, _ in self._asked.values():
-            if not asked.done():
-                asked.set_exception(error or _hung_up())
+        for answer, _ in self._under_way.values():
+            if not answer.done():
+                answer.set_exception(error or _hung_up())
 
 
 def _hung_up() -> Exception:

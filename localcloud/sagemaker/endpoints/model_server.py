@@ -138,10 +138,10 @@ class Container:
         if not self._ready:
             return Reply(503, {}, b"The container is not running.", self.name)
         try:
-            kept = self._connections.get(asyncio.get_running_loop())
-            if kept is not None and kept.is_open:
+            earlier = self._connections.get(asyncio.get_running_loop())
+            if earlier is not None and earlier.is_open:
                 with contextlib.suppress(*_BROKEN):  # it may be a dead container's
-                    return Reply(*await kept.exchange(method, path, body, headers, until), self.name)
+                    return Reply(*await earlier.exchange(method, path, body, headers, until), self.name)
             connection = await self._connected_by(until)
             return Reply(*await connection.exchange(method, path, body, headers, until), self.name)
         except _BROKEN as error:
@@ -241,8 +241,8 @@ class Container:
     async def _connected(self) -> Connection:
         """Return the connection of this loop, a new one for all who wait if there is none. Raises OSError."""
         loop = asyncio.get_running_loop()
-        if (kept := self._connections.get(loop)) and kept.is_open:
-            return kept
+        if (earlier := self._connections.get(loop)) and earlier.is_open:
+            return earlier
         if loop not in self._connecting:
             self._connecting[loop] = loop.create_task(Connection.to(self._control))
             self._connecting[loop].add_done_callback(lambda _: self._connecting.pop(loop))
