@@ -1,6 +1,6 @@
 """How long an endpoint takes for a raw record, beside the server of AWS's containers with the bare model.
 
-    python -m bench.bench_endpoint [--seconds 2] [--rounds 3] [--write]
+    python -m bench.bench_endpoint [--seconds 1] [--rounds 7] [--write]
 
 An endpoint of the local cloud: signature and permission checked, everything captured, the fitted preprocessor and
 XGBoost in a container each. The peer is Flask under gunicorn (`bench/flask_peer.py`), which gets encoded features and
@@ -60,11 +60,12 @@ _PRICES = re.compile(rb"([0-9.]+\n)+")
 
 
 class Load(NamedTuple):
-    """What some clients got: answers a second, and milliseconds."""
+    """What some clients got: answers a second, milliseconds, and microseconds of processors for an answer."""
 
     per_second: float
     median: float
     p99: float
+    processor: float
 
 
 class _Client(asyncio.Protocol):
@@ -110,9 +111,13 @@ class _Client(asyncio.Protocol):
             self.done.set_exception(ConnectionError("the server has hung up"))
 
 
-def load(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
-    """Ask as fast as the answers come. Raises ValueError or ConnectionError: something was not answered."""
+def load(port: int, pid: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """Ask as fast as the answers come. Raises ValueError or ConnectionError: something was not answered.
+
+    `pid` is the process that answers, with all below it.
+    """
     took: list[float] = []
+    before = local_stack.processor_seconds_of_all(pid)
 
     async def run() -> float:
         loop, began = asyncio.get_running_loop(), time.perf_counter()
@@ -127,8 +132,9 @@ def load(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> 
         return time.perf_counter() - began
 
     lasted = uvloop.run(run())
-    ordered = sorted(took)
-    return Load(len(took) / lasted, statistics.median(took) * 1e3, ordered[int(len(ordered) * 0.99)] * 1e3)
+    processor = (local_stack.processor_seconds_of_all(pid) - before) / len(took) * 1e6
+    p99 = sorted(took)[int(len(took) * 0.99)]
+    return Load(len(took) / lasted, statistics.median(took) * 1e3, p99 * 1e3, processor)
 
 
 def signed(url: str, keys: Credentials, bodies: Sequence[str], headers: dict[str, str]) -> list[bytes]:
@@ -233,8 +239,8 @@ def _policy(*statements: dict[str, Any]) -> str:
 
 
 @contextmanager
-def peer(model: Path) -> Iterator[int]:
-    """Run gunicorn as sagemaker-containers does: gevent, a worker for each core. Yields its port."""
+def peer(model: Path) -> Iterator[tuple[int, int]]:
+    """Run gunicorn as sagemaker-containers does: gevent, a worker for each core. Yields its port and its process."""
     port = local_stack.free_port()
     command = [str(image_python()), "-m", "gunicorn", "-k", "gevent", "-w", str(os.cpu_count()), "-b", f"{HOST}:{port}"]
     own = {"PYTHONPATH": str(ROOT / ".venvs" / "bench"), "MODEL": str(model)}
@@ -251,7 +257,7 @@ def peer(model: Path) -> Iterator[int]:
                 break
             time.sleep(0.1)
         time.sleep(3)  # the workers import XGBoost
-        yield port
+        yield port, running.pid
     finally:
         running.send_signal(signal.SIGTERM)
         running.wait()
@@ -318,8 +324,8 @@ def admission(cloud: Cloud, record: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmark.md")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -339,29 +345,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         cloud = Cloud(folder, folder)
         try:
-            with peer(model) as peer_port:
-                return report(cloud, peer_port, script, shares(cloud, folder, script["encoded"], image), arguments)
+            with peer(model) as its:
+                return report(cloud, its, script, shares(cloud, folder, script["encoded"], image), arguments)
         finally:
             process.stop(cloud.settings.state)
             image.close()
 
 
 def report(
-    cloud: Cloud, peer_port: int, script: dict[str, Any], parts: dict[str, float], arguments: argparse.Namespace
+    cloud: Cloud, its: tuple[int, int], script: dict[str, Any], parts: dict[str, float], arguments: argparse.Namespace
 ) -> int:
-    """Measure the loads, print the tables and return the exit code."""
+    """Measure the loads, print the tables and return the exit code. `its` are port and process of the peer."""
     took: dict[tuple[str, int], list[Load]] = {}
-    peer_request = [_http(f"http://{HOST}:{peer_port}/invocations", {"Content-Type": CSV}, script["encoded"])]
+    peer_request = [_http(f"http://{HOST}:{its[0]}/invocations", {"Content-Type": CSV}, script["encoded"])]
+    ours = cloud.settings.port, (process.describe(cloud.settings.state) or {})["pid"]
     for number in range(-1, arguments.rounds):
         records = [body_of(CSV, [car]) for car in CARS[:50]]
         targets = {
-            "endpoint": (cloud.settings.port, signed(cloud.url, cloud.role, records, {"Content-Type": CSV})),
-            "root": (cloud.settings.port, signed(cloud.url, cloud.root, records, {"Content-Type": CSV})),
-            "thousand": (
-                cloud.settings.port,
-                signed(cloud.url, cloud.role, [body_of(CSV, CARS)], {"Content-Type": CSV}),
-            ),
-            "peer": (peer_port, peer_request),
+            "endpoint": (*ours, signed(cloud.url, cloud.role, records, {"Content-Type": CSV})),
+            "root": (*ours, signed(cloud.url, cloud.root, records, {"Content-Type": CSV})),
+            "thousand": (*ours, signed(cloud.url, cloud.role, [body_of(CSV, CARS)], {"Content-Type": CSV})),
+            "peer": (*its, peer_request),
         }
         for clients in CLIENTS:
             for who in ("endpoint", "peer", *(("root", "thousand") if clients == 1 else ())):
@@ -369,19 +373,20 @@ def report(
                 if number >= 0:
                     took.setdefault((who, clients), []).append(measured)
     medians = {
-        key: Load(*(statistics.median(one[part] for one in measured) for part in range(3)))
+        key: Load(*(statistics.median(one[part] for one in measured) for part in range(4)))
         for key, measured in took.items()
     }
     rows = []
     eight = medians["endpoint", 8].per_second
     for clients in CLIENTS:
-        ours, theirs = medians["endpoint", clients], medians["peer", clients]
+        endpoint, theirs = medians["endpoint", clients], medians["peer", clients]
         by = f"{clients} client{'s' * (clients > 1)}"
         least = {8: 1.5 * theirs.per_second}.get(clients, None if clients == 1 else NO_SLOWER * eight)
         rows += [
-            Row(f"{by}, answers a second", ours.per_second, "", peer=theirs.per_second, least=least),
-            Row(f"{by}, median", ours.median, "ms", peer=theirs.median, most=1 if clients == 1 else None),
-            Row(f"{by}, p99", ours.p99, "ms", peer=theirs.p99, most=10 if clients == 8 else None),
+            Row(f"{by}, answers a second", endpoint.per_second, "", peer=theirs.per_second, least=least),
+            Row(f"{by}, median", endpoint.median, "ms", peer=theirs.median, most=1 if clients == 1 else None),
+            Row(f"{by}, p99", endpoint.p99, "ms", peer=theirs.p99, most=10 if clients == 8 else None),
+            Row(f"{by}, processor time of an answer", endpoint.processor, "us", peer=theirs.processor),
         ]
     many = medians["thousand", 1].per_second * 1000
     rows.append(Row("1,000 records in one request, records a second", many, "", least=100_000))
