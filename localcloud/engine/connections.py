@@ -181,7 +181,11 @@ class BoundedHttp(HttpToolsProtocol):
     def _goes_directly(self, body: bytes) -> bool:
         context = Context()
         client = self.client[0] if self.client else ""
-        answering = self.direct and context.run(self.direct.admitted, self.url, self.headers, body, client)
+        try:
+            answering = self.direct and context.run(self.direct.admitted, self.url, self.headers, body, client)
+        except Exception:  # as an error of the parser it would be a 400
+            logger.exception("a request goes the usual way")
+            return False
         if not answering:
             return False
         self.cycle: Any = _Cycle()
