@@ -1,6 +1,6 @@
 """How long an endpoint takes for a raw record, beside the server of AWS's containers with the bare model.
 
-    python -m bench.bench_endpoint [--seconds 2] [--rounds 3] [--write]
+    python -m bench.bench_endpoint [--seconds 1] [--rounds 7] [--write]
 
 An endpoint of the local cloud: signature and permission checked, everything captured, the fitted preprocessor and
 XGBoost in a container each. The peer is Flask under gunicorn (`bench/flask_peer.py`), which gets encoded features and
@@ -25,7 +25,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from bench.serving_script import CARS, CSV, body_of
 from bench.table import Row, finish
 from localcloud import access, process
 from localcloud.engine.guard import Guard
+from localcloud.engine.invocations import DirectInvocations
 from localcloud.sagemaker.endpoints import capture
 from localcloud.sagemaker.endpoints.model_server import Container
 from localcloud.sagemaker.platform.image_python import ImagePython
@@ -59,11 +60,12 @@ _PRICES = re.compile(rb"([0-9.]+\n)+")
 
 
 class Load(NamedTuple):
-    """What some clients got: answers a second, and milliseconds."""
+    """What some clients got: answers a second, milliseconds, and microseconds of processors for an answer."""
 
     per_second: float
     median: float
     p99: float
+    processor: float
 
 
 class _Client(asyncio.Protocol):
@@ -109,9 +111,13 @@ class _Client(asyncio.Protocol):
             self.done.set_exception(ConnectionError("the server has hung up"))
 
 
-def load(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
-    """Ask as fast as the answers come. Raises ValueError or ConnectionError: something was not answered."""
+def load(port: int, pid: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """Ask as fast as the answers come. Raises ValueError or ConnectionError: something was not answered.
+
+    `pid` is the process that answers, with all below it.
+    """
     took: list[float] = []
+    before = local_stack.processor_seconds_of_all(pid)
 
     async def run() -> float:
         loop, began = asyncio.get_running_loop(), time.perf_counter()
@@ -126,8 +132,9 @@ def load(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> 
         return time.perf_counter() - began
 
     lasted = uvloop.run(run())
-    ordered = sorted(took)
-    return Load(len(took) / lasted, statistics.median(took) * 1e3, ordered[int(len(ordered) * 0.99)] * 1e3)
+    processor = (local_stack.processor_seconds_of_all(pid) - before) / len(took) * 1e6
+    p99 = sorted(took)[int(len(took) * 0.99)]
+    return Load(len(took) / lasted, statistics.median(took) * 1e3, p99 * 1e3, processor)
 
 
 def signed(url: str, keys: Credentials, bodies: Sequence[str], headers: dict[str, str]) -> list[bytes]:
@@ -232,8 +239,8 @@ def _policy(*statements: dict[str, Any]) -> str:
 
 
 @contextmanager
-def peer(model: Path) -> Iterator[int]:
-    """Run gunicorn as sagemaker-containers does: gevent, a worker for each core. Yields its port."""
+def peer(model: Path) -> Iterator[tuple[int, int]]:
+    """Run gunicorn as sagemaker-containers does: gevent, a worker for each core. Yields its port and its process."""
     port = local_stack.free_port()
     command = [str(image_python()), "-m", "gunicorn", "-k", "gevent", "-w", str(os.cpu_count()), "-b", f"{HOST}:{port}"]
     own = {"PYTHONPATH": str(ROOT / ".venvs" / "bench"), "MODEL": str(model)}
@@ -250,7 +257,7 @@ def peer(model: Path) -> Iterator[int]:
                 break
             time.sleep(0.1)
         time.sleep(3)  # the workers import XGBoost
-        yield port
+        yield port, running.pid
     finally:
         running.send_signal(signal.SIGTERM)
         running.wait()
@@ -259,7 +266,6 @@ def peer(model: Path) -> Iterator[int]:
 def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict[str, float]:
     """Return microseconds that each part takes for one record by itself."""
     record = body_of(CSV, CARS[:1])
-    guard = asyncio.run(_guarded(cloud, record))
     exchange = capture.Exchange(
         capture.utc_now(), record.encode(), CSV, b"21520.4\n", "text/csv; charset=utf-8", "x" * 36
     )
@@ -278,7 +284,10 @@ def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict
         "preprocessing container": ("sklearn_serve.py", folder / "pre", program, record),
         "model container": ("xgboost_serve.py", folder / "training", {}, encoded),
     }
-    took = {"signature": guard, "capture": serving_script.microseconds(lambda: captured.offer(exchange))}
+    took = {
+        "signature": admission(cloud, record),
+        "capture": serving_script.microseconds(lambda: captured.offer(exchange)),
+    }
     for name, (script, root, environment, body) in containers.items():
         command = [str(image.path), str(ROOT / "localcloud/sagemaker/containers" / script), "--root", str(root)]
         (folder / "home").mkdir(exist_ok=True)
@@ -296,38 +305,27 @@ def _ignore(_line: str) -> None:
     """Let a container's log go nowhere."""
 
 
-async def _guarded(cloud: Cloud, record: str) -> float:
-    """How long the guard takes for a request with the account's own keys, when nothing is behind it."""
-
-    async def nothing(*_: object) -> None:
-        """Answer nothing."""
-
+def admission(cloud: Cloud, record: str) -> float:
+    """Return how long it takes to find out that a request is signed, by the account's own keys, and what it asks."""
+    direct = DirectInvocations(Guard(cloud.settings, cast(Any, None)), cast(Any, None), cloud.settings.port)
     head, _, body = signed(cloud.url, cloud.root, [record], {"Content-Type": CSV})[0].partition(b"\r\n\r\n")
-    headers = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
-    path = urlsplit(cloud.url).path
-    scope = {
-        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
-        "headers": [(name.lower(), value) for name, value in headers],
-    }  # fmt: skip
+    pairs = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
+    headers, path = [(name.lower(), value) for name, value in pairs], urlsplit(cloud.url).path.encode()
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+    def admit() -> None:
+        answering = direct.admitted(path, headers, body, HOST)
+        if answering is None:
+            raise ValueError("the request is not let in")
+        answering.close()
 
-    guard: Callable[..., Awaitable[None]] = Guard(cloud.settings, nothing)
-    rounds = []
-    for _ in range(30):
-        began = time.perf_counter()
-        for _ in range(50):
-            await guard(scope, receive, nothing)
-        rounds.append((time.perf_counter() - began) / 50)
-    return statistics.median(rounds) * 1e6
+    return serving_script.microseconds(admit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--write", action="store_true", help="write the section of docs/benchmark.md")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -347,29 +345,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         cloud = Cloud(folder, folder)
         try:
-            with peer(model) as peer_port:
-                return report(cloud, peer_port, script, shares(cloud, folder, script["encoded"], image), arguments)
+            with peer(model) as its:
+                return report(cloud, its, script, shares(cloud, folder, script["encoded"], image), arguments)
         finally:
             process.stop(cloud.settings.state)
             image.close()
 
 
 def report(
-    cloud: Cloud, peer_port: int, script: dict[str, Any], parts: dict[str, float], arguments: argparse.Namespace
+    cloud: Cloud, its: tuple[int, int], script: dict[str, Any], parts: dict[str, float], arguments: argparse.Namespace
 ) -> int:
-    """Measure the loads, print the tables and return the exit code."""
+    """Measure the loads, print the tables and return the exit code. `its` are port and process of the peer."""
     took: dict[tuple[str, int], list[Load]] = {}
-    peer_request = [_http(f"http://{HOST}:{peer_port}/invocations", {"Content-Type": CSV}, script["encoded"])]
+    peer_request = [_http(f"http://{HOST}:{its[0]}/invocations", {"Content-Type": CSV}, script["encoded"])]
+    ours = cloud.settings.port, (process.describe(cloud.settings.state) or {})["pid"]
     for number in range(-1, arguments.rounds):
         records = [body_of(CSV, [car]) for car in CARS[:50]]
         targets = {
-            "endpoint": (cloud.settings.port, signed(cloud.url, cloud.role, records, {"Content-Type": CSV})),
-            "root": (cloud.settings.port, signed(cloud.url, cloud.root, records, {"Content-Type": CSV})),
-            "thousand": (
-                cloud.settings.port,
-                signed(cloud.url, cloud.role, [body_of(CSV, CARS)], {"Content-Type": CSV}),
-            ),
-            "peer": (peer_port, peer_request),
+            "endpoint": (*ours, signed(cloud.url, cloud.role, records, {"Content-Type": CSV})),
+            "root": (*ours, signed(cloud.url, cloud.root, records, {"Content-Type": CSV})),
+            "thousand": (*ours, signed(cloud.url, cloud.role, [body_of(CSV, CARS)], {"Content-Type": CSV})),
+            "peer": (*its, peer_request),
         }
         for clients in CLIENTS:
             for who in ("endpoint", "peer", *(("root", "thousand") if clients == 1 else ())):
@@ -377,19 +373,20 @@ def report(
                 if number >= 0:
                     took.setdefault((who, clients), []).append(measured)
     medians = {
-        key: Load(*(statistics.median(one[part] for one in measured) for part in range(3)))
+        key: Load(*(statistics.median(one[part] for one in measured) for part in range(4)))
         for key, measured in took.items()
     }
     rows = []
     eight = medians["endpoint", 8].per_second
     for clients in CLIENTS:
-        ours, theirs = medians["endpoint", clients], medians["peer", clients]
+        endpoint, theirs = medians["endpoint", clients], medians["peer", clients]
         by = f"{clients} client{'s' * (clients > 1)}"
         least = {8: 1.5 * theirs.per_second}.get(clients, None if clients == 1 else NO_SLOWER * eight)
         rows += [
-            Row(f"{by}, answers a second", ours.per_second, "", peer=theirs.per_second, least=least),
-            Row(f"{by}, median", ours.median, "ms", peer=theirs.median, most=1 if clients == 1 else None),
-            Row(f"{by}, p99", ours.p99, "ms", peer=theirs.p99, most=10 if clients == 8 else None),
+            Row(f"{by}, answers a second", endpoint.per_second, "", peer=theirs.per_second, least=least),
+            Row(f"{by}, median", endpoint.median, "ms", peer=theirs.median, most=1 if clients == 1 else None),
+            Row(f"{by}, p99", endpoint.p99, "ms", peer=theirs.p99, most=10 if clients == 8 else None),
+            Row(f"{by}, processor time of an answer", endpoint.processor, "us", peer=theirs.processor),
         ]
     many = medians["thousand", 1].per_second * 1000
     rows.append(Row("1,000 records in one request, records a second", many, "", least=100_000))

@@ -15,8 +15,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import boto3
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         server = (process.describe(settings.state) or {})["pid"]
         seconds, used = [], []
         for number in range(MOST_DROPS):
-            before = processor_seconds(server)
+            before = local_stack.processor_seconds_of_all(server)
             body = demo_data.used_cars() if number == 0 else demo_data.new_listings(demo.NEW_LISTINGS, seed=number + 1)
             took = drop_to_answer(outputs, f"raw/cars-{number:04d}.csv", body)
             wait_for_end(outputs)
@@ -53,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print_states(outputs)
             if took is not None:
                 seconds.append(took)
-                used.append(processor_seconds(server) - before)
+                used.append(local_stack.processor_seconds_of_all(server) - before)
             if len(seconds) > arguments.rounds:
                 break
     text = (
@@ -125,18 +124,6 @@ def print_states(outputs: dict[str, str]) -> None:
         details: dict[str, Any] = next((event[key] for key in event if key.endswith("EventDetails")), {})
         offset = (event["timestamp"] - events[0]["timestamp"]).total_seconds()
         print(f"{offset:8.3f} {event['type']:32} {details.get('name', '')}")
-
-
-def processor_seconds(root: int) -> float:
-    """Return what a process and all below it took, also those that have ended and were waited for."""
-    return sum(map(local_stack.processor_seconds, _with_children(root)))
-
-
-def _with_children(root: int) -> Iterator[int]:
-    yield root
-    for path in Path(f"/proc/{root}/task").glob("*/children"):
-        for child in path.read_text().split():
-            yield from _with_children(int(child))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,18 @@ def processor_seconds(process: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+def processor_seconds_of_all(root: int) -> float:
+    """Return what a process and all below it took, also those that have ended and were waited for."""
+    return sum(map(processor_seconds, _with_children(root)))
+
+
+def _with_children(root: int) -> Iterator[int]:
+    yield root
+    for path in Path(f"/proc/{root}/task").glob("*/children"):
+        for child in path.read_text().split():
+            yield from _with_children(int(child))
+
+
 def wait_for_port(port: int, seconds: float = 30) -> None:
     """Wait until somebody listens. Raises TimeoutError."""
     until = time.monotonic() + seconds

@@ -109,7 +109,7 @@ def line(document: Any) -> bytes:
 
 def documents(path: Path, *, but: bytes | None = None, loads: Callable[[bytes], Any] = json.loads) -> Iterator[Any]:
     """Yield the documents of a file's lines that do not begin with `but`, without what a power cut has left of one."""
-    for text in _whole_lines(path):
+    for text in whole_lines(path):
         if but is None or not text.startswith(but):
             try:
                 document = loads(text)
@@ -119,15 +119,20 @@ def documents(path: Path, *, but: bytes | None = None, loads: Callable[[bytes], 
                 yield document
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    """Return the lines that were written to their ends, without what follows the last; none without the file."""
+def whole_lines(path: Path, start: int = 0) -> list[bytes]:
+    """Return the lines from a byte on that were written to their ends; none without the file.
+
+    What follows the last one is cut off: nobody may write to the file meanwhile.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(start)
+            content = file.read()
     except FileNotFoundError:
         return []
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        os.truncate(path, whole)
+        os.truncate(path, start + whole)
     return content[: whole - 1].split(b"\n") if whole else []
 
 

@@ -2,15 +2,48 @@
 
 Of uvicorn's options none bounds that for httptools: h11_max_incomplete_event_size is h11's, timeout_keep_alive ends
 with the next byte, and limit_concurrency refuses a request whose head was read, over a connection that stays.
+
+And a short way for what is asked thousands of times a second: a request whose head and body have come together is
+offered to somebody (`Direct`) who may answer it without uvicorn's cycle of an application.
 """
 
 import asyncio
+import logging
+import re
 import resource
-from typing import Any
+from collections.abc import Awaitable, Mapping, Sequence
+from contextvars import Context
+from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from localcloud.engine.asgi import Receive, Scope, Send, answer
+from localcloud.sagemaker.errors import one_line
+
+Header = tuple[bytes, bytes]
+"""Its name, in lower case, and its value."""
+DirectAnswer = tuple[int, Mapping[str, str], bytes]
+"""Status, headers without the body's length, and body."""
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+UNSAYABLE = b'{"message": "The answer has a header that HTTP cannot say; see the log."}'
+_PLAIN = {"content-type": "text/plain; charset=utf-8"}
+_LOGGED = 300
+logger = logging.getLogger(__name__)
+
+
+class Direct(Protocol):
+    """Answers requests that are here as a whole. Both are called in a context of the request's own."""
+
+    def is_meant(self, method: bytes, url: bytes) -> bool:
+        """Return whether a request may have a direct answer; asked before its body is here."""
+        ...
+
+    def admitted(
+        self, url: bytes, headers: Sequence[Header], body: bytes, client: str
+    ) -> Awaitable[DirectAnswer] | None:
+        """Return what answers; None: the request goes the usual way, as if nobody had been asked."""
+        ...
 
 
 def most_connections() -> int:
@@ -41,6 +74,13 @@ class Gathering:
         if self._size > self.MOST_BYTES:
             self._flush()
 
+    def write_whole(self, data: bytes) -> None:
+        """Write a whole answer, after which there is nothing to gather."""
+        if self._parts:
+            self.write(data)
+        else:
+            self._transport.write(data)
+
     def close(self) -> None:
         self._flush()
         self._transport.close()
@@ -54,6 +94,21 @@ class Gathering:
         return getattr(self._transport, name)
 
 
+class _Nobody:
+    """Who waits for more of a request that is here as a whole."""
+
+    def set(self) -> None:
+        """Go on."""
+
+
+class _Cycle:
+    """What uvicorn's protocol asks of a request that is under way, for one that is answered directly."""
+
+    response_complete = disconnected = more_body = False
+    keep_alive = True
+    message_event = _Nobody()
+
+
 class BoundedHttp(HttpToolsProtocol):
     """Uvicorn's protocol with bounds: bytes, headers and seconds of a head; and a bound on connections."""
 
@@ -62,9 +117,13 @@ class BoundedHttp(HttpToolsProtocol):
     HEAD_SECONDS = 10.0
     """From the connection, or from the first byte after an answer, until the head of a request is there."""
 
+    direct: Direct | None = None
+
     _deadline: asyncio.TimerHandle | None = None
     _unread = 0
     _refused = False
+    _held: list[bytes] | None = None
+    """The body, as far as it is here, of a request that may have a direct answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -81,6 +140,8 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._unread += len(data)
         super().data_received(data)
+        if self._held is not None:
+            self._go_the_usual_way()
         if self._unread > self.HEAD_BYTES:
             self._refuse(b"431 Request Header Fields Too Large", self._too_large)
         elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
@@ -88,18 +149,81 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
-        size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        size = len(self.url) + sum([len(name) + len(value) + len(": \r\n") for name, value in self.headers])
         if size > self.HEAD_BYTES or len(self.headers) > self.HEADERS:
             self.app, self.url = self._answer_too_large, b"/"  # httptools does not read a longer address
+        elif self.direct and self.direct.is_meant(self.parser.get_method(), self.url) and self._is_alone():
+            self._held = []
+            return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
-        super().on_body(body)
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
 
     def on_message_complete(self) -> None:
         self._unread = 0
-        super().on_message_complete()
+        if self._held is not None and not self._goes_directly(b"".join(self._held)):
+            self._go_the_usual_way()
+        if self._held is None:
+            super().on_message_complete()
+        self._held = None
+
+    def _is_alone(self) -> bool:
+        """Return whether the connection has nothing else to do, goes on afterwards, and nobody waits for a word."""
+        is_free = self.cycle is None or self.cycle.response_complete
+        http_1_1 = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        return is_free and http_1_1 and not self.expect_100_continue
+
+    def _goes_directly(self, body: bytes) -> bool:
+        context = Context()
+        client = self.client[0] if self.client else ""
+        try:
+            answering = self.direct and context.run(self.direct.admitted, self.url, self.headers, body, client)
+        except Exception:  # as an error of the parser it would be a 400
+            logger.exception("a request goes the usual way")
+            return False
+        if not answering:
+            return False
+        self.cycle: Any = _Cycle()
+        task = self.loop.create_task(self._answer_directly(self.cycle, answering), context=context)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        return True
+
+    def _go_the_usual_way(self) -> None:
+        held, self._held = self._held or [], None
+        super().on_headers_complete()
+        for part in held:
+            super().on_body(part)
+
+    async def _answer_directly(self, cycle: _Cycle, answering: Awaitable[DirectAnswer]) -> None:
+        try:
+            status, headers, body = await answering
+        except Exception:
+            logger.exception("a request has no answer")
+            status, headers, body = 500, _PLAIN, b"Internal Server Error"
+        lines = "".join([f"{name.lower()}: {value}\r\n" for name, value in headers.items()]).encode(
+            "latin-1", "replace"
+        )
+        if lines.count(b"\r") != len(headers) or lines.count(b"\n") != len(headers) or _CONTROL.search(lines):
+            logger.error("answered 500: %s", one_line(repr(lines), _LOGGED))
+            status, lines, body = 500, b"content-type: application/json\r\n", UNSAYABLE
+        if self.flow.write_paused and not cycle.disconnected:
+            await self.flow.drain()
+        if cycle.disconnected:
+            return
+        end = b"" if cycle.keep_alive else b"connection: close\r\n"
+        cycle.response_complete = True
+        self.transport.write_whole(
+            b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], lines, end, len(body), body)
+        )
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

@@ -41,7 +41,7 @@ from botocore.auth import HmacV1Auth
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from localcloud import access
-from localcloud.engine import apigateway
+from localcloud.engine import apigateway, signed_posts
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.mounted_page import MountedPage
 from localcloud.engine.seams import Seams
@@ -233,6 +233,25 @@ class Guard:
         except _ContentError:
             text = "The provided 'x-amz-content-sha256' header does not match what was computed."
             await _send_xml(send, 400, "XAmzContentSHA256Mismatch", text)
+
+    def signer(self, path: str, headers: dict[str, str], body: bytes) -> Signer | None:
+        """Return who has signed a POST to SageMaker that is here as a whole, in a header (`signed_posts.py`).
+
+        None for every other request, for one whose signature is not right, and for one whose key is none: the whole
+        way says so. Of what else the guard asks nothing is asked: neither who has sent it, nor whether it is a link.
+        """
+        if (signed := signed_posts.claim(headers, body)) is None:
+            return None
+        try:
+            signer = self._signer(signed.scheme.key, headers.get("x-amz-security-token", ""))
+        except _RefusedError:
+            return None
+        if not signed_posts.is_right(signed, signer.secret, path, headers):
+            return None
+        _right.set(signed.signature)
+        _admitted.set((Request("POST", path, path, headers, {}), signer))
+        _scope.set(signed_posts.SERVICE)
+        return signer
 
     def _claim(self, request: Request, *, in_query: bool) -> _Claim:
         """Return what a request with Signature Version 4 says in its head. Raises _RefusedError."""

@@ -86,9 +86,11 @@ class LocalSageMaker:
     """`localcloud.sagemaker` as the engine needs it. Imports it when made, not before."""
 
     def __init__(self, settings: Settings) -> None:
+        from localcloud.sagemaker.http import handle_invocation
         from localcloud.sagemaker.platform.aws import Credentials
         from localcloud.sagemaker.service import SageMakerService
 
+        self._invoke = handle_invocation
         keys = access.keys(settings.state)
         self._service = SageMakerService(
             settings.state,
@@ -123,9 +125,7 @@ class LocalSageMaker:
         return response
 
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Response:
-        from localcloud.sagemaker.http import handle_invocation
-
-        response: Response = await handle_invocation(self._service, endpoint, headers, body)
+        response: Response = await self._invoke(self._service, endpoint, headers, body)
         return response
 
     def task(

@@ -22,7 +22,7 @@ from localcloud.engine import apigateway, inside, leftovers, log_lines, mounted_
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.connections import BoundedHttp
 from localcloud.engine.guard import Guard, Request
-from localcloud.engine.invocations import answer_invocation, is_invocation
+from localcloud.engine.invocations import DirectInvocations, answer_invocation, is_invocation
 from localcloud.engine.journal import Journal
 from localcloud.engine.permissions import guests
 from localcloud.engine.permissions.decisions import ledger
@@ -250,11 +250,14 @@ class _Server:
                 self.should_exit = True
                 begin()
 
+        class Protocol(BoundedHttp):
+            direct = DirectInvocations(self._guard, self._sagemaker, self._settings.port)
+
         inside.serve(self.app)
         config = uvicorn.Config(
             self.app,
             interface="asgi3",
-            http=BoundedHttp,
+            http=Protocol,
             backlog=128,  # they are taken all at once, before one of them can be refused
             ws="none",
             lifespan="on",
@@ -386,6 +389,8 @@ class _Server:
     def _stop(self) -> None:
         """Save, end jobs, endpoints and function workers, then the process itself."""
         self._saver.stop()
+        self._logs.write_indexes()
+        self._executions.pack()
         try:
             self._sagemaker.stop()
         finally:

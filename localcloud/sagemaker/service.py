@@ -150,6 +150,7 @@ class SageMakerService:
         self.offline_store.stop()
         self.context.image.close()
         self.store.flush()
+        self.store.pack()
 
     def handle(self, operation: str, request: Document) -> Document:
         """Answer one operation; raises AwsError when it is refused, or when a fault strikes."""

@@ -1,19 +1,17 @@
 """Log events on the disk: a file for each log group, to which they are added.
 
-What a line costs does not depend on how many there are. Events are kept for as long as their group says
-(retentionInDays); a stream goes with its last one, where AWS would keep an empty stream.
+What a line costs does not depend on how many there are, nor does a start, which reads no events (index.py). Events are
+kept for as long as their group says (retentionInDays); a stream goes with its last one, where AWS would keep an empty
+stream.
 """
 
-import json
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from localcloud import disk
+from localcloud.engine.logs import index
 from localcloud.engine.persistence import rebound
 from localcloud.engine.seams import Seams
 
@@ -21,6 +19,8 @@ responses = Seams("core.responses", AccountRegionScopedDict="bf2a9ac0")
 cloudwatch_logs = Seams(
     "services.cloudwatch_logs",
     _append_log_events="9e5ca828",
+    _describe_log_groups="bd2cbd6e",
+    _describe_log_streams="39dd2ecf",
     _log_events_lock="983543b2",
     _log_groups="efb237e9",
     _restore_state="e3968ced",
@@ -30,6 +30,8 @@ cloudwatch_logs = Seams(
 JsonObject = dict[str, Any]
 Key = tuple[str, str, str]  # account, region, name of the group
 _DAY_MILLISECONDS = 86_400_000
+_INDEX_BYTES, _INDEX_BYTES_AT_START = 64 << 10, 1 << 20
+"""What is added to a file before its index is written anew: at the end, and at a start after a kill."""
 
 
 class LogFiles:
@@ -46,6 +48,8 @@ class LogFiles:
         cloudwatch_logs.replace("_append_log_events", self._make_append)
         cloudwatch_logs.replace("_restore_state", self._make_restore_state)
         cloudwatch_logs.replace("get_state", _make_get_state)
+        cloudwatch_logs.replace("_describe_log_groups", _make_describe_log_groups)
+        cloudwatch_logs.replace("_describe_log_streams", _make_describe_log_streams)
 
     def _make_append(self, original: Any) -> Any:
         def append_log_events(stream: JsonObject, events: list[JsonObject]) -> None:
@@ -61,7 +65,7 @@ class LogFiles:
             original(data)
             for key, group in _groups().items():
                 if (path := self._path(key)).exists():
-                    group["streams"].update(_streams(path))
+                    group["streams"].update(index.streams(path, write_after=_INDEX_BYTES_AT_START))
                     self._written[key] = set(group["streams"])
             self.prune()
 
@@ -73,6 +77,7 @@ class LogFiles:
             new, self._new = self._new, []
             groups = _groups()
             for key in [key for key in self._written if key not in groups]:
+                index.place(self._path(key)).unlink(missing_ok=True)
                 self._path(key).unlink(missing_ok=True)
                 del self._written[key]
             lines = _lines_by_group(groups, new)
@@ -84,11 +89,18 @@ class LogFiles:
                     self._written.pop(key, None)
                 raise
 
+    def write_indexes(self) -> None:
+        """Spare the next start what was written since the last one. For the end, when nothing more is written."""
+        with self._lock:
+            for key in self._written:
+                index.up_to_date(self._path(key), write_after=_INDEX_BYTES)
+
     def _save_group(self, key: Key, streams: JsonObject, lines: dict[str, list[bytes]]) -> None:
         written = self._written.pop(key, None)
         if written is None or not written <= streams.keys():
             filled = {name: stream for name, stream in list(streams.items()) if stream["events"]}
             content = [_line(name, stream, stream["events"]) for name, stream in filled.items()]
+            index.place(self._path(key)).unlink(missing_ok=True)
             disk.write_whole(self._path(key), b"".join(content))
             written = set(filled)
         elif lines:
@@ -120,7 +132,7 @@ def _make_get_state(original: Any) -> Any:
         """
         groups = responses.AccountRegionScopedDict()
         for key, group in _groups().items():
-            empty = {name: stream for name, stream in list(group["streams"].items()) if not stream["events"]}
+            empty = {name: stream for name, stream in list(group["streams"].items()) if index.is_empty(stream)}
             groups.set_scoped(*key, {**group, "streams": empty})
         state: JsonObject = rebound(original, _log_groups=groups, _log_records={})()
         return state
@@ -128,11 +140,52 @@ def _make_get_state(original: Any) -> Any:
     return get_state
 
 
+class _Counted(dict[str, Any]):
+    """A group for who counts its messages: MiniStack adds up their lengths."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name != "streams":
+            return super().__getitem__(name)
+        total = sum(map(index.characters, list(super().__getitem__(name).values())))
+        return {"": {"events": [{"message": range(total)}]}}
+
+
+class _Unread(dict[str, Any]):
+    """Streams without their events."""
+
+    def __getitem__(self, name: str) -> Any:
+        return {**super().__getitem__(name), "events": ()}
+
+
+def _make_describe_log_groups(original: Any) -> Any:
+    def describe_log_groups(data: JsonObject) -> Any:
+        """Return a page of groups without reading their events."""
+        groups = {name: _Counted(group) for name, group in cloudwatch_logs._log_groups.items()}
+        return rebound(original, _log_groups=groups)(data)
+
+    return describe_log_groups
+
+
+def _make_describe_log_streams(original: Any) -> Any:
+    def describe_log_streams(data: JsonObject) -> Any:
+        """Return a page of streams without reading their events.
+
+        API Reference, LogStream, storedBytes: "this parameter is no longer supported for log streams, and is always
+        reported as zero".
+        """
+        name = data.get("logGroupName")
+        group = cloudwatch_logs._log_groups.get(name)
+        groups = {} if group is None else {name: {**group, "streams": _Unread(group["streams"])}}
+        return rebound(original, _log_groups=groups)(data)
+
+    return describe_log_streams
+
+
 def _drop_before(streams: JsonObject, oldest: int) -> bool:
     """Drop the events before a time (milliseconds since 1970); return whether there were any."""
     dropped = False
     for name, stream in list(streams.items()):
-        if stream["events"] and stream["events"][0]["timestamp"] < oldest:
+        if not index.is_empty(stream) and index.first_timestamp(stream) < oldest:
             stream["events"] = [event for event in stream["events"] if event["timestamp"] >= oldest]
             dropped = True
             if not stream["events"]:
@@ -161,25 +214,3 @@ def _lines_by_group(
 
 def _line(name: str, stream: JsonObject, events: list[JsonObject]) -> bytes:
     return disk.line({"stream": name, "created": stream["creationTime"], "events": events})
-
-
-def _loads(line: bytes) -> Any:
-    """Read a line by orjson, in half of the time: a start reads all of them. It takes no half of a surrogate pair."""
-    with suppress(orjson.JSONDecodeError):
-        return orjson.loads(line)
-    return json.loads(line)
-
-
-def _streams(path: Path) -> dict[str, JsonObject]:
-    """Return the streams of a file, as MiniStack has them."""
-    streams: dict[str, JsonObject] = {}
-    for document in disk.documents(path, loads=_loads):
-        new = {"events": [], "uploadSequenceToken": "1", "creationTime": document["created"]}
-        streams.setdefault(document["stream"], new)["events"].extend(document["events"])
-    for stream in streams.values():
-        events = stream["events"]
-        events.sort(key=lambda event: event["timestamp"])
-        stream["firstEventTimestamp"] = events[0]["timestamp"] if events else None
-        stream["lastEventTimestamp"] = events[-1]["timestamp"] if events else None
-        stream["lastIngestionTime"] = max((event["ingestionTime"] for event in events), default=None)
-    return streams

@@ -451,7 +451,7 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
     ministack_app.pin_request_origin(client, True)
     region, account = router.extract_region(headers), credential.account_id
     responses.set_request_account_id(account)
-    (needs,) = actions.sagemaker("InvokeEndpoint", {"EndpointName": endpoint}, Place(region, account))
+    needs = _needs_to_invoke(endpoint, Place(region, account))
     principal = iam_evaluator.resolve_principal(credential.access_key_id, account, credential)
     if isinstance(principal, iam_evaluator.AuthError):
         return ministack_app._credential_failure(needs.service, needs.action, str(uuid.uuid4()), principal, headers)
@@ -471,11 +471,21 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
         principal_keys=principal.keys,
     )
     verdict = iam_evaluator.evaluate(context, principal.policies, *principal.limits)
-    question = request(principal.arn, needs.action, needs.resource)
+    question = _question(principal.arn, needs.action, needs.resource)
     denial = None if verdict.decision == "Allow" else Denial(question, _reason(verdict, needs.action))
     if ":assumed-role/" in principal.arn:
         ledger.note(question, denial)
     return denial and _denied(denial, headers)
+
+
+@lru_cache(maxsize=1024)
+def _needs_to_invoke(endpoint: str, place: Place) -> Needs:
+    (needs,) = actions.sagemaker("InvokeEndpoint", {"EndpointName": endpoint}, place)
+    return needs
+
+
+_question = lru_cache(maxsize=1024)(request)
+"""What the same caller asks thousands of times."""
 
 
 def _denied(denial: Denial, headers: Mapping[str, str]) -> Any:

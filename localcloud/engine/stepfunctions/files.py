@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from localcloud import disk
+from localcloud import disk, packs
 
 JsonObject = dict[str, Any]
 RETENTION = timedelta(days=90)
@@ -48,17 +48,20 @@ class ExecutionFiles:
     def load(self) -> Iterator[JsonObject]:
         """Yield every execution as it was written last, but for those that ended long ago, which are deleted."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for path in self._folder.glob("*.jsonl"):
-            record: JsonObject = {}
-            known_status = None
-            for line in disk.documents(path, but=_EVENT_LINE):
-                record.update(line.get("record", {}))
-                known_status = line.get("told", known_status)
+        for path, (record, known_status) in self._read():
             if "executionArn" not in record or is_over(record):
                 path.unlink()
                 continue
             self._known[record["executionArn"]] = record["status"], known_status
             yield _Stored(record, path)
+
+    def pack(self) -> None:
+        """Spare the next start what was written since the last one. For the end, when nothing more is written."""
+        with self._lock:
+            list(self._read())
+
+    def _read(self) -> Iterator[tuple[Path, tuple[JsonObject, str | None]]]:
+        return packs.read(self._folder, ".jsonl", _without_events, self._folder.with_suffix(".pack"))
 
     def begin(self, execution: JsonObject, known_status: str | None = None) -> None:
         """Write an execution that has no file yet."""
@@ -122,6 +125,16 @@ class ExecutionFiles:
 
     def _path(self, arn: str) -> Path:
         return disk.lines_of(self._folder, arn)
+
+
+def _without_events(path: Path) -> tuple[JsonObject, str | None]:
+    """Return the record of an execution, and the last status that EventBridge knows."""
+    record: JsonObject = {}
+    known_status = None
+    for line in disk.documents(path, but=_EVENT_LINE):
+        record.update(line.get("record", {}))
+        known_status = line.get("told", known_status)
+    return record, known_status
 
 
 def is_over(execution: JsonObject) -> bool:

@@ -1,28 +1,34 @@
-"""The HTTP side that every serving container shares.
+"""What every serving container shares: requests come in over sockets, and answers go out.
 
 A container listens nowhere: over a socket that it has from its start, its owner hands it one end of a pair of sockets
 for each connection, so nobody else can speak to it. Connections are taken before the model is loaded, and nothing is
 answered until it is: a `/ping` that waits is the earliest possible notice of a container that is ready. Source of the
 contract: SageMaker Developer Guide, "Use Your Own Inference Code with Hosting Services".
+
+The requests of a connection (`frames.py`) are answered one after the other by one thread, as long as they are quick:
+several threads would take the interpreter from each other. Once a few in a row have taken more than QUICK_SECONDS, or
+one LONG_SECONDS, the others go on beside them, AT_ONCE at a time, and the next ones too: a slow model waits for
+something, or computes for long, and answers several side by side, as on AWS. One that goes on for longer than
+LONG_SECONDS makes room for another, so that no request waits for a slow one.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
-import re
 import signal
 import socket
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
+from localcloud.sagemaker.containers import frames
 from localcloud.sagemaker.errors import few_lines
 
 CSV, JSON, JSON_LINES, RECORDIO = (
@@ -33,8 +39,18 @@ CSV, JSON, JSON_LINES, RECORDIO = (
 )
 ANY = "*/*"
 LARGEST_BODY = 128 * 1024**2  # bytes; a batch transform sends at most 100 MB
-_LONGEST_LINE, _MOST_HEADERS = 65_536, 100
-_LENGTH = re.compile(r"[0-9]{1,18}")
+AT_ONCE = 8
+QUICK_SECONDS, LONG_SECONDS = 0.002, 0.02
+_SLOW_IN_A_ROW = 3  # one may be quick, and have lost the processor to another program
+_SLOW_REQUESTS = 100
+"""How many requests after slow ones have threads of their own."""
+_TICK_SECONDS = 0.005
+_IDLE_TICKS = 200
+_RECEIVED_BYTES = 1 << 18
+_INVOCATIONS = "POST /invocations"
+_TOGETHER_BYTES = 1 << 16
+_SOON_SECONDS = 0.001
+"""An answer waits so long for those of the requests that came with its own."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +87,10 @@ def refused(status: int, message: str) -> Response:
 
 
 class Application(Protocol):
-    """A loaded model. `invoke` is called from several threads at once."""
+    """A loaded model, which is called from several threads at once.
+
+    One that has also `invoke_together(requests) -> responses` is asked so by requests that have waited together.
+    """
 
     def invoke(self, request: Request) -> Response: ...
 
@@ -102,8 +121,7 @@ def main(load: Callable[[Path], Application], argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # also where the owner ignores it
     server = _Server(arguments.fd)
-    taking = threading.Thread(target=server.take_connections, daemon=True)
-    taking.start()
+    threading.Thread(target=server.take_connections, daemon=True).start()
     try:
         application = load(arguments.root)
     except Exception:  # whatever the model's code raises ends the container, as in AWS
@@ -111,19 +129,20 @@ def main(load: Callable[[Path], Application], argv: Sequence[str]) -> int:
         return 1
     log("Ready to answer")
     server.answer_by(application)
-    taking.join()
+    server.watch()
     return 0
 
 
 class _Server:
-    """A thread for each connection, and the local cloud keeps its connections."""
+    """The connections of one container, and the watch over how long their requests take."""
 
     application: Application
 
     def __init__(self, control: int) -> None:
         os.set_inheritable(control, False)  # a process that a model leaves behind would hold it open
         self._control = socket.socket(fileno=control)
-        self._is_loaded = threading.Event()
+        self._is_loaded, self._is_busy = threading.Event(), threading.Event()
+        self._connections: set[_Connection] = set()
 
     def answer_by(self, application: Application) -> None:
         """Answer from now on, those who wait first."""
@@ -142,106 +161,209 @@ class _Server:
                     connection.close()
         os._exit(0)
 
-    def _serve(self, connection: socket.socket) -> None:
+    def watch(self) -> None:
+        """Let nothing wait for a slow request, for ever; sleep while there are none."""
+        idle_ticks = 0
+        while True:
+            time.sleep(_TICK_SECONDS)
+            idle_ticks = 0 if self._relieve() else idle_ticks + 1
+            if idle_ticks > _IDLE_TICKS:
+                self._is_busy.clear()
+                if not self._relieve():
+                    self._is_busy.wait()
+
+    def _relieve(self) -> bool:
+        at_work = [connection.relieve() for connection in list(self._connections)]
+        return any(at_work)
+
+    def _serve(self, socket_: socket.socket) -> None:
         self._is_loaded.wait()
-        with connection, connection.makefile("rb") as requests, suppress(ConnectionError):  # callers may hang up
-            _Connection(connection, requests, self.application).answer_all()
+        connection = _Connection(socket_, self.application, self._is_busy, self._connections.discard)
+        self._connections.add(connection)
+        connection.lead(0)
 
 
-class _RefusedError(Exception):
-    """A request that is not answered by the model, and after which the connection ends."""
+class _Helper:
+    """A thread that answers requests beside the one that takes them in."""
 
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.response = Response(status, text.encode())
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.counts = True
+        """It is one of those that go side by side; one that takes long has made room for another."""
 
 
 class _Connection:
-    """One request after the other, in the part of HTTP/1.1 that the local cloud speaks; all else is refused."""
+    """The requests of one connection. One thread leads: it takes them in, and answers them unless they are slow."""
 
-    def __init__(self, connection: socket.socket, requests: IO[bytes], application: Application) -> None:
-        self._connection, self._requests, self._application = connection, requests, application
-        self._request_line = "a request"
+    def __init__(
+        self,
+        connection: socket.socket,
+        application: Application,
+        is_busy: threading.Event,
+        ended: Callable[[_Connection], None],
+    ) -> None:
+        self._connection, self._application, self._is_busy, self._ended = connection, application, is_busy, ended
+        self._together = getattr(application, "invoke_together", None)
+        self._reader = frames.Reader()
+        self._lock, self._sending = threading.Lock(), threading.Lock()
+        self._waiting: deque[frames.Frame] = deque()
+        self._answers: deque[bytes] = deque()
+        self._leader = 0  # a leader that was relieved finds another number
+        self._since = 0.0  # since when the leader is at what it answers; 0: it is not
+        self._apart = 0  # how many requests still get threads of their own
+        self._slow_in_a_row = 0
+        self._helpers: set[_Helper] = set()
+        self._received = False
 
-    def answer_all(self) -> None:
-        """Answer until the caller hangs up, or has said something that is refused."""
+    def lead(self, number: int) -> None:
+        """Take requests in until the owner hangs up, or until another thread leads."""
+        while self._receive():
+            if not self._is_busy.is_set():
+                self._is_busy.set()
+            if not self._apart and not self._answer_waiting(number):
+                return
+            if self._apart:
+                self._help()
+        self._ended(self)
+
+    def relieve(self) -> bool:
+        """Let another thread lead in place of one that has a slow request; return whether there is something to do."""
+        long_ago, new_leader = time.monotonic() - LONG_SECONDS, 0
+        with self._lock:
+            was_received, self._received = self._received, False
+            if self._since and self._since < long_ago:
+                self._leader = new_leader = self._leader + 1
+                self._since, self._apart = 0.0, _SLOW_REQUESTS
+            for helper in self._helpers:
+                helper.counts = helper.counts and helper.since >= long_ago
+            is_at_work = bool(was_received or self._since or self._helpers)
+        if new_leader:
+            threading.Thread(target=self.lead, args=(new_leader,), daemon=True).start()
+            self._send()
+        if self._apart:
+            self._help()
+        return is_at_work
+
+    def _receive(self) -> bool:
+        """Wait for requests; False when there will be no more."""
         try:
-            while self._answer_next():
-                continue
-        except _RefusedError as refused:
-            self._send(refused.response, close=True)
-
-    def _answer_next(self) -> bool:
-        """Answer a request; returns whether another may follow. Raises _RefusedError."""
-        if not (line := self._line(414)):
+            data = self._connection.recv(_RECEIVED_BYTES)
+        except OSError:
             return False
-        words = line.split()
-        if len(words) != 3 or words[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
-            raise _RefusedError(400, "Bad request line")
-        method, path = words[0].decode("latin-1"), words[1].decode("latin-1")
-        self._request_line = f"{method} {path}"
-        headers = self._headers()
-        close = words[2] == b"HTTP/1.0" or headers.get("connection", "").lower() == "close"
-        self._send(self._answer(method, path, headers), close)
-        return not close
+        received = self._reader.frames(data)
+        with self._lock:
+            self._waiting.extend(received)
+            self._received = True
+        return bool(data)
 
-    def _line(self, too_long: int) -> bytes:
-        line = self._requests.readline(_LONGEST_LINE + 1)
-        if len(line) > _LONGEST_LINE:
-            raise _RefusedError(too_long, f"A line of the head is longer than {_LONGEST_LINE} bytes")
-        return line
+    def _answer_waiting(self, number: int) -> bool:
+        """Answer what waits, one after the other, unless it is slow; False when another thread leads meanwhile."""
+        began, some = time.monotonic(), list[frames.Frame]()
+        while True:
+            now = time.monotonic()
+            with self._lock:
+                if leads := self._leader == number:
+                    if some:
+                        self._note((now - self._since) / len(some))
+                    some = [] if self._apart else self._taken()
+                    self._since = now if some else 0.0
+            if not leads or not some:
+                self._send()
+                return leads
+            if now - began > _SOON_SECONDS:
+                self._send()
+            self._answer(some)
 
-    def _headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        for _ in range(_MOST_HEADERS + 1):
-            line = self._line(431)
-            if line in (b"\r\n", b"\n"):
-                return headers
-            name, colon, value = line.decode("latin-1").partition(":")
-            if not colon or not name or name != name.strip():
-                raise _RefusedError(400, "Bad header")
-            name, value = name.lower(), value.strip()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        raise _RefusedError(431, f"There are more than {_MOST_HEADERS} headers")
+    def _note(self, took: float) -> None:
+        """Count how many in a row were slow."""
+        self._slow_in_a_row = self._slow_in_a_row + 1 if took > QUICK_SECONDS else 0
+        if self._slow_in_a_row >= _SLOW_IN_A_ROW:
+            self._slow_in_a_row, self._apart = 0, _SLOW_REQUESTS
 
-    def _answer(self, method: str, path: str, headers: dict[str, str]) -> Response:
-        if method == "POST":
-            body = self._body(headers)
-            return self._invoke(Request(body, headers)) if path == "/invocations" else Response(404, b"Not Found")
-        if method != "GET":
-            raise _RefusedError(501, "Unsupported method")
-        if path == "/ping":
-            return Response(200)
-        if path == "/execution-parameters":
-            return self._application.execution_parameters()
-        return Response(404, b"Not Found")
+    def _taken(self) -> list[frames.Frame]:
+        """Take the next request, or those that may be answered together."""
+        some: list[frames.Frame] = []
+        size = 0
+        while self._waiting and (not some or (self._together and size + len(self._waiting[0].body) < _TOGETHER_BYTES)):
+            some.append(self._waiting.popleft())
+            size += len(some[-1].body)
+        return some
 
-    def _invoke(self, request: Request) -> Response:
+    def _help(self) -> None:
+        """Start threads for what waits, AT_ONCE and one more for each that takes long."""
+        while True:
+            with self._lock:
+                if not self._waiting or sum(helper.counts for helper in self._helpers) >= AT_ONCE:
+                    return
+                self._helpers.add(helper := _Helper())
+                request = self._waiting.popleft()
+            threading.Thread(target=self._assist, args=(helper, request), daemon=True).start()
+
+    def _assist(self, helper: _Helper, request: frames.Frame | None) -> None:
+        while request:
+            helper.since = time.monotonic()
+            self._answer([request])
+            self._send()
+            with self._lock:
+                took_long = time.monotonic() - helper.since > LONG_SECONDS
+                self._apart = _SLOW_REQUESTS if took_long else max(0, self._apart - 1)
+                request = self._waiting.popleft() if self._waiting and helper.counts else None
+                if not request:
+                    self._helpers.discard(helper)
+
+    # ---- Answers
+
+    def _answer(self, some: list[frames.Frame]) -> None:
+        """Leave the answers for `_send`."""
+        requests = [_invocation(frame) for frame in some]
+        if self._together and len(some) > 1 and None not in requests:
+            with suppress(Exception):  # whose fault it is shows when they are asked one by one
+                for frame, response in zip(some, [*self._together(requests)], strict=True):
+                    self._leave(frame, response)
+                return
+        for frame, request in zip(some, requests, strict=True):
+            self._leave(frame, self._response(frame, request))
+
+    def _response(self, frame: frames.Frame, request: Request | None) -> Response:
         try:
-            return self._application.invoke(request)
+            return self._application.invoke(request) if request else self._besides(frame)
         except Exception as error:  # a request must not end the container
             traceback.print_exc()
             return Response(500, few_lines(f"{type(error).__name__}: {error}").encode())
+        except BaseException:  # nor must a script that ends its thread
+            traceback.print_exc()
+            return Response(frames.HUNG_UP)
 
-    def _body(self, headers: Mapping[str, str]) -> bytes:
-        length = headers.get("content-length")
-        if "transfer-encoding" in headers or length is None:
-            raise _RefusedError(411, "Content-Length is required")
-        if not _LENGTH.fullmatch(length):
-            raise _RefusedError(400, "Content-Length must be one number")
-        if int(length) > LARGEST_BODY:
-            raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes")
-        body = self._requests.read(int(length))
-        if len(body) < int(length):
-            raise _RefusedError(400, "The body is shorter than its Content-Length")
-        return body
+    def _besides(self, frame: frames.Frame) -> Response:
+        """Answer what is no invocation."""
+        line, _ = frames.first_and_headers(frame.head)
+        if line == "GET /ping":
+            return Response(200)
+        if line == "GET /execution-parameters":
+            return self._application.execution_parameters()
+        if line == _INVOCATIONS:
+            return Response(413, f"The body is larger than {LARGEST_BODY} bytes".encode())
+        return Response(404, b"Not Found")
 
-    def _send(self, response: Response, close: bool) -> None:
+    def _leave(self, frame: frames.Frame, response: Response) -> None:
         kind = {} if response.status == 204 else {"Content-Type": response.content_type}
-        end = {"Connection": "close"} if close else {}
-        headers = {**kind, **response.headers, "Content-Length": str(len(response.body)), **end}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, '')}\r\n{lines}\r\n"
-        self._connection.sendall(head.encode("latin-1") + response.body)
+        try:
+            head = frames.head("", {**kind, **response.headers} if response.headers else kind)
+        except ValueError as error:  # a header that is none, which werkzeug refuses too
+            response, head = Response(500, str(error).encode()), b"\nContent-Type: text/plain; charset=utf-8"
+        self._answers.append(frames.packed(frame.number, response.status, head, response.body))
         if response.status >= 400:
-            log(f'"{self._request_line}" {response.status}', "ERROR")
+            log(f'"{frames.first_and_headers(frame.head)[0]}" {response.status}', "ERROR")
+
+    def _send(self) -> None:
+        """Send what is answered. The owner may have hung up."""
+        with self._sending, suppress(OSError):
+            answers = []
+            while self._answers:
+                answers.append(self._answers.popleft())
+            self._connection.sendall(b"".join(answers))
+
+
+def _invocation(frame: frames.Frame) -> Request | None:
+    line, headers = frames.first_and_headers(frame.head)
+    return Request(frame.body, headers) if line == _INVOCATIONS and len(frame.body) <= LARGEST_BODY else None

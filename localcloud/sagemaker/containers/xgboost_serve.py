@@ -18,9 +18,9 @@ import pickle
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,13 @@ _INTERFACE = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "versio
 LARGEST_LIMIT = 20 * 1024**2
 
 
+class _Question(NamedTuple):
+    """What a request asks for: `rows` are (n_rows, n_features)."""
+
+    rows: Array
+    accept: str
+
+
 class XGBoostApplication:
     """The boosters of one model folder."""
 
@@ -83,6 +90,30 @@ class XGBoostApplication:
         return Response(200, json.dumps(parameters).encode(), JSON)
 
     def invoke(self, request: Request) -> Response:
+        question = self._read(request)
+        if isinstance(question, Response):
+            return question
+        try:
+            predictions = self.predict(question.rows)
+        except ValueError as error:
+            return _not_evaluated(error)
+        return self._encode(predictions, question.accept)
+
+    def invoke_together(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Answer each request as `invoke` does, by one prediction of all rows. Raises ValueError: that has failed."""
+        read = [self._read(request) for request in requests]
+        rows = [one.rows for one in read if isinstance(one, _Question)]
+        predictions = self.predict(np.concatenate(rows)) if rows else np.empty(0)
+        start = 0
+        for one in read:
+            if isinstance(one, Response):
+                yield one
+            else:
+                yield self._encode(predictions[start : start + len(one.rows)], one.accept)
+                start += len(one.rows)
+
+    def _read(self, request: Request) -> _Question | Response:
+        """Return what a request asks for, or its refusal."""
         if not request.body:
             return Response(204)
         if len(request.body) > self._limit:
@@ -98,16 +129,12 @@ class XGBoostApplication:
             return refused(406, f"Accept type {accept} is not supported. Please use supported accept types: {ACCEPTS}.")
         if accept == RECORDIO:
             return refused(406, f"Accept type {RECORDIO} is not supported by the local XGBoost; use {JSON_LINES}.")
-        try:
-            predictions = self.predict(rows)
-        except ValueError as error:
-            return refused(400, f"Unable to evaluate payload provided: {error}")
-        return self._encode(predictions, accept)
+        if rows.shape[1] != self._features:
+            return _not_evaluated(f"Feature shape mismatch, expected: {self._features}, got {rows.shape[1]}")
+        return _Question(rows, accept)
 
     def predict(self, rows: Array) -> Array:
         """Predict (n_rows, n_features) -> (n_rows,) or (n_rows, n_classes), averaged over the ensemble."""
-        if rows.shape[1] != self._features:
-            raise ValueError(f"Feature shape mismatch, expected: {self._features}, got {rows.shape[1]}")
         each = [predictor.predict(rows) for predictor in self._predictors]
         mean: Array = each[0] if len(each) == 1 else np.mean(each, axis=0)
         return mean
@@ -129,6 +156,10 @@ class XGBoostApplication:
         else:
             text = "".join(f"{json.dumps({'score': value})}\n" for value in values)
         return Response(200, text.encode(), _with_charset(accept))
+
+
+def _not_evaluated(why: object) -> Response:
+    return refused(400, f"Unable to evaluate payload provided: {why}")
 
 
 def _with_charset(accept: str) -> str:

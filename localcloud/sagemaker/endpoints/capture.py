@@ -15,25 +15,23 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from localcloud.sagemaker.platform.store import Document
 
 FLUSH_SECONDS = 1.0
 _LARGEST_BUFFER_BYTES = 256 * 1024 * 1024
 _LARGEST_FILE_BYTES = 16 * 1024 * 1024
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_text = json.encoder.encode_basestring_ascii
 logger = logging.getLogger(__name__)
 
 Put = Callable[[str, bytes], None]
 """Write an object: (S3 URI, content)."""
 
 
-@dataclass(frozen=True)
-class Exchange:
+class Exchange(NamedTuple):
     """One invocation that succeeded."""
 
     time: datetime
@@ -73,7 +71,7 @@ class Capture:
         """Take the exchange into the buffer if the sampling says so."""
         if not self._enabled or self._chance() * 100 >= self._percentage:
             return
-        line = _encode(self._record(exchange)).encode() + b"\n"
+        line = self._record(exchange).encode()
         with self._lock:
             self._waiting.append((exchange.time, line))
             self._bytes += len(line)
@@ -114,23 +112,28 @@ class Capture:
         stamp = first.strftime("%M-%S-") + f"{first.microsecond // 1000:03d}"
         return f"{self._prefix}/{first:%Y/%m/%d/%H}/{stamp}-{uuid.uuid4()}.jsonl"
 
-    def _record(self, exchange: Exchange) -> Document:
-        data: Document = {}
+    def _record(self, exchange: Exchange) -> str:
+        """Return the line of an exchange, without a space that need not be."""
+        data = []
         if self._input:
-            data["endpointInput"] = self._payload(exchange.request_body, exchange.request_type, "INPUT")
+            data.append(self._payload("endpointInput", exchange.request_body, exchange.request_type, "INPUT"))
         if self._output:
-            data["endpointOutput"] = self._payload(exchange.response_body, exchange.response_type, "OUTPUT")
-        metadata: Document = {"eventId": exchange.event_id}
-        if exchange.inference_id:
-            metadata["inferenceId"] = exchange.inference_id
+            data.append(self._payload("endpointOutput", exchange.response_body, exchange.response_type, "OUTPUT"))
+        of_caller = f',"inferenceId":{_text(exchange.inference_id)}' if exchange.inference_id else ""
         if exchange.custom_attributes:
-            metadata["customAttributes"] = [exchange.custom_attributes]
-        metadata["inferenceTime"] = f"{exchange.time:%Y-%m-%dT%H:%M:%SZ}"
-        return {"captureData": data, "eventMetadata": metadata, "eventVersion": "0"}
+            of_caller += f',"customAttributes":[{_text(exchange.custom_attributes)}]'
+        time = f"{exchange.time:%Y-%m-%dT%H:%M:%SZ}"
+        return (
+            f'{{"captureData":{{{",".join(data)}}},"eventMetadata":{{"eventId":{_text(exchange.event_id)}{of_caller},'
+            f'"inferenceTime":"{time}"}},"eventVersion":"0"}}\n'
+        )
 
-    def _payload(self, body: bytes, content_type: str, mode: str) -> Document:
+    def _payload(self, name: str, body: bytes, content_type: str, mode: str) -> str:
         text, encoding = self._encoded(body, content_type)
-        return {"observedContentType": content_type, "mode": mode, "data": text, "encoding": encoding}
+        return (
+            f'"{name}":{{"observedContentType":{_text(content_type)},"mode":"{mode}","data":{_text(text)},'
+            f'"encoding":"{encoding}"}}'
+        )
 
     def _encoded(self, body: bytes, content_type: str) -> tuple[str, str]:
         """Text as it is for the listed content types, base64 for all others and for what is no UTF-8."""

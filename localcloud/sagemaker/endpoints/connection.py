@@ -1,28 +1,39 @@
-"""One kept connection to a serving container, on an event loop; httptools reads the answers."""
+"""One kept connection to a serving container, on an event loop: requests go out in frames, answers come in any order.
+
+What is asked in one turn of the loop goes out at once, and reaches the container together.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import http.client
+import math
 import socket
 from collections.abc import Mapping
 from typing import cast
 
-import httptools
+from localcloud.sagemaker.containers import frames
 
 _BUSY_SECONDS = 0.01
+Answer = tuple[int, Mapping[str, str], bytes]
+
+
+class LateError(Exception):
+    """The time of a request is up."""
 
 
 class Connection(asyncio.Protocol):
-    """A pair of sockets, one of them a container's. It takes one exchange after the other."""
+    """A pair of sockets, one of them a container's."""
 
     def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self._whole: asyncio.Future[None] | None = None
-        self._began = self._is_open = False
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self._reader = frames.Reader()
+        self._under_way: dict[int, tuple[asyncio.Future[Answer], float]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._leaving: list[bytes] = []
+        self._number = 0
+        self.is_open = False
 
     @classmethod
     async def to(cls, control: socket.socket) -> Connection:
@@ -37,68 +48,86 @@ class Connection(asyncio.Protocol):
             unless_sent.pop_all()
         return connection
 
-    @property
-    def may_be_kept(self) -> bool:
-        """Whether the last exchange has left it as it was before."""
-        return self._is_open and self._whole is None and self._headers.get("connection", "").lower() != "close"
-
     async def exchange(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Return status, headers (names in lower case) and body of the answer.
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], until: float = math.inf
+    ) -> Answer:
+        """Return status, headers (names in lower case, to be read only) and body of the answer.
+
+        until  a time of the loop
 
         Raises:
-            OSError, http.client.HTTPException: the connection has broken.
+            OSError, http.client.HTTPException: the connection has broken, or what answered the request has ended.
+            LateError: there is no answer by then.
+            ValueError: a header's value would bring others.
         """
-        head = _head(method, path, body, headers)
-        if not self._is_open:
-            raise http.client.RemoteDisconnected("Remote end closed connection without response")
-        self._headers, self._body, self._began = {}, [], False
-        self._whole = asyncio.get_running_loop().create_future()
-        self._transport.write(head + body if body else head)
-        await self._whole
-        self._whole = None
-        return self._parser.get_status_code(), self._headers, b"".join(self._body)
+        head = frames.head(f"{method} {path}", headers)
+        if not self.is_open:
+            raise _hung_up()
+        self._number = number = self._number + 1
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._under_way[number] = answer, until
+        if until < math.inf and (self._alarm is None or until < self._alarm.when()):
+            self._set_alarm(until)
+        if not self._leaving:
+            self._loop.call_soon(self._leave)
+        self._leaving.append(frames.packed(number, 0, head, body))
+        try:
+            return await answer
+        finally:
+            self._under_way.pop(number, None)  # also of one that nobody waits for any longer
 
     def close(self) -> None:
         """Close it at once, whatever is under way."""
-        self._is_open = False
+        self.is_open = False
         self._transport.abort()
+
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(when, self._end_late)
+
+    def _end_late(self) -> None:
+        """End the requests whose time is up; one timer is for all, because nearly all are answered long before."""
+        self._alarm = None
+        now = self._loop.time()
+        for answer, until in self._under_way.values():
+            if until <= now and not answer.done():
+                answer.set_exception(LateError())
+        times = [until for answer, until in self._under_way.values() if now < until < math.inf]
+        if times:
+            self._set_alarm(min(times))
+
+    def _leave(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        if self.is_open:
+            self._transport.write(b"".join(leaving))
 
     # ---- What the loop tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport, self._is_open = cast(asyncio.Transport, transport), True
+        self._transport, self.is_open = cast(asyncio.Transport, transport), True
 
     def data_received(self, data: bytes) -> None:
-        self._began = True
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(http.client.BadStatusLine(str(error)))
+        for number, status, head, body in self._reader.frames(data):
+            answer, _ = self._under_way.pop(number, (None, 0.0))
+            if answer is None or answer.done():
+                continue
+            if status == frames.HUNG_UP:
+                answer.set_exception(_hung_up())
+            else:
+                answer.set_result((status, frames.first_and_headers(head)[1], body))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._is_open = False
-        if self._began:
-            self._fail(error or http.client.IncompleteRead(b"".join(self._body)))
-        else:
-            self._fail(error or http.client.RemoteDisconnected("Remote end closed connection without response"))
+        self.is_open = False
+        if self._alarm:
+            self._alarm.cancel()
+        for answer, _ in self._under_way.values():
+            if not answer.done():
+                answer.set_exception(error or _hung_up())
 
-    def _fail(self, error: Exception) -> None:
-        if self._whole is not None and not self._whole.done():
-            self._whole.set_exception(error)
 
-    # ---- What httptools tells
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_body(self, data: bytes) -> None:
-        self._body.append(data)
-
-    def on_message_complete(self) -> None:
-        if self._whole is not None and not self._whole.done():
-            self._whole.set_result(None)
+def _hung_up() -> Exception:
+    return http.client.RemoteDisconnected("Remote end closed connection without response")
 
 
 async def _hand_over(its: socket.socket, control: socket.socket) -> None:
@@ -108,14 +137,3 @@ async def _hand_over(its: socket.socket, control: socket.socket) -> None:
             socket.send_fds(control, [b"+"], [its.fileno()], socket.MSG_DONTWAIT)
             return
         await asyncio.sleep(_BUSY_SECONDS)
-
-
-def _head(method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
-    lines = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    if body is not None:
-        lines += f"Content-Length: {len(body)}\r\n"
-    for name, value in headers.items():
-        if "\r" in value or "\n" in value:
-            raise ValueError(f"Invalid header value {value.encode('latin-1')!r}")
-        lines += f"{name}: {value}\r\n"
-    return f"{lines}\r\n".encode("latin-1")

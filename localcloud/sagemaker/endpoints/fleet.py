@@ -125,6 +125,8 @@ class Fleet:
         if target is not None:
             return self._variants.get(target)
         variants = list(self._variants.values())
+        if len(variants) == 1:
+            return variants[0]
         point = chance() * sum(variant.weight for variant in variants)
         for variant in variants:
             point -= variant.weight

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 from localcloud import faults
@@ -177,9 +176,9 @@ class Invocations:
         except InvocationTimeoutError as error:
             reply = Reply(0, {}, str(error).encode(), error.container)
         if is_new and (fault := faults.take("endpoint", request["EndpointName"], "new-model-fails")):
-            reply = replace(reply, status=500, body=fault.text.encode())
+            reply = reply._replace(status=500, body=fault.text.encode())
         if fault := faults.take("endpoint", request["EndpointName"], "answers-wrongly"):
-            reply = replace(reply, body=fault.answer.encode() or _NUMBER.sub(b"0", reply.body))
+            reply = reply._replace(body=fault.answer.encode() or _NUMBER.sub(b"0", reply.body))
         answered = time.perf_counter()
         request_id = str(uuid.uuid4())
         if reply.succeeded and variant.capture is not None:

@@ -25,22 +25,12 @@ class InvocationMetrics:
             {"Name": "VariantName", "Value": variant},
         ]
         self._lock = threading.Lock()
-        self._values: dict[str, list[float]] = {}
+        self._samples: list[tuple[int, float, float, int]] = []
 
     def record(self, status: int, model_seconds: float, overhead_seconds: float, instances: int) -> None:
         """One invocation; `status` is the container's (0: it gave no answer in time)."""
-        values = {
-            "Invocations": 1.0,
-            "InvocationsPerInstance": 1.0 / instances,
-            "Invocation4XXErrors": float(400 <= status < 500),
-            "Invocation5XXErrors": float(status >= 500),
-            "InvocationModelErrors": float(not 200 <= status < 300),
-            "ModelLatency": model_seconds * 1e6,
-            "OverheadLatency": overhead_seconds * 1e6,
-        }
         with self._lock:
-            for name, value in values.items():
-                self._values.setdefault(name, []).append(value)
+            self._samples.append((status, model_seconds, overhead_seconds, instances))
 
     def drain(self, new_config: str | None = None) -> list[dict[str, Any]]:
         """Return PutMetricData's MetricData of everything since the last call.
@@ -49,7 +39,11 @@ class InvocationMetrics:
                     Guide, "Auto-Rollback Configuration and Monitoring")
         """
         with self._lock:
-            values, self._values = self._values, {}
+            samples, self._samples = self._samples, []
+        values: dict[str, list[float]] = {}
+        for sample in samples:
+            for name, value in _measures(*sample).items():
+                values.setdefault(name, []).append(value)
         moment = datetime.now(UTC)
         of_fleet = [[*self._dimensions, {"Name": "EndpointConfigName", "Value": new_config}]] if new_config else []
         return [
@@ -63,6 +57,19 @@ class InvocationMetrics:
             for name, samples in values.items()
             for dimensions in (self._dimensions, *of_fleet)
         ]
+
+
+def _measures(status: int, model_seconds: float, overhead_seconds: float, instances: int) -> dict[str, float]:
+    """Return the values of one invocation."""
+    return {
+        "Invocations": 1.0,
+        "InvocationsPerInstance": 1.0 / instances,
+        "Invocation4XXErrors": float(400 <= status < 500),
+        "Invocation5XXErrors": float(status >= 500),
+        "InvocationModelErrors": float(not 200 <= status < 300),
+        "ModelLatency": model_seconds * 1e6,
+        "OverheadLatency": overhead_seconds * 1e6,
+    }
 
 
 def _statistics(samples: list[float]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import math
 import os
 import re
 import shutil
@@ -19,20 +20,18 @@ import socket
 import subprocess
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
+from types import MappingProxyType
+from typing import IO, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localcloud.sagemaker.endpoints.connection import Connection
+from localcloud.sagemaker.endpoints.connection import Connection, LateError
 from localcloud.sagemaker.endpoints.stand_ins import stand_in
-from localcloud.sagemaker.endpoints.turns import Turns
 from localcloud.sagemaker.errors import JobFailedError
 from localcloud.sagemaker.platform.aws import Aws, s3_uri
 from localcloud.sagemaker.platform.files import extract_tar
@@ -44,6 +43,7 @@ Log = Callable[[str], None]
 _SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 _OPT_ML = re.compile(r"(?<![A-Za-z0-9._-])/opt/ml(?![A-Za-z0-9._-])")
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+_ATTRIBUTES = CUSTOM_ATTRIBUTES.lower()
 _LAST_LINES = 12
 _TAIL_CHARACTERS = 600
 _LINE_BYTES = 64 * 1024
@@ -73,12 +73,11 @@ class InvocationTimeoutError(Exception):
         self.container = container
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """What a container answered; header names are lower case."""
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
     container: str = "primary"
     """The container that gave the answer: the last one, or the first that did not succeed."""
@@ -116,7 +115,8 @@ class Container:
         self._process: Process | None = None
         self._control: socket.socket
         self._ready = False
-        self._idle: defaultdict[asyncio.AbstractEventLoop, list[Connection]] = defaultdict(list)
+        self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
+        self._connecting: dict[asyncio.AbstractEventLoop, asyncio.Task[Connection]] = {}
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
     def start(self, timeout: float) -> None:
@@ -131,23 +131,27 @@ class Container:
             raise
         threading.Thread(target=self._supervise, args=(process,), name=f"supervise {self.name}", daemon=True).start()
 
-    async def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Make one HTTP exchange, however long it takes."""
+    async def request(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], until: float = math.inf
+    ) -> Reply:
+        """Make one exchange. Raises LateError: it is not over at a time of the loop."""
         if not self._ready:
             return Reply(503, {}, b"The container is not running.", self.name)
         try:
-            if (connection := self._idle_connection()) is not None:
-                with contextlib.suppress(*_BROKEN):  # a kept connection may be a dead container's
-                    return await self._exchange(connection, method, path, body, headers)
-            return await self._exchange(await Connection.to(self._control), method, path, body, headers)
+            earlier = self._connections.get(asyncio.get_running_loop())
+            if earlier is not None and earlier.is_open:
+                with contextlib.suppress(*_BROKEN):  # it may be a dead container's
+                    return Reply(*await earlier.exchange(method, path, body, headers, until), self.name)
+            connection = await self._connected_by(until)
+            return Reply(*await connection.exchange(method, path, body, headers, until), self.name)
         except _BROKEN as error:
             return Reply(
                 503, {}, f"The container ended during the request ({type(error).__name__}).".encode(), self.name
             )
 
     def disconnect(self) -> None:
-        """Close the connections of the loop that runs now."""
-        for connection in self._idle.pop(asyncio.get_running_loop(), ()):
+        """Close the connection of the loop that runs now."""
+        if connection := self._connections.pop(asyncio.get_running_loop(), None):
             connection.close()
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
@@ -200,7 +204,8 @@ class Container:
     async def _ping(self, timeout: float) -> Reply:
         async with asyncio.timeout(timeout):
             try:
-                return await self._exchange(await Connection.to(self._control), "GET", "/ping", b"", {})
+                connection = await self._connected()
+                return Reply(*await connection.exchange("GET", "/ping", b"", {}), self.name)
             finally:
                 self.disconnect()
 
@@ -225,30 +230,24 @@ class Container:
                 with contextlib.suppress(ContainerStartError):
                     self._wait_until_ready(current, INVOCATION_TIMEOUT_SECONDS)
 
-    def _idle_connection(self) -> Connection | None:
-        """Return a connection that the loop has had before; those of processes that have ended are passed over."""
-        connections = self._idle[asyncio.get_running_loop()]
-        while connections:
-            connection = connections.pop()
-            if connection.may_be_kept:
-                return connection
-        return None
-
-    async def _exchange(
-        self, connection: Connection, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> Reply:
+    async def _connected_by(self, until: float) -> Connection:
+        """Return what `_connected` does. Raises LateError, OSError."""
         try:
-            status, received, content = await connection.exchange(
-                method, path, body if method == "POST" else None, headers
-            )
-        except BaseException:
-            connection.close()
-            raise
-        if connection.may_be_kept:
-            self._idle[asyncio.get_running_loop()].append(connection)
-        else:
-            connection.close()
-        return Reply(status, received, content, self.name)
+            async with asyncio.timeout_at(None if until == math.inf else until):
+                return await self._connected()
+        except TimeoutError:
+            raise LateError from None
+
+    async def _connected(self) -> Connection:
+        """Return the connection of this loop, a new one for all who wait if there is none. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if (earlier := self._connections.get(loop)) and earlier.is_open:
+            return earlier
+        if loop not in self._connecting:
+            self._connecting[loop] = loop.create_task(Connection.to(self._control))
+            self._connecting[loop].add_done_callback(lambda _: self._connecting.pop(loop))
+        connection = self._connections[loop] = await asyncio.shield(self._connecting[loop])
+        return connection
 
     def _read(self, pipe: IO[bytes] | None) -> None:
         if pipe is None:
@@ -290,7 +289,6 @@ class ModelServer:
         self._image = image
         self._platform = dict(environment or {})
         self._stopped = threading.Event()
-        self._turns = Turns()
         self._definitions = containers
         self._directories = [workdir / name for name in container_names(containers)]
         self._containers = [
@@ -318,22 +316,9 @@ class ModelServer:
         headers: Mapping[str, str],
         timeout: float = INVOCATION_TIMEOUT_SECONDS,
     ) -> Reply:
-        """Return the last container's answer, or the first that is not 2xx, when its turn has come; all on one loop.
+        """Return the last container's answer, or the first that is not 2xx; all on one loop.
 
         Raises InvocationTimeoutError.
-        """
-        return await self._answer(self._turns.taken(), body, content_type, accept, headers, timeout)
-
-    async def _answer(
-        self,
-        turn: AbstractAsyncContextManager[None],
-        body: bytes,
-        content_type: str,
-        accept: str | None,
-        headers: Mapping[str, str],
-        timeout: float,
-    ) -> Reply:
-        """Let the containers answer one after the other, in one turn; to wait for it is part of the time.
 
         Custom attributes that a container sets go with its answer: to the next container in place of the caller's, and
         in the end to the caller. What AWS does with those of a container that is not the last is not documented.
@@ -341,22 +326,22 @@ class ModelServer:
         wanted = {"Accept": accept} if accept else {}
         reply, serving = Reply(500), self._containers[0].name
         attributes: dict[str, str] = {}
+        until = asyncio.get_running_loop().time() + timeout
         try:
-            async with asyncio.timeout(timeout), turn:
-                for container in self._containers:
-                    serving = container.name
-                    kind = {"Content-Type": content_type} if content_type else {}
-                    sent = {**headers, **attributes, **wanted, **kind}
-                    reply = await container.request("POST", "/invocations", body, sent)
-                    if not reply.succeeded:
-                        return reply
-                    body, content_type = reply.body, reply.content_type
-                    if returned := reply.headers.get(CUSTOM_ATTRIBUTES.lower()):
-                        attributes = {CUSTOM_ATTRIBUTES: returned}
-        except TimeoutError:
+            for container in self._containers:
+                serving = container.name
+                kind = {"Content-Type": content_type} if content_type else {}
+                sent = {**headers, **attributes, **wanted, **kind}
+                reply = await container.request("POST", "/invocations", body, sent, until)
+                if not reply.succeeded:
+                    return reply
+                body, content_type = reply.body, reply.content_type
+                if returned := reply.headers.get(_ATTRIBUTES):
+                    attributes = {CUSTOM_ATTRIBUTES: returned}
+        except LateError:
             raise InvocationTimeoutError(serving) from None
-        reply.headers.update((name.lower(), value) for name, value in attributes.items())
-        return reply
+        own = {name.lower(): value for name, value in attributes.items()}
+        return reply._replace(headers={**reply.headers, **own}) if own else reply
 
     def ask(
         self,
@@ -370,7 +355,7 @@ class ModelServer:
 
         async def reply() -> Reply:
             try:
-                return await self._answer(contextlib.nullcontext(), body, content_type, accept, headers, timeout)
+                return await self.invoke(body, content_type, accept, headers, timeout)
             finally:
                 for container in self._containers:
                     container.disconnect()

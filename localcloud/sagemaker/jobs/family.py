@@ -56,7 +56,7 @@ class Jobs(ABC):
         self._running: dict[str, JobRun] = {}
         self._abandoned = False
         # Taken now, because requests may come before `recover` is called.
-        documents = context.store.all(self.kind)
+        documents = context.store.view(self.kind)
         self._interrupted = [
             str(item[f"{self.noun}Name"]) for item in documents if item[f"{self.noun}Status"] not in TERMINAL
         ]

@@ -13,12 +13,12 @@ import copy
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from localcloud import disk
+from localcloud import disk, packs
 
 Document = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -78,8 +78,7 @@ class Store:
 
     def _load(self, kind: str) -> dict[str, Document]:
         if kind not in self._kinds:
-            files = (self._root / kind).glob("*.json")
-            self._kinds[kind] = {unquote(file.stem): json.loads(file.read_text("utf-8")) for file in files}
+            self._kinds[kind] = {unquote(path.stem): document for path, document in self._read(kind)}
         return self._kinds[kind]
 
     def _write(self, kind: str, name: str, document: Document) -> None:
@@ -100,6 +99,18 @@ class Store:
                     logger.warning("%s %s is not saved yet: %s", kind, name, disk.full(self._root))
                 else:
                     self._unsaved.discard((kind, name))
+
+    def pack(self) -> None:
+        """Spare the next start what was written since the last one. For the end, when nothing more is written."""
+        with self._lock:
+            for kind in self._kinds:
+                list(self._read(kind))
+
+    def _read(self, kind: str) -> Iterator[tuple[Path, Document]]:
+        folder = self._root / kind
+        if not folder.is_dir():
+            return iter(())
+        return packs.read(folder, ".json", lambda path: json.loads(path.read_text("utf-8")), folder / ".pack")
 
     def _save(self, kind: str, name: str, document: Document) -> None:
         disk.write_whole(self._path(kind, name), json.dumps(document).encode())

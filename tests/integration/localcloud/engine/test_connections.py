@@ -17,7 +17,7 @@ import uvicorn
 
 from localcloud.engine import connections
 from localcloud.engine.asgi import Receive, Scope, Send, answer
-from localcloud.engine.connections import BoundedHttp
+from localcloud.engine.connections import BoundedHttp, DirectAnswer
 
 SECONDS = 0.4
 LIMIT = BoundedHttp.HEAD_BYTES
@@ -36,10 +36,30 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, 200, {"content-length": "64"}, f"{len(scope['query_string'])} {size}".ljust(64).encode())
 
 
+class Directly:
+    """Answers what is sent to /direct/..., in as many seconds as the body says; not what says so."""
+
+    def is_meant(self, method: bytes, url: bytes) -> bool:
+        return method == b"POST" and url.startswith(b"/direct/")
+
+    def admitted(self, url: bytes, headers: Any, body: bytes, client: str) -> Any:
+        if url.endswith(b"/breaks"):
+            raise KeyError("x")
+        return None if url.endswith(b"/not") else self._answer(url, body)
+
+    async def _answer(self, url: bytes, body: bytes) -> DirectAnswer:
+        await asyncio.sleep(float(body or b"0"))
+        if url.endswith(b"/fails"):
+            raise KeyError("x")
+        headers = {"X-A": "1\r\nX-B: 2"} if url.endswith(b"/unsayable") else {"X-A": "1"}
+        return 200, headers, b"direct " + body
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     class Quick(BoundedHttp):
         HEAD_SECONDS = SECONDS
+        direct = Directly()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, interface="asgi3", http=Quick, ws="none", lifespan="off", log_config=None)
@@ -205,3 +225,85 @@ def test_no_more_connections_are_taken_than_leave_descriptors_for_files(
         connection.sendall(get(b"Connection: close\r\n"))
         assert heard(connection).startswith(b"HTTP/1.1 200 ")
     kept.close()
+
+
+# ---- Direct answers
+
+
+def post(path: bytes, body: bytes = b"", headers: bytes = b"", version: bytes = b"1.1") -> bytes:
+    head = b"POST %b HTTP/%b\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n" % (path, version, headers, len(body))
+    return head + body
+
+
+END = b"Connection: close\r\n"
+
+
+def statuses_and_bodies(port: int, *parts: bytes) -> list[tuple[int, str]]:
+    """The answers to parts that are sent one shortly after the other, until the server hangs up."""
+    with connected(port) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(0.05)
+        answers = heard(connection).split(b"HTTP/1.1 ")[1:]
+    return [(int(text[:3]), text.partition(b"\r\n\r\n")[2].decode().strip()) for text in answers]
+
+
+def test_a_request_that_has_come_as_a_whole_is_answered_directly(port: int) -> None:
+    asked = [post(b"/direct/a"), post(b"/direct/b", b"0.01"), post(b"/last", headers=END)]
+    assert statuses_and_bodies(port, *asked) == [(200, "direct"), (200, "direct 0.01"), (200, "0 0")]
+
+
+def test_requests_that_come_at_once_are_answered_in_their_order(port: int) -> None:
+    asked = [post(b"/direct/a", b"0.1"), post(b"/x", b"12"), post(b"/direct/b", b"0"), post(b"/x", b"1", END)]
+    answers = [(200, "direct 0.1"), (200, "0 2"), (200, "0 1"), (200, "0 1")]
+    assert statuses_and_bodies(port, b"".join(asked)) == answers
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (post(b"/direct/not", b"12"), post(b"/last", headers=END)),
+        (post(b"/direct/breaks", b"12"), post(b"/last", headers=END)),
+        (post(b"/direct/a", b"12", END)[:-1], b"2"),
+        (post(b"/direct/a", b"12", END)[:-2], b"12"),
+        (post(b"/direct/a", b"12", b"Expect: 100-continue\r\n" + END),),
+        (post(b"/direct/a", b"12", END),),
+        (post(b"/direct/a", b"12", version=b"1.0"),),
+        (get()[:-2] + END + b"\r\n",),
+    ],
+    ids=[
+        "not wanted",
+        "broken",
+        "a body in two parts",
+        "a body that comes later",
+        "100",
+        "the last one",
+        "1.0",
+        "another",
+    ],
+)
+def test_what_may_have_no_direct_answer_goes_to_the_application(port: int, parts: tuple[bytes, ...]) -> None:
+    (status, body), *_ = [one for one in statuses_and_bodies(port, *parts) if one[0] != 100]
+    assert (status, body) == (200, "0 0" if parts[0].startswith(b"GET") else "0 2")
+
+
+def test_an_answer_that_fails_or_that_http_cannot_say_is_500_and_the_connection_goes_on(port: int) -> None:
+    asked = [post(b"/direct/fails"), post(b"/direct/unsayable"), post(b"/last", headers=END)]
+    (failed, _), (unsayable, why), last = statuses_and_bodies(port, *asked)
+    assert (failed, unsayable, last) == (500, 500, (200, "0 0"))
+    assert "HTTP cannot say" in why
+
+
+def test_who_hangs_up_disturbs_nobody(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(post(b"/direct/a", b"0.2"))
+    time.sleep(0.3)
+    assert statuses_and_bodies(port, post(b"/direct/a", b"0"), post(b"/last", headers=END))[0] == (200, "direct 0")
+
+
+def test_a_connection_with_direct_answers_ends_when_nothing_comes(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(post(b"/direct/a", b"0"))
+        assert b" 200 " in connection.recv(65536)
+        connection.sendall(post(b"/direct/a", b"0")[:20])
+        assert heard(connection).startswith(b"HTTP/1.1 408 ")

@@ -274,6 +274,55 @@ def test_log_events_are_kept_for_as_long_as_their_group_says(tmp_path: Path) -> 
     )
 
 
+def test_log_groups_and_streams_are_listed_after_a_start_without_reading_an_event(tmp_path: Path) -> None:
+    """With an index of the last end and with none, as after a kill."""
+    begin = (
+        "import json\n"
+        "from pathlib import Path\n"
+        "from ministack.services import cloudwatch_logs as logs\n"
+        "from localcloud.engine.logs.files import LogFiles\n"
+        f"files = LogFiles(Path({str(tmp_path / 'logs')!r}))\n"
+        "files.register()\n"
+        "def group(**streams):\n"
+        "    return {'arn': 'arn:g', 'creationTime': 1, 'retentionInDays': None, 'streams': streams}\n"
+        "new = {'creationTime': 1, 'uploadSequenceToken': '1'}\n"
+        "new |= {'firstEventTimestamp': None, 'lastEventTimestamp': None}\n"
+        "def event(time):\n"
+        "    return {'timestamp': time, 'ingestionTime': time, 'message': 'x' * 70_000}\n"
+        "def listed():\n"
+        "    streams = json.loads(logs._describe_log_streams({'logGroupName': 'g'})[2])['logStreams']\n"
+        "    (found,) = json.loads(logs._describe_log_groups({})[2])['logGroups']\n"
+        "    times = [(one['logStreamName'], one.get('lastEventTimestamp'), one['storedBytes']) for one in streams]\n"
+        "    return found['storedBytes'], times\n"
+        "expected = 140_000, [('a', 2, 0), ('b', 3, 0), ('none', None, 0)]\n"
+    )
+    write = (
+        "streams = {name: {**new, 'events': []} for name in ('a', 'b', 'none')}\n"
+        "logs._log_groups['g'] = group(**streams)\n"
+        "for name, time in (('a', 2), ('b', 3)):\n"
+        "    logs._append_log_events(streams[name], [event(time)])\n"
+        "files.save()\n"
+        "assert listed() == expected, listed()\n"
+    )
+    read = (
+        "logs._log_groups['g'] = group(none={**new, 'events': []})\n"
+        "logs._restore_state({'log_groups': {}})\n"
+        "assert listed() == expected, listed()\n"
+        "state = logs.get_state()['log_groups']['g']['streams']\n"
+        "assert list(state) == ['none']\n"
+        "assert [name for name, one in logs._log_groups['g']['streams'].items() if 'events' in one] == ['none']\n"
+        "logs._append_log_events(logs._log_groups['g']['streams']['a'], [event(4)])\n"
+        "assert [one['timestamp'] for one in logs._log_groups['g']['streams']['a']['events']] == [2, 4]\n"
+        "assert listed() == (210_000, [('a', 4, 0), ('b', 3, 0), ('none', None, 0)])\n"
+        "assert logs._describe_log_streams({'logGroupName': 'other'})[0] == 400\n"
+    )
+    succeeds(tmp_path, begin + write)
+    assert not list((tmp_path / "logs").glob("*.index"))
+    succeeds(tmp_path, begin + read + "files.write_indexes()\n")
+    assert len(list((tmp_path / "logs").glob("*.index"))) == 1
+    succeeds(tmp_path, begin + read)
+
+
 def test_an_execution_that_was_killed_before_anybody_was_told_of_it_is_told_and_closed(tmp_path: Path) -> None:
     """Its events are read when they are needed. One such execution kept all others from their end."""
     succeeds(

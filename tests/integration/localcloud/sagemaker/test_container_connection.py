@@ -1,40 +1,40 @@
-"""Connections to containers: what is no whole answer is told by its kind, and what cannot go on is not kept."""
+"""Connections to containers: each request gets its own answer, and what can be none is told by its kind."""
 
 import asyncio
 import http.client
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import wraps
 
 import pytest
 
+from localcloud.sagemaker.containers import frames
 from localcloud.sagemaker.endpoints.connection import Connection
+from tests.on_a_loop import on_a_loop
+
+Answering = Callable[[list[frames.Frame]], bytes]
+HEAD = frames.head("", {"X-Name": "v"})
 
 
-def on_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    @wraps(test)
-    def run(*arguments: object, **more: object) -> None:
-        async def within_seconds() -> None:
-            async with asyncio.timeout(10):
-                await test(*arguments, **more)
-
-        asyncio.run(within_seconds())
-
-    return run
+def backwards(asked: list[frames.Frame]) -> bytes:
+    """Answer each request with its own body, the last one first."""
+    return b"".join(frames.packed(one.number, 200 + len(one.body), HEAD, one.body) for one in reversed(asked))
 
 
 @asynccontextmanager
-async def answering(*replies: bytes) -> AsyncIterator[Connection]:
-    """A connection to a container that answers each request so, and hangs up after the last one."""
+async def answering(*answers: Answering) -> AsyncIterator[tuple[Connection, list[int]]]:
+    """A connection to a container that answers so what comes at once, and hangs up after the last one."""
     own, its = socket.socketpair()
+    counts: list[int] = []
 
     async def serve() -> None:
         _, (descriptor,), _, _ = await asyncio.to_thread(socket.recv_fds, its, 1, 1)
         reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=descriptor))
-        for reply in replies:
-            await reader.read(1 << 16)
-            writer.write(reply)
+        cut = frames.Reader()
+        for answer in answers:
+            asked = cut.frames(await reader.read(1 << 16))
+            counts.append(len(asked))
+            writer.write(answer(asked))
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
@@ -42,60 +42,72 @@ async def answering(*replies: bytes) -> AsyncIterator[Connection]:
     with own, its:
         serving = asyncio.create_task(serve())
         connection = await Connection.to(own)
-        yield connection
+        yield connection, counts
         connection.close()
         await serving
 
 
 @on_a_loop
-async def test_a_connection_takes_one_request_after_the_other() -> None:
-    reply = b"HTTP/1.1 %d OK\r\nX-Name: v\r\nContent-Length: 3\r\n\r\na\r\n"
-    async with answering(reply % 200, reply % 424, b"") as connection:
-        for status in (200, 424):
-            got = await connection.exchange("POST", "/invocations", b"1,2", {"Accept": "text/csv"})
-            assert got == (status, {"x-name": "v", "content-length": "3"}, b"a\r\n")
-            assert connection.may_be_kept
+async def test_what_is_asked_at_once_goes_out_at_once_and_each_gets_its_own_answer() -> None:
+    bodies = [b"x" * size for size in range(20)]
+    async with answering(backwards, backwards) as (connection, counts):
+        for some in (bodies, bodies[:1]):
+            asked = (connection.exchange("POST", "/invocations", body, {"Accept": "text/csv"}) for body in some)
+            got = await asyncio.gather(*asked)
+            assert got == [(200 + len(body), {"x-name": "v"}, body) for body in some]
+        assert counts == [20, 1]
 
 
 @on_a_loop
-async def test_a_connection_that_the_container_closes_is_not_kept() -> None:
-    async with answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") as connection:
-        assert (await connection.exchange("GET", "/ping", None, {}))[0] == 200
-        assert not connection.may_be_kept
+async def test_the_answer_to_one_that_nobody_waits_for_goes_to_nobody() -> None:
+    async with answering(lambda _: b"", backwards) as (connection, _):
+        first = asyncio.create_task(connection.exchange("POST", "/invocations", b"1", {}))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        late = frames.packed(1, 200, HEAD, b"late")
+        connection.data_received(late)
+        assert (await connection.exchange("POST", "/invocations", b"2", {}))[2] == b"2"
 
 
 @on_a_loop
-async def test_a_connection_that_ends_while_nothing_is_asked_is_not_kept() -> None:
-    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as connection:
-        await connection.exchange("GET", "/ping", None, {})
-        while connection.may_be_kept:
+async def test_a_connection_that_ends_while_nothing_is_asked_is_not_open() -> None:
+    async with answering(backwards) as (connection, _):
+        await connection.exchange("GET", "/ping", b"", {})
+        while connection.is_open:
             await asyncio.sleep(0.01)
         with pytest.raises(http.client.RemoteDisconnected):
-            await connection.exchange("GET", "/ping", None, {})
+            await connection.exchange("GET", "/ping", b"", {})
 
 
-@pytest.mark.parametrize(
-    ("reply", "error"),
-    [
-        (b"", http.client.RemoteDisconnected),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", http.client.IncompleteRead),
-        (b"nonsense\r\n\r\n", http.client.BadStatusLine),
-    ],
-)
+@pytest.mark.parametrize("part", [0, 10, 30])
 @on_a_loop
-async def test_what_is_no_whole_answer_is_an_error(reply: bytes, error: type[Exception]) -> None:
-    async with answering(reply) as connection:
-        with pytest.raises(error):
-            await connection.exchange("POST", "/invocations", b"1", {})
-        assert not connection.may_be_kept
+async def test_all_that_are_under_way_when_it_ends_are_told(part: int) -> None:
+    async with answering(lambda asked: backwards(asked)[:part]) as (connection, _):
+        asked = (connection.exchange("POST", "/invocations", bytes(50), {}) for _ in range(3))
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(error) for error in ended] == [http.client.RemoteDisconnected] * 3
+        assert not connection.is_open
+
+
+@on_a_loop
+async def test_an_answer_that_there_is_none_of_is_an_error_of_its_request_only() -> None:
+    def all_but_one(asked: list[frames.Frame]) -> bytes:
+        return frames.packed(asked[0].number, frames.HUNG_UP, b"", b"") + backwards(asked[1:])
+
+    async with answering(all_but_one, backwards) as (connection, _):
+        asked = (connection.exchange("POST", "/invocations", body, {}) for body in (b"1", b"2"))
+        none, other = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(none, http.client.RemoteDisconnected)
+        assert other == (201, {"x-name": "v"}, b"2")
+        assert connection.is_open
 
 
 @on_a_loop
 async def test_a_header_cannot_bring_others() -> None:
-    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as connection:
+    async with answering(backwards) as (connection, _):
         with pytest.raises(ValueError, match="Invalid header value"):
             await connection.exchange("POST", "/invocations", b"1", {"Accept": "text/csv\r\nx-name: a"})
-        assert (await connection.exchange("GET", "/ping", None, {}))[0] == 200
+        assert (await connection.exchange("GET", "/ping", b"", {}))[0] == 200
 
 
 @on_a_loop
@@ -128,7 +140,7 @@ async def test_a_container_that_ends_before_it_takes_a_connection_hangs_up() -> 
     own, its = socket.socketpair()
     with own:
         connection = await Connection.to(own)
-        asked = asyncio.create_task(connection.exchange("GET", "/ping", None, {}))
+        asked = asyncio.create_task(connection.exchange("GET", "/ping", b"", {}))
         await asyncio.sleep(0)
         its.close()
         with pytest.raises((ConnectionError, http.client.HTTPException)):

@@ -1,5 +1,6 @@
 """Endpoints as boto3 sees them: created, invoked, updated under load, rolled back, captured, deleted."""
 
+import asyncio
 import io
 import json
 import re
@@ -12,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xgboost
 from botocore.exceptions import ClientError
 
 from localcloud.sagemaker.algorithms.linear_model import LinearModel
 from perennial.runs.endpoint import decide
 from tests.integration.conftest import ROLE, Cloud, unique, watch_events
+from tests.integration.localcloud.engine.test_guard import signed
 from tests.repeating import Repeating
 from tests.waiting import wait_for
 
@@ -84,6 +87,21 @@ class Lab:
             Containers=[
                 {"Image": SKLEARN_IMAGE, "ModelDataUrl": script or self.script, "Environment": program},
                 {"Image": LINEAR_LEARNER_IMAGE, "ModelDataUrl": self.linear(bias)},
+            ],
+        )
+        return name
+
+    def xgboost(self, booster: Any) -> str:
+        """A pipeline: the doubling script, then XGBoost."""
+        name, image = unique("model"), f"{REGISTRY}/sagemaker-xgboost:3.2-0"
+        program = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+        url = self.archive(f"{name}.tar.gz", {"xgboost-model": bytes(booster.save_raw("ubj"))})
+        self.sagemaker.create_model(
+            ModelName=name,
+            ExecutionRoleArn=ROLE,
+            Containers=[
+                {"Image": SKLEARN_IMAGE, "ModelDataUrl": self.script, "Environment": program},
+                {"Image": image, "ModelDataUrl": url},
             ],
         )
         return name
@@ -511,6 +529,97 @@ def test_an_update_under_load_loses_no_request(lab: Lab) -> None:
     for mine in scores:
         assert mine == sorted(mine)  # once the switch is made, nobody sees the old model again
         assert set(mine) == {6.0, 7.0, 8.0, 9.0}
+    lab.sagemaker.delete_endpoint(EndpointName=name)
+
+
+class Caller(asyncio.Protocol):
+    """A connection over which one record after the other is asked for; each answer has to be that of its own record.
+
+    `allowed` has what each model answers to each record, the one that serves first; one in ten is refused.
+    """
+
+    def __init__(self, cloud: Cloud, name: str, number: int, allowed: list[list[str]]) -> None:
+        self._cloud, self._url, self._allowed = cloud, f"/endpoints/{name}/invocations", allowed
+        self._asked, self._received, self.by_model = number, b"", [0] * len(allowed)
+        self.is_over, self.refused = False, 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        self._asked += 1
+        record = self._asked % len(self._allowed[0])
+        body = b"bad" if self._asked % 10 == 0 else b"%d,1" % record
+        headers = {"Content-Type": "text/csv", "Host": f"127.0.0.1:{self._cloud.settings.port}"}
+        head = signed(self._cloud, "POST", self._url, body, "sagemaker", **headers)
+        lines = "".join(f"{key}: {value}\r\n" for key, value in {**head, "Content-Length": len(body)}.items())
+        self._received = b""
+        self._transport.write(f"POST {self._url} HTTP/1.1\r\n{lines}\r\n".encode() + body)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, _, body = self._received.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        if length is None or len(body) < int(length[1]):
+            return
+        try:
+            self._check(head, body.decode())
+        except AssertionError as error:
+            self._transport.close()
+            self.done.set_exception(error)
+            return
+        if self.is_over:
+            self._transport.close()
+            self.done.set_result(None)
+        else:
+            self._ask()
+
+    def _check(self, head: bytes, body: str) -> None:
+        if self._asked % 10 == 0:
+            assert (head[9:12], "price is missing" in body) == (b"424", True), (head, body)
+            self.refused += 1
+            return
+        answers = [of_model[self._asked % len(of_model)] for of_model in self._allowed]
+        assert body in answers, f"record {self._asked % len(self._allowed[0])}: {head!r} {body!r}, expected {answers}"
+        self.by_model[answers.index(body)] += 1
+
+
+def test_each_of_many_clients_gets_the_answers_to_its_own_records_also_while_the_model_changes(lab: Lab) -> None:
+    """32 connections, and 500 records whose predictions are all different, bit by bit those of the library."""
+    rows = np.array([[2.0 * record, 2.0] for record in range(500)], dtype="f4")
+    data = [xgboost.DMatrix(rows, label=rows[:, 0] * factor) for factor in (1.0, 3.0)]
+    parameters = {"tree_method": "exact", "max_depth": 12, "min_child_weight": 0, "lambda": 0}
+    boosters = [xgboost.train(parameters, one, 20) for one in data]
+    allowed = [[f"{value}\n" for value in booster.inplace_predict(rows).tolist()] for booster in boosters]
+    assert len({*allowed[0], *allowed[1]}) == 1000
+    configs = [lab.config(lab.xgboost(booster)) for booster in boosters]
+    name = lab.create(configs[0])
+
+    def update() -> None:
+        lab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=configs[1])
+        assert lab.settled(name)["EndpointConfigName"] == configs[1]
+
+    async def ask() -> list[Caller]:
+        loop = asyncio.get_running_loop()
+        callers = [Caller(lab.cloud, name, number * 17, allowed) for number in range(32)]
+        for caller in callers:
+            await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", lab.cloud.settings.port)  # type: ignore[misc]
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(update)
+        await asyncio.sleep(0.5)
+        for caller in callers:
+            caller.is_over = True
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(caller.done for caller in callers))
+        await asyncio.sleep(0)  # their connections are closed
+        return callers
+
+    callers = asyncio.run(ask())
+    by_model = np.sum([caller.by_model for caller in callers], axis=0)
+    assert (by_model > 100).all()
+    assert sum(caller.refused for caller in callers) > 20
     lab.sagemaker.delete_endpoint(EndpointName=name)
 
 

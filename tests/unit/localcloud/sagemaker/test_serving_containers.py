@@ -113,6 +113,23 @@ class TestXGBoost:
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(differences, range(4))) == [0, 0, 0, 0]
 
+    @pytest.mark.parametrize("objective", ["reg:squarederror", "multi:softprob"])
+    def test_requests_that_are_answered_together_get_what_each_gets_alone(self, objective: str) -> None:
+        """Bit by bit, refusals among them, and each in its own type."""
+        application = xgboost_application(booster(objective, **({"num_class": 3} if "multi" in objective else {})))
+        bodies = [b"".join(b"%r,%r,%r\n" % (*row,) for row in ROWS[start : start + 3].tolist()) for start in range(50)]
+        bodies[3:6] = [b"", b"1,2\n", b"1,2,x\n"]
+        kinds = [("text/csv", None), ("text/csv", JSON), ("text/csv", "text/html"), ("text/libsvm", None)]
+        requests = [
+            Request(body, {"content-type": kind} | ({"accept": accept} if accept else {}))
+            for body in bodies
+            for kind, accept in kinds
+        ]
+
+        together = [*application.invoke_together(requests)]
+        assert together == [application.invoke(request) for request in requests]
+        assert {answer.status for answer in together} == {200, 204, 400, 406, 415}
+
     @pytest.mark.parametrize(
         ("body", "content_type", "accept", "status", "text"),
         [

@@ -42,7 +42,7 @@ def jobs(tmp_path: Path) -> ProcessingJobs:
     """Jobs of a local cloud whose environments stand below a folder."""
     context = Mock(root=tmp_path)
     context.image.path = tmp_path / "venvs" / "image" / "bin" / "python"
-    context.store.all.return_value = []
+    context.store.view.return_value = []
     return ProcessingJobs(context, Mock())
 
 
