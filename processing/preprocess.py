@@ -191,7 +191,7 @@ def _machines(contract: Contract, output: Path, folder: Path) -> Iterator[Machin
         with closing(spark.SparkMachines(spark.session(), contract, output)) as machines:
             yield machines
     else:
-        yield OneMachine(folder / "rows.arrow")
+        yield OneMachine(folder)
 
 
 def _require_same_kind(definition: Mapping[str, Any], champion: ChampionData) -> None:

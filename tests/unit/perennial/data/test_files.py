@@ -24,7 +24,7 @@ from perennial.data.csv_files import Batch
 from perennial.data.file_form import USUAL, FileForm
 from perennial.data.files import find_files, read
 from perennial.data.header import FileError
-from perennial.data.parts import PartWriter
+from perennial.data.parts import PartWriter, Placed
 from perennial.features.column import Column
 from perennial.features.parsing import Parsing
 
@@ -939,13 +939,19 @@ def test_a_text_that_no_csv_row_could_hold_is_refused(file: Path) -> None:
 # ---- Parts
 
 
-def test_parts_hold_a_bounded_number_of_rows_and_start_with_the_header(tmp_path: Path) -> None:
-    writer = PartWriter(tmp_path / "out", ".csv", 3, b"x\n")
+@pytest.mark.parametrize("is_placed", [False, True])
+def test_parts_hold_a_bounded_number_of_rows_and_start_with_the_header(tmp_path: Path, is_placed: bool) -> None:
+    writer, placed = PartWriter(tmp_path / "out", ".csv", 3, b"x\n"), list[Placed]()
     for start in range(0, 7, 2):
         for row in range(start, min(start + 2, 7)):
             assert writer.room > 0
-            writer.write(1, b"%d\n" % row)
+            if is_placed:
+                placed.append(writer.place(1, b"%d\n" % row))
+            else:
+                writer.write(1, b"%d\n" % row)
     writer.close()
+    for one in reversed(placed):  # as threads may
+        one.write()
     parts = sorted((tmp_path / "out").iterdir())
     assert [part.name for part in parts] == ["part-00000.csv", "part-00001.csv", "part-00002.csv"]
     assert [part.read_bytes() for part in parts] == [b"x\n0\n1\n2\n", b"x\n3\n4\n5\n", b"x\n6\n"]

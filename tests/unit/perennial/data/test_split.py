@@ -22,7 +22,7 @@ def split_rows(split: dict[str, Any], *files: pa.Table, batch: int = 10_000) -> 
     splitting = splitter(split)
     for number, file in enumerate(files):
         for start in range(0, file.num_rows, batch):
-            splitting.observe(number, file.slice(start, batch))
+            splitting.observe(number, splitting.deal(file.slice(start, batch)))
     return splitting.finish()
 
 
@@ -137,7 +137,7 @@ def test_rows_of_a_file_that_is_left_out_are_in_no_set_and_hide_no_copy(method: 
     split = {**RANDOM, "method": method, "column": "x"}
     splitting = splitter(split)
     for number, file in enumerate((rows(300), rows(400), rows(500))):
-        splitting.observe(number, file)
+        splitting.observe(number, splitting.deal(file))
         if number == 1:
             splitting.leave_out(1)
     sets = splitting.finish()
