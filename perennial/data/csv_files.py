@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import math
 import os
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -42,6 +42,7 @@ from perennial.features.values import holds
 BLOCK_BYTES = 4 << 20  # read at once; no row may be longer. Half of it takes a tenth more time, twice of it too
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
 DELIMITERS = ",;\t|"
+_LINES = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")  # the ones that are needed, of a long text
 END = "\0"  # what no text of a file holds
 MARK = ord('"')
 MOST_MARKS = 100_000  # behind the last whole row of a block; with more the file is read by one core
@@ -269,7 +270,8 @@ def _header(name: str, head: str, delimiter: str) -> list[str]:
 
 def _first_line(head: str, delimiter: str) -> list[str]:
     """Return the fields of the first line. Raises csv.Error."""
-    return next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), [])
+    lines = (line[0] for line in _LINES.finditer(head))
+    return next(csv.reader(lines, delimiter=delimiter), [])
 
 
 @dataclass(frozen=True)

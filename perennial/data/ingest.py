@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from perennial.data import drift
 from perennial.data.contract import Checked, Contract, check, parsed
 from perennial.data.csv_files import Batch
-from perennial.data.duplicates import NO_HASHES, DuplicateCounter
+from perennial.data.duplicates import DuplicateCounter, Seen
 from perennial.data.files import copies_among, each_batch
 from perennial.data.header import FileError, NoRowsError
 from perennial.data.machines import About, Machines
@@ -35,7 +35,6 @@ from perennial.data.rows import (
     REST,
     UNKNOWN,
     WHOLE,
-    Hashes,
     combined,
     encoding_of,
     identity_columns,
@@ -239,9 +238,12 @@ def ingest(
     starts = list[int]()  # the first row of each file
     rows = 0
 
-    def learn(valid: pa.Table) -> tuple[Dealt, Hashes, Hashes]:
-        wholes = valid[WHOLE].to_numpy() if contract.key else NO_HASHES
-        return splitting.deal(valid), valid[CONTENT].to_numpy(), wholes
+    def learn(valid: pa.Table) -> tuple[Dealt, Seen, Seen | None]:
+        contents = valid[CONTENT].to_numpy()
+        if not contract.key:
+            return splitting.deal(valid), duplicates.see(contents), None
+        wholes = valid[WHOLE].to_numpy()
+        return splitting.deal(valid), duplicates.see(contents, wholes), copies.see(wholes)
 
     with machines.reading(reader, files) as read_rows:
         for number, (name, path) in enumerate(files):
@@ -257,12 +259,12 @@ def ingest(
             first, is_new, about = rows, champion.finds_new(number), About()
             starts.append(first)
             try:
-                for dealt, contents, wholes in read_rows(number, name, path, quarantine, about, learn):
+                for dealt, by_content, by_all in read_rows(number, name, path, quarantine, about, learn):
                     rows += len(dealt.sets)
                     splitting.observe(number, dealt)
-                    duplicates.observe(contents, wholes)
-                    if contract.key:
-                        copies.observe(wholes)
+                    duplicates.observe(by_content)
+                    if by_all:
+                        copies.observe(by_all)
                 require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
             except FileError as error:
                 if definition["quality"].get("stray_files") == "fail" and not isinstance(error, NoRowsError):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CONTENT, IDENTITY
-from perennial.data.split import LEFT_OUT, REPEATED, TEST, TRAIN, VALIDATION, Sets, splitter
+from perennial.data.split import LEFT_OUT, REPEATED, TEST, TRAIN, VALIDATION, Sets, repeats, splitter
 from perennial.features.values import DataError
 
 RANDOM = {"method": "random", "seed": 42, "column": None, "key": None, "validation": 0.15, "test": 0.2}
@@ -215,3 +215,11 @@ def test_split_by_time_refuses_data_that_all_have_one_time() -> None:
 @pytest.mark.parametrize("method", ["random", "time", "group"])
 def test_no_rows_give_no_sets(method: str) -> None:
     assert len(splitter({**RANDOM, "method": method, "column": "t"}).finish()) == 0
+
+
+@given(st.lists(st.integers(0, 40)), st.integers(0, 400))
+def test_hashes_repeat_an_earlier_one_whether_few_do_or_many(some: list[int], others: int) -> None:
+    hashes = np.array([*some, *range(100, 100 + others), *some[:3]], np.uint64)
+    seen = set[int]()
+    expected = [hashed in seen or bool(seen.add(hashed)) for hashed in hashes.tolist()]
+    assert repeats(hashes).tolist() == expected
