@@ -76,6 +76,14 @@ class Batch:
     absent: frozenset[str] = frozenset()
     whole: pa.RecordBatch | None = None
 
+    def without_fields(self) -> Batch:
+        """Return a batch of as many rows that says nothing of them: fields are most of what memory holds of a file."""
+        return replace(self, table=pa.RecordBatch.from_arrays([pa.nulls(self.table.num_rows)], [""]), whole=None)
+
+
+# What is done with a batch: returns it, perhaps without its fields, and what is made of it.
+Work = Callable[[Batch], tuple[Batch, Made]]
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -205,9 +213,9 @@ def read_csv(
     columns: Sequence[Column],
     form: FileForm,
     notes: list[str],
-    work: Callable[[Batch], Made],
+    work: Work[Made],
 ) -> Iterator[tuple[Batch, Made]]:
-    """Yield the rows of a file in batches, and what work makes of each on any core, before it has its row numbers.
+    """Yield what work returns for the rows of a file, in batches; any core does it, before rows have their numbers.
 
     Raises FileError, which begins with `name`.
     """
@@ -296,7 +304,7 @@ class _CsvFile:
         return text, cut
 
 
-def _batches(file: _CsvFile, work: Callable[[Batch], Made]) -> Iterator[tuple[Batch, Made]]:
+def _batches(file: _CsvFile, work: Work[Made]) -> Iterator[tuple[Batch, Made]]:
     rows, whole, used = _Rows(file), _WholeRows(file), 0
     with (
         file.open() as opened,
@@ -309,16 +317,11 @@ def _batches(file: _CsvFile, work: Callable[[Batch], Made]) -> Iterator[tuple[Ba
             yield from rows.alone(read)
             used = until
     if used == whole.ends_at:
-        yield from map(partial(with_made, work), rows.last(is_open=whole.is_open))
+        yield from map(work, rows.last(is_open=whole.is_open))
         return
     with file.open() as opened:
         text, begun = file.rest(opened, used)
-        yield from in_order(partial(with_made, work), rows.streamed(text, begun, has_header=not used))
-
-
-def with_made(work: Callable[[Batch], Made], batch: Batch) -> tuple[Batch, Made]:
-    """Return a batch, and what work makes of it."""
-    return batch, work(batch)
+        yield from in_order(work, rows.streamed(text, begun, has_header=not used))
 
 
 @dataclass(frozen=True)
@@ -372,20 +375,27 @@ def _has_usual_ends(text: bytes) -> bool:
 class _Piece:
     """The rows that end in a block.
 
-    parts    their bytes, one after the other
+    rows     returns their bytes, `(n_bytes,)`
     until    where they end in the text
     header   bytes of the header line, which is before them in the first one
     """
 
-    parts: tuple[bytes, memoryview]
+    rows: Callable[[], npt.NDArray[np.uint8]]
     until: int
     header: int
     is_sound: bool
     has_marks: bool
 
-    def rows(self) -> npt.NDArray[np.uint8]:
-        """Return the bytes, `(n_bytes,)`."""
-        return np.concatenate([np.frombuffer(part, np.uint8) for part in self.parts])
+
+def _bytes_at(file: int, start: int, count: int) -> npt.NDArray[np.uint8]:
+    """Return bytes of an open file: read again, so that none wait in memory for whoever needs them."""
+    some = np.empty(count, np.uint8)
+    os.preadv(file, [some.data], start)
+    return some
+
+
+def _together(*parts: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(parts), np.uint8)
 
 
 class _WholeRows:
@@ -414,8 +424,13 @@ class _WholeRows:
                     end = len(block.text)
                 if not (block.is_plain and end and (begin or header)) or (is_inside and not following):
                     return
+                if self._file.begin is None:
+                    rows = partial(_together, cut, block.text[:end])
+                else:
+                    start = self._file.begin + begin - len(cut)
+                    rows = partial(_bytes_at, opened.fileno(), start, len(cut) + end)
                 yield _Piece(
-                    (cut, memoryview(block.text)[:end]),
+                    rows,
                     begin + end,
                     header,
                     before.is_sound and block.is_sound,
@@ -446,24 +461,23 @@ class _WholeRows:
 class _Read(Generic[Made]):
     """Rows that were read by themselves, and what work makes of them.
 
-    batch   as yet without numbers
-    hiding  the first row that holds others, if one does
+    worked_on  the rows, as yet without numbers, and what is made of them
+    hiding     the first row that holds others, if one does
     """
 
-    batch: Batch
+    worked_on: tuple[Batch, Made]
     ragged: _Ragged
     hiding: int | None
-    made: Made
 
 
-def _read(table: _Table, work: Callable[[Batch], Made], piece: _Piece) -> tuple[int, _Read[Made] | None]:
+def _read(table: _Table, work: Work[Made], piece: _Piece) -> tuple[int, _Read[Made] | None]:
     """Return until where some rows go, and what was read; None: they have to be read in their order, or not at all."""
     rows = piece.rows()
     if not (piece.is_sound or _is_utf_8(rows)) or (piece.has_marks and not _is_regular(rows, table.delimiter)):
         return piece.until, None
     fields, ragged = _parsed(table, rows[piece.header :], has_quotes=piece.has_marks)
     batch = _batch(fields, table)
-    return piece.until, _Read(batch, ragged, _hiding(batch, table) if piece.has_marks else None, work(batch))
+    return piece.until, _Read(work(batch), ragged, _hiding(batch, table) if piece.has_marks else None)
 
 
 def _is_utf_8(text: npt.NDArray[np.uint8]) -> bool:
@@ -550,10 +564,11 @@ class _Rows:
         self._ragged.add(read.ragged, self._last_row)
         if self._ragged.has_too_many:
             raise _too_many(self._name, self._ragged)
-        if read.batch.table.num_rows:
-            batch = self._numbered(read.batch)
+        batch, made = read.worked_on
+        if batch.table.num_rows:
+            batch = self._numbered(batch)
             _require_no_hidden_rows(self._name, batch, read.hiding)
-            yield replace(batch, unreadable=self._ragged.take()), read.made
+            yield replace(batch, unreadable=self._ragged.take()), made
 
     def streamed(self, file: TextFile, begun: bytes, *, has_header: bool) -> Iterator[Batch]:
         """Yield the rows of what has been read and of all that follows. Raises FileError."""

@@ -13,12 +13,12 @@ import gzip
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from perennial.data.csv_files import Batch, Made, read_csv, with_made
+from perennial.data.csv_files import Batch, Made, Work, read_csv
 from perennial.data.file_form import USUAL, FileForm
 from perennial.data.header import FileError
 from perennial.data.in_order import in_order
@@ -65,24 +65,24 @@ def read(
     Adds to the notes what a person should know of a file that can be read: columns that are absent, or passed over.
     Raises FileError, whose text begins with `name`: what people call the file (default: its own name).
     """
-    return (batch for batch, _ in each_batch(_nothing, path, columns, name, form, notes))
+    return (batch for batch, _ in each_batch(_as_it_is, path, columns, name, form, notes))
 
 
-def _nothing(batch: Batch) -> None:
-    """Make nothing of a batch."""
+def _as_it_is(batch: Batch) -> tuple[Batch, None]:
+    return batch, None
 
 
 def each_batch(
-    work: Callable[[Batch], Made],
+    work: Work[Made],
     path: Path,
     columns: Sequence[Column],
     name: str | None = None,
     form: FileForm = USUAL,
     notes: list[str] | None = None,
 ) -> Iterator[tuple[Batch, Made]]:
-    """Yield the rows of a file as `read`, each batch with what work makes of it: all cores do it, a batch each.
+    """Yield what work returns for the rows of a file, which are those of `read`: all cores do it, a batch each.
 
-    The batch that work sees does not know the numbers of its rows, nor which are unreadable.
+    The batch that work sees does not know the numbers of its rows, nor which are unreadable; what it returns does.
     """
     name, notes = name or path.name, [] if notes is None else notes
     with path.open("rb") as file:
@@ -90,7 +90,7 @@ def each_batch(
     if magic.startswith(PARQUET):
         from perennial.data.parquet_files import read_parquet  # 0.01 s, of this kind alone
 
-        return in_order(partial(with_made, work), read_parquet(name, path, columns, form, notes))
+        return in_order(work, read_parquet(name, path, columns, form, notes))
     return _read_text(name, partial(_open, path, magic.startswith(GZIP)), columns, form, notes, work)
 
 
@@ -121,7 +121,7 @@ def _read_text(
     columns: Sequence[Column],
     form: FileForm,
     notes: list[str],
-    work: Callable[[Batch], Made],
+    work: Work[Made],
 ) -> Iterator[tuple[Batch, Made]]:
     with undamaged(name):
         with open_file() as file:
@@ -133,8 +133,8 @@ def _read_text(
         if not start:
             return
         if holds_series(start, form):
-            yield from in_order(partial(with_made, work), read_series(name, open_file, columns, form, notes))
+            yield from in_order(work, read_series(name, open_file, columns, form, notes))
         elif start.lstrip().startswith(b"{"):
-            yield from in_order(partial(with_made, work), read_json_lines(name, open_file, columns, form, notes))
+            yield from in_order(work, read_json_lines(name, open_file, columns, form, notes))
         else:
             yield from read_csv(name, open_file, columns, form, notes, work)

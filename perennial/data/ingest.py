@@ -133,7 +133,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Prepared(Generic[Kept]):
-    """What the check says of a batch, what a model in service makes of it, and what is kept of its valid rows."""
+    """What breaks the contract in a batch, what a model in service makes of it, and what is kept of its valid rows."""
 
     checked: Checked
     tally: _Tally | None
@@ -195,14 +195,16 @@ class FileReader:
             about.present |= {*contract.names} - batch.absent if batch.table.num_rows else set()
             yield rows.kept
 
-    def _prepared(self, keep: Callable[[pa.Table], Kept], is_new: bool, batch: Batch) -> _Prepared[Kept]:
-        """Check and hash a batch, and keep its valid rows."""
+    def _prepared(self, keep: Callable[[pa.Table], Kept], is_new: bool, batch: Batch) -> tuple[Batch, _Prepared[Kept]]:
+        """Check and hash a batch, and keep its valid rows; the others are looked at later, if there are any."""
         checked, tally = self._telling.with_hashes(check(self._contract, batch.table)), None
         if self.by_champion:
             checked, tally = self.by_champion.with_hashes(checked, batch, is_new=is_new)
         valid = checked.valid()
         late = _late(valid, self.dated_by, self._listed_at)
-        return _Prepared(checked, tally, [*_notes_of_keys(self._contract.key, valid)], late, keep(valid))
+        found = replace(checked, table=checked.table.schema.empty_table())
+        prepared = _Prepared(found, tally, [*_notes_of_keys(self._contract.key, valid)], late, keep(valid))
+        return batch if checked.violations else batch.without_fields(), prepared
 
 
 def ingest(
