@@ -372,7 +372,7 @@ def _has_usual_ends(text: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _RowsOfBlock:
     """The rows that end in a block.
 
     rows     returns their bytes, `(n_bytes,)`
@@ -408,7 +408,7 @@ class _WholeRows:
     def __init__(self, file: _CsvFile) -> None:
         self._file, self.ends_at, self.is_open = file, -1, False
 
-    def pieces(self, opened: BinaryFile) -> Generator[_Piece]:
+    def pieces(self, opened: BinaryFile) -> Generator[_RowsOfBlock]:
         """Yield the rows that end in each block. Raises FileError when the rows before have been yielded."""
         errors: list[Exception] = []
         with closing(self._blocks(opened)) as blocks:
@@ -429,7 +429,7 @@ class _WholeRows:
                 else:
                     start = self._file.begin + begin - len(cut)
                     rows = partial(_bytes_at, opened.fileno(), start, len(cut) + end)
-                yield _Piece(
+                yield _RowsOfBlock(
                     rows,
                     begin + end,
                     header,
@@ -470,7 +470,7 @@ class _Read(Generic[Made]):
     hiding: int | None
 
 
-def _read(table: _Table, work: Work[Made], piece: _Piece) -> tuple[int, _Read[Made] | None]:
+def _read(table: _Table, work: Work[Made], piece: _RowsOfBlock) -> tuple[int, _Read[Made] | None]:
     """Return until where some rows go, and what was read; None: they have to be read in their order, or not at all."""
     rows = piece.rows()
     if not (piece.is_sound or _is_utf_8(rows)) or (piece.has_marks and not _is_regular(rows, table.delimiter)):

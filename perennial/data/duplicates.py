@@ -27,7 +27,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Seen:
+class HashSample:
     """Hashes of some rows, or of a sample of them: of those whose hashes end in so many zeros.
 
     rows   where they stand among these rows
@@ -40,31 +40,31 @@ class Seen:
     count: int
     zeros: int = 0
 
-    def sampled(self, zeros: int) -> Seen:
+    def sampled(self, zeros: int) -> HashSample:
         """Return those of a smaller sample."""
         if zeros <= self.zeros:
             return self
         chosen = np.flatnonzero((self.hashes & np.uint64((1 << zeros) - 1)) == 0)
         wholes = self.wholes[chosen] if len(self.wholes) else self.wholes
-        return Seen(self.hashes[chosen], wholes, self.rows[chosen], self.count, zeros)
+        return HashSample(self.hashes[chosen], wholes, self.rows[chosen], self.count, zeros)
 
 
 class DuplicateCounter:
     """Sees the contents of the valid rows in order (data.rows), and with a key all that they say beside it."""
 
     def __init__(self) -> None:
-        self._pieces: list[Seen] = [Seen(NO_HASHES, NO_HASHES, np.empty(0, np.int64), 0)]
+        self._pieces: list[HashSample] = [HashSample(NO_HASHES, NO_HASHES, np.empty(0, np.int64), 0)]
         self._row_count, self._kept_count, self._halvings = 0, 0, 0
 
-    def see(self, contents: Hashes, wholes: Hashes = NO_HASHES) -> Seen:
+    def sample(self, contents: Hashes, wholes: Hashes = NO_HASHES) -> HashSample:
         """Return what is to be known of some rows; several threads may ask at once."""
         # A sample by the bits of hashes must be one by chance.
-        return Seen(mixed(contents), wholes, np.arange(len(contents)), len(contents)).sampled(self._halvings)
+        return HashSample(mixed(contents), wholes, np.arange(len(contents)), len(contents)).sampled(self._halvings)
 
-    def observe(self, seen: Seen) -> None:
+    def observe(self, sample: HashSample) -> None:
         """Take in the next rows."""
-        piece = replace(seen, rows=seen.rows + self._row_count).sampled(self._halvings)
-        self._row_count += seen.count
+        piece = replace(sample, rows=sample.rows + self._row_count).sampled(self._halvings)
+        self._row_count += sample.count
         self._pieces.append(piece)
         self._kept_count += len(piece.rows)
         while self._kept_count > MAX_COUNTED and self._halvings < MAX_HALVINGS:
@@ -76,7 +76,7 @@ class DuplicateCounter:
         """Return hashes of the sample, those of all that its rows say where they are given, and the rows."""
         if len(self._pieces) > 1:
             hashes, wholes, rows = zip(*((one.hashes, one.wholes, one.rows) for one in self._pieces), strict=True)
-            together = Seen(np.concatenate(hashes), np.concatenate(wholes), np.concatenate(rows), self._row_count)
+            together = HashSample(np.concatenate(hashes), np.concatenate(wholes), np.concatenate(rows), self._row_count)
             self._pieces = [replace(together, zeros=self._halvings)]
         (all_rows,) = self._pieces
         return all_rows.hashes, all_rows.wholes, all_rows.rows

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from perennial.data import drift
 from perennial.data.contract import Checked, Contract, check, parsed
 from perennial.data.csv_files import Batch
-from perennial.data.duplicates import DuplicateCounter, Seen
+from perennial.data.duplicates import DuplicateCounter, HashSample
 from perennial.data.files import copies_among, each_batch
 from perennial.data.header import FileError, NoRowsError
 from perennial.data.machines import About, Machines
@@ -53,7 +53,7 @@ MIN_COPIED_ROWS = 20  # of a file that is not read again; a few rows may be the 
 REASONS = 10  # in the report, why rows cannot be told
 WHOLE_NUMBER = r"^[+-]?[0-9]+\.0+$"  # as exports write it where a column of numbers has missing values
 
-Kept = TypeVar("Kept")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,14 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Prepared(Generic[Kept]):
+class _Prepared(Generic[Result]):
     """What breaks the contract in a batch, what a model in service makes of it, and what is kept of its valid rows."""
 
     checked: Checked
     tally: _Tally | None
     notes: Sequence[str]
     late: tuple[int, str]
-    kept: Kept
+    result: Result
 
 
 class FileReader:
@@ -177,8 +177,8 @@ class FileReader:
         path: Path,
         quarantine: Quarantine,
         about: About,
-        keep: Callable[[pa.Table], Kept],
-    ) -> Iterator[Kept]:
+        keep: Callable[[pa.Table], Result],
+    ) -> Iterator[Result]:
         """Yield what is kept of the valid rows of a file, a batch each; add the others to the quarantine.
 
         All cores read, check and keep batches. Raises FileError.
@@ -193,17 +193,19 @@ class FileReader:
             about.notes += [note for note in rows.notes if note not in about.notes]
             about.late.append(rows.late)
             about.present |= {*contract.names} - batch.absent if batch.table.num_rows else set()
-            yield rows.kept
+            yield rows.result
 
-    def _prepared(self, keep: Callable[[pa.Table], Kept], is_new: bool, batch: Batch) -> tuple[Batch, _Prepared[Kept]]:
+    def _prepared(
+        self, keep: Callable[[pa.Table], Result], is_new: bool, batch: Batch
+    ) -> tuple[Batch, _Prepared[Result]]:
         """Check and hash a batch, and keep its valid rows; the others are looked at later, if there are any."""
         checked, tally = self._telling.with_hashes(check(self._contract, batch.table)), None
         if self.by_champion:
             checked, tally = self.by_champion.with_hashes(checked, batch, is_new=is_new)
         valid = checked.valid()
         late = _late(valid, self.dated_by, self._listed_at)
-        found = replace(checked, table=checked.table.schema.empty_table())
-        prepared = _Prepared(found, tally, [*_notes_of_keys(self._contract.key, valid)], late, keep(valid))
+        broken = replace(checked, table=checked.table.schema.empty_table())
+        prepared = _Prepared(broken, tally, [*_notes_of_keys(self._contract.key, valid)], late, keep(valid))
         return batch if checked.violations else batch.without_fields(), prepared
 
 
@@ -240,12 +242,12 @@ def ingest(
     starts = list[int]()  # the first row of each file
     rows = 0
 
-    def learn(valid: pa.Table) -> tuple[Dealt, Seen, Seen | None]:
+    def learn(valid: pa.Table) -> tuple[Dealt, HashSample, HashSample | None]:
         contents = valid[CONTENT].to_numpy()
         if not contract.key:
-            return splitting.deal(valid), duplicates.see(contents), None
+            return splitting.deal(valid), duplicates.sample(contents), None
         wholes = valid[WHOLE].to_numpy()
-        return splitting.deal(valid), duplicates.see(contents, wholes), copies.see(wholes)
+        return splitting.deal(valid), duplicates.sample(contents, wholes), copies.sample(wholes)
 
     with machines.reading(reader, files) as read_rows:
         for number, (name, path) in enumerate(files):

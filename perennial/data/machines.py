@@ -107,11 +107,11 @@ class OneMachine:
         about: About,
         learn: Callable[[pa.Table], T],
     ) -> Iterator[T]:
-        def kept(valid: pa.Table) -> tuple[Any, T]:
+        def keep(valid: pa.Table) -> tuple[Any, T]:
             spilled = valid.drop_columns([name for name in (CONTENT, WHOLE) if name in valid.column_names])
             return self.spill.keep(spilled), learn(valid)
 
-        for place, learned in reader.read(number, name, path, quarantine, about, kept):
+        for place, learned in reader.read(number, name, path, quarantine, about, keep):
             self.spill.append(place)
             yield learned
 

@@ -77,14 +77,14 @@ class Spill:
         """Write some rows, or leave that to `append` where they are few. Any thread may."""
         return self._written(rows) if rows.nbytes >= BATCH_BYTES else rows
 
-    def append(self, kept: _Place | pa.Table) -> None:
+    def append(self, batch: _Place | pa.Table) -> None:
         """Take in the next rows."""
-        if isinstance(kept, _Place):
+        if isinstance(batch, _Place):
             self._write_out()
-            self._places.append(kept)
-        elif kept.num_rows:
-            self._waiting.append(kept)
-            self._waiting_bytes += kept.nbytes
+            self._places.append(batch)
+        elif batch.num_rows:
+            self._waiting.append(batch)
+            self._waiting_bytes += batch.nbytes
             if self._waiting_bytes >= BATCH_BYTES:
                 self._write_out()
 
@@ -173,7 +173,7 @@ class _Piece:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _Lesson:
     """What some rows of a set add to a report, and of training rows to the texts that are known and to the fit."""
 
     report: Report
@@ -220,23 +220,23 @@ class SetWriter:
     def show(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
         """Count the sets and show the training rows to the fit."""
         columns = {TRAIN: [*self._baseline], VALIDATION: [self._target], TEST: [self._target]}
-        for shown in self._rows([*columns], columns, partial(self._shown, fit, known, report)):
-            report.merge_sets(shown.report)
-            if shown.known:
-                known.merge(shown.known)
-            if isinstance(shown.learned, pa.Table):
-                fit.update(shown.learned)
-            elif shown.learned:
-                fit.merge(shown.learned)
+        for some in self._rows([*columns], columns, partial(self._teach, fit, known, report)):
+            report.merge_sets(some.report)
+            if some.known:
+                known.merge(some.known)
+            if isinstance(some.learned, pa.Table):
+                fit.update(some.learned)
+            elif some.learned:
+                fit.merge(some.learned)
 
-    def _shown(self, fit: EncoderFit, known: KnownTexts, report: Report, number: int, rows: pa.Table) -> _Shown:
+    def _teach(self, fit: EncoderFit, known: KnownTexts, report: Report, number: int, rows: pa.Table) -> _Lesson:
         """Count some rows, and fit those that train by themselves, unless one thread has to."""
         counts = report.of_sets()
         counts.add_to_set(SETS[number], self._numbers(rows))
         if number != TRAIN:
-            return _Shown(counts)
+            return _Lesson(counts)
         features = rows.select(self._features)
-        return _Shown(counts, known.of_rows(rows), features if fit.hook else fit.of_rows(features))
+        return _Lesson(counts, known.of_rows(rows), features if fit.hook else fit.of_rows(features))
 
     def again(self, task: Callable[[Iterable[TrainingRows]], T]) -> list[T]:
         """Show a task what a fit wants to know of the training rows, in batches."""

@@ -22,7 +22,7 @@ from perennial.data import csv_files, in_order, json_lines_files, parquet_files,
 from perennial.data.contract import Contract, check
 from perennial.data.csv_files import Batch
 from perennial.data.file_form import USUAL, FileForm
-from perennial.data.files import find_files, read
+from perennial.data.files import each_batch, find_files, read
 from perennial.data.header import FileError
 from perennial.data.parts import PartWriter, Placed
 from perennial.features.column import Column
@@ -1094,9 +1094,13 @@ def csv_bytes(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from([b"", b"\xef\xbb\xbf", b"\n"])) + whole[:place] + broken + whole[place:]
 
 
-@pytest.mark.parametrize("cores", [1, 8])
 @settings(max_examples=150)
-@given(content=csv_bytes(), block=st.sampled_from([24, 50, 128, 1 << 20]), packed=st.booleans())
+@given(
+    content=csv_bytes(),
+    block=st.sampled_from([24, 50, 128, 1 << 20]),
+    packed=st.booleans(),
+    cores=st.sampled_from([1, 8]),
+)
 def test_whatever_a_file_is_all_cores_find_what_one_does(content: bytes, block: int, packed: bool, cores: int) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(csv_files, "BLOCK_BYTES", block)
@@ -1127,6 +1131,14 @@ def test_rows_go_on_where_the_first_quotation_mark_is_and_keep_their_numbers(
     assert makes == ["Fiat"] * 50 + [make] * 20 + ["a"]
     assert numbers == [*range(2, 52), *range(53, 73), 74]
     assert [(row.row, row.text) for batch in found for row in batch.unreadable] == [(52, "1,2"), (73, "3,4")]
+
+
+def test_work_on_a_batch_may_leave_its_fields_and_rows_keep_their_numbers(file: Path) -> None:
+    file.write_bytes(SOUND + b"1,2\n3,Saab,4\n")
+    ((batch, rows),) = each_batch(lambda batch: (batch.without_fields(), batch.table.num_rows), file, COLUMNS)
+    assert (rows, batch.table.nbytes) == (3, 0)
+    assert batch.row_numbers(np.arange(batch.table.num_rows)).tolist() == [2, 3, 5]
+    assert [row.row for row in batch.unreadable] == [4]
 
 
 def test_rows_of_another_length_come_with_the_same_batch_however_far_arrow_has_read_ahead(
