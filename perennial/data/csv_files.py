@@ -14,6 +14,7 @@ rows that end in one block.
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import math
 import os
@@ -387,11 +388,17 @@ class _RowsOfBlock:
     has_marks: bool
 
 
-def _bytes_at(file: int, start: int, count: int) -> npt.NDArray[np.uint8]:
-    """Return bytes of an open file: read again, so that none wait in memory for whoever needs them."""
-    some = np.empty(count, np.uint8)
-    os.preadv(file, [some.data], start)
+def _read_at(file: int, start: int, count: int) -> bytes:
+    """Return bytes of an open file. Raises OSError: it has no longer as many."""
+    some = os.pread(file, count, start)
+    if len(some) < count:
+        raise OSError(errno.EIO, "a file of the data became shorter while it was read")
     return some
+
+
+def _bytes_at(file: int, start: int, count: int) -> npt.NDArray[np.uint8]:
+    """Return the same `(count,)`: read again, so that none wait in memory for whoever needs them."""
+    return np.frombuffer(_read_at(file, start, count), np.uint8)
 
 
 def _together(*parts: bytes) -> npt.NDArray[np.uint8]:
@@ -449,11 +456,12 @@ class _WholeRows:
                 yield _Block.of(block, is_sound=True)
             return
         number = opened.fileno()
+        size = os.fstat(number).st_size
 
-        def at(place: int) -> _Block:
-            return _Block.of(os.pread(number, BLOCK_BYTES, place), is_sound=False)
+        def at(start: int) -> _Block:
+            return _Block.of(_read_at(number, start, min(BLOCK_BYTES, size - start)), is_sound=False)
 
-        with closing(in_order(at, range(self._file.begin, os.fstat(number).st_size, BLOCK_BYTES))) as blocks:
+        with closing(in_order(at, range(self._file.begin, size, BLOCK_BYTES))) as blocks:
             yield from blocks
 
 
