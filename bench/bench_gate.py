@@ -113,7 +113,8 @@ def by_content(split: dict[str, Any], features: Names, files: Files, seed: int) 
         identity = identities(file, features)
         content = identity if split["key"] else with_targets(file, features)
         columns = {IDENTITY: pa.array(identity), CONTENT: pa.array(content)}
-        splitting.observe(number, pa.table({**dict(zip(NAMES, table(file).columns, strict=True)), **columns}))
+        rows = pa.table({**dict(zip(NAMES, table(file).columns, strict=True)), **columns})
+        splitting.observe(number, splitting.deal(rows))
     return splitting.finish()
 
 

@@ -71,7 +71,7 @@ def _join(config: Mapping[str, Any], arguments: Any) -> dict[str, Any]:
     ):
         joiner = Joiner(written, Predictions(arguments.predictions), batch["id"], contract.classes)
         for some in itertools.chain([first], read):
-            joiner.add(some, captured.add)
+            joiner.add(some, captured.add if batch["captured"] else None)
         joiner.finish()
     return {
         "batch": batch["id"],

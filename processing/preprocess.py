@@ -42,6 +42,14 @@ definition and code give the same bytes, on any number of cores.
 
 from __future__ import annotations
 
+import os
+
+if __name__ == "__main__":
+    # Before Arrow and NumPy are there. What Arrow takes by itself gives memory back to take it again, and the system
+    # makes each page of it zero; and numbers that several threads of BLAS add up may depend on how many there are.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import errno
 import gzip
 import io
@@ -56,7 +64,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from perennial.data import drift, feature_store
+from perennial.data import drift
 from perennial.data.contract import Contract
 from perennial.data.copies import copy_name
 from perennial.data.coverage import Coverage
@@ -67,9 +75,7 @@ from perennial.data.machines import Machines, OneMachine
 from perennial.data.payload import shortest_line
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
-from perennial.data.series_sets import SeriesWriter
 from perennial.data.split import Sets
-from perennial.evaluation.comparison import other_series
 from perennial.features.column import Column
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.features.record_checks import KnownTexts, RecordChecks, Rules
@@ -191,7 +197,7 @@ def _machines(contract: Contract, output: Path, folder: Path) -> Iterator[Machin
         with closing(spark.SparkMachines(spark.session(), contract, output)) as machines:
             yield machines
     else:
-        yield OneMachine(folder / "rows.arrow")
+        yield OneMachine(folder)
 
 
 def _require_same_kind(definition: Mapping[str, Any], champion: ChampionData) -> None:
@@ -214,6 +220,9 @@ def _write_series(
     report: Report,
 ) -> None:
     """Write the sets of a forecasting. Raises DataError."""
+    from perennial.data.series_sets import SeriesWriter
+    from perennial.evaluation.comparison import other_series
+
     if not isinstance(machines, OneMachine):
         raise DataError("series are read by one machine; expected instances.preprocess.count: 1")
     before = champion.definition
@@ -260,6 +269,8 @@ def rows_of_groups(
     listed = (config.get("data") or {}).get("files", [])
     if not section or not listed:
         return [*files]
+    from perennial.data import feature_store
+
     wanted = {name for column in contract.columns for name in (column.name, *column.sources)}
     return feature_store.rows(files, [file["Key"] for file in listed], section, wanted, folder)
 

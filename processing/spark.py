@@ -37,7 +37,7 @@ from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.data.machines import About, Files, Reader, ReadRows, RowsOfSets
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
-from perennial.data.sets import BATCH_BYTES, RowsOf, SetWriter, dealt, in_one_piece
+from perennial.data.sets import BATCH_BYTES, BatchOfSets, RowsOf, SetWriter, dealt, in_one_piece
 from perennial.data.split import Sets
 from perennial.features.encoding import Encoder
 from perennial.features.record_checks import KnownTexts
@@ -126,7 +126,7 @@ class SparkMachines:
         self._folder.cleanup()
 
     @contextmanager
-    def reading(self, reader: Reader, files: Files) -> Iterator[ReadRows]:
+    def reading(self, reader: Reader, files: Files) -> Iterator[ReadRows[Any]]:
         from pyspark import StorageLevel
 
         read = _in_worker(_Reading(reader, self._contract, files), self._code)
@@ -145,15 +145,16 @@ class SparkMachines:
         path: Path,
         quarantine: Quarantine,
         about: About,
-    ) -> Iterator[pa.Table]:
-        """Yield what decides the sets of a file's valid rows, which a machine has read. Files before it are skipped."""
+        learn: Callable[[pa.Table], T],
+    ) -> Iterator[T]:
+        """Yield what is learned of a file's valid rows, which a machine has read. Files before it are skipped."""
         self._starts[number] = self._rows
         for _, kind, what in (one for one in findings if one[0] == number):
             if kind == FINDINGS:
                 rows, lines = what
                 quarantine.take(name, Broken(), lines)
                 self._rows += rows.num_rows
-                yield rows
+                yield learn(rows)
                 continue
             counted, about_file, broken, error = what
             quarantine.take(name, broken, ())
@@ -194,7 +195,7 @@ class SparkSetWriter:
         self._run, self._make, self._folder = run, make, folder
 
     def show(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
-        empty = fit, known, Report(logarithm=report.logarithm, classes=report.classes)
+        empty = fit, known, report.of_sets()
         for fit_of_task, known_of_task, report_of_task in self._results(_show, *empty):
             fit.merge(fit_of_task)
             known.merge(known_of_task)
@@ -269,7 +270,7 @@ class _Reading:
         waiting: list[pa.Table] = []
         error: Exception | None = None
         try:
-            for valid in reader.read(number, *self.files[number], quarantine, about):
+            for valid in reader.read(number, *self.files[number], quarantine, about, _as_it_is):
                 waiting.append(valid)
                 if sum(table.nbytes for table in waiting) >= BATCH_BYTES:
                     yield from _batch(waiting, reader.columns, quarantine)
@@ -278,6 +279,10 @@ class _Reading:
         if waiting:
             yield from _batch(waiting, reader.columns, quarantine)
         yield END, pickle.dumps((reader, about, quarantine.file, error))
+
+
+def _as_it_is(rows: T) -> T:
+    return rows
 
 
 def _batch(waiting: list[pa.Table], deciding: Sequence[str], quarantine: Quarantine) -> Iterator[tuple[str, bytes]]:
@@ -307,22 +312,23 @@ class _Task:
         batches: Iterable[pa.RecordBatch],
         wanted: Sequence[int],
         columns: Mapping[int, Sequence[str]] | None = None,
-    ) -> RowsOfSets:
+        work: Callable[[int, pa.Table], T] | None = None,
+    ) -> Iterator[Any]:
         from pyspark import SparkFiles
 
         path, starts = Path(SparkFiles.get(self.sets)), dict(self.starts)
         sets = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8)
 
-        def with_sets() -> Iterator[tuple[pa.RecordBatch, Sets]]:
+        def with_sets() -> Iterator[BatchOfSets]:
             pairs = (pair for batch in batches for pair in zip(*batch.to_pydict().values(), strict=True))
             for file, payload in pairs:
                 if file not in starts:  # a copy of another, which counts once
                     continue
                 for rows in pa.ipc.open_stream(payload):
-                    yield rows, sets[starts[file] : starts[file] + rows.num_rows]
+                    yield functools.partial(_as_it_is, rows), sets[starts[file] : starts[file] + rows.num_rows]
                     starts[file] += rows.num_rows
 
-        yield from dealt(with_sets(), wanted, columns)
+        yield from dealt(with_sets(), wanted, columns, work)
 
 
 def _go_through(rows_of: RowsOf, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> T:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +22,15 @@ from perennial.batch.rows import INFERENCE_ID, PREDICTION, PROBABILITIES, PROBLE
 from perennial.data.csv_files import UnreadableRow
 from perennial.evaluation.predictions import PredictionsError, scores
 from perennial.evaluation.problem_types.measures import Floats
-from perennial.features.lines import csv_field, csv_lines, json_value
+from perennial.features.lines import Fields, csv_field, csv_lines, json_value
+from perennial.features.values import holds
 
-LINES_AT_ONCE = 1 << 16
+CHARACTERS_AT_ONCE = 4 << 20
 FIRST_REFUSED = 5  # rows that are named
 MOST_SAMPLED, BINS = 20_000, 20  # of the predictions, for their distribution
-_TO_QUOTE = r'[",\r\n]'
+_TO_QUOTE = '",\r\n'
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_BEGINNINGS = ('{"score": ', '{"score":', "")  # of lines that hold one number
 
 Joined = Mapping[str, pa.Array]
 
@@ -66,7 +70,7 @@ class _Csv:
         file.write(csv_lines([_field(pa.array([name])) for name in (*header, *names.values())]))
 
     def write(self, whole: pa.RecordBatch, joined: Joined) -> None:
-        ours = [csv_field(joined[name]) for name in self._names]
+        ours = [_field(joined[name]) for name in self._names]
         self._file.write(csv_lines([*(_field(column) for column in whole.columns), *ours]))
 
     def write_unreadable(self, joined: Joined) -> None:
@@ -74,10 +78,10 @@ class _Csv:
         self._file.write(csv_lines([*[empty] * self._width, *(csv_field(joined[name]) for name in self._names)]))
 
 
-def _field(texts: pa.Array) -> pa.Array:
-    """Return texts as CSV fields: most columns have none that is to be quoted."""
-    has_special = pc.any(pc.match_substring_regex(texts, _TO_QUOTE), min_count=0).as_py()
-    return csv_field(texts) if has_special else texts
+def _field(values: pa.Array) -> Fields:
+    """Return values as CSV fields: most columns of texts have none that is to be quoted."""
+    is_plain = values.type == pa.string() and not any(holds(values, character) for character in _TO_QUOTE)
+    return values if is_plain else csv_field(values)
 
 
 class _JsonLines:
@@ -131,29 +135,55 @@ class Predictions:
     """The answers of a transform job below a folder, in the order of the records."""
 
     def __init__(self, folder: Path) -> None:
-        self._lines = _lines(folder)
+        self._blocks = _blocks(folder)
+        self._waiting: list[str] = []
         self.taken = 0
 
     def take(self, count: int) -> Floats:
         """Return the next scores: `(count,)` or `(count, n_classes)`. Raises PredictionsError: there are fewer."""
-        lines = [line for _, line in zip(range(count), self._lines, strict=False)]
+        while len(self._waiting) < count and (block := next(self._blocks, None)) is not None:
+            self._waiting += block
+        lines, self._waiting = self._waiting[:count], self._waiting[count:]
         if len(lines) < count:
             raise PredictionsError(
                 f"{self.taken + len(lines):,} predictions; expected one for each of {self.taken + count:,} records"
             )
         self.taken += count
-        return scores(lines, f"the predictions up to {self.taken:,}")
+        plain = plain_scores(lines) if lines else None
+        return scores(lines, f"the predictions up to {self.taken:,}") if plain is None else plain
 
     def require_end(self) -> None:
         """Raise PredictionsError when there are more."""
-        if next(self._lines, None) is not None:
+        if self._waiting or any(self._blocks):
             raise PredictionsError(f"more than {self.taken:,} predictions; expected one for each record")
 
 
-def _lines(folder: Path) -> Iterator[str]:
+def _blocks(folder: Path) -> Iterator[list[str]]:
+    """Yield the lines of all files but for blank ones, some at once."""
     for path in sorted(folder.rglob("*.out")):
         with path.open(encoding="utf-8") as file:
-            yield from (line for line in file if line.strip())
+            cut = ""
+            while text := file.read(CHARACTERS_AT_ONCE):
+                *lines, cut = (cut + text).split("\n")
+                yield [line for line in lines if line.strip()]
+            yield [cut] if cut.strip() else []
+
+
+def plain_scores(lines: Sequence[str]) -> Floats | None:
+    """Return the scores of lines that are all written alike, a number each, as `scores` does in ten times the time.
+
+    None: not all are `{"score": x}`, or not all are `x`, or one is minus zero, or more than a float holds.
+    """
+    begin = next(one for one in _BEGINNINGS if lines[0].startswith(one))
+    texts, end = pa.array(lines, pa.string()), "}" if begin else ""
+    if not pc.all(pc.match_substring_regex(texts, f"^{re.escape(begin)}{_NUMBER}{end}$")).as_py():
+        return None
+    numbers = pc.binary_slice(texts.cast(pa.binary()), len(begin), -1).cast(pa.string()) if begin else texts
+    try:
+        values = np.asarray(numbers.cast(pa.float64()).to_numpy(), np.float64)
+    except pa.ArrowInvalid:
+        return None
+    return values if np.isfinite(values).all() and not (np.signbit(values) & (values == 0)).any() else None
 
 
 class _EvenSample:
@@ -199,7 +229,8 @@ class Joiner:
                 here = sound[start:end]
                 part = scored[before : before + int(here.sum())]
                 ids = self._ids(end - start)
-                joined = self._joined(ids, here, part, [problems.get(at) for at in range(start, end)])
+                why = [problems.get(at) for at in range(start, end)] if problems else []
+                joined = self._joined(ids, here, part, why)
                 self._writer.write(cast("pa.RecordBatch", some.batch.whole).slice(start, end - start), joined)
                 if observe:
                     records = some.checked.table.slice(start, end - start).filter(pa.array(here))
@@ -244,12 +275,14 @@ class Joiner:
     def _joined(
         self, ids: pa.Array, sound: np.ndarray[tuple[int], np.dtype[np.bool_]], part: Floats, why: Sequence[str | None]
     ) -> Joined:
+        """Return what is joined to rows; `why` has the problem of each, where any has one."""
         self.scored += len(part)
         if len(self.first_refused) < FIRST_REFUSED and any(why):
             first = self.rows - len(why) + 1
             named = [{"row": row, "problem": problem} for row, problem in enumerate(why, first) if problem]
             self.first_refused = [*self.first_refused, *named][:FIRST_REFUSED]
-        joined = {INFERENCE_ID: ids, PROBLEM: pa.array(why, pa.string())}
+        problems = pa.array(why, pa.string()) if why else pa.nulls(len(sound), pa.string())
+        joined = {INFERENCE_ID: ids, PROBLEM: problems}
         if not self._classes:
             values = np.full(len(sound), np.nan)
             values[sound] = part

@@ -5,21 +5,25 @@ FileError, and so does a quotation mark that hides rows inside a field: they wou
 file that ends inside quotes is torn: a last row of no file (END) is then none, but a part of a field. So is one whose
 last row has no line end and too few fields.
 
-A row without quotation marks ends where its line does, so that all cores read the blocks of a file. From the first such
-mark on Arrow's own reader goes on, block by block, which finds the end of a row by reading it. Either way a batch has
-the rows that end in one block.
+All cores read the blocks of a file: where a row ends follows from how many quotation marks are before it, as long as
+each that opens a field is the first of it (RFC 4180). Anything else, also a file that is none to the end, has Arrow's
+own reader go on from that block, one core alone, which finds the end of a row by reading it. Either way a batch has the
+rows that end in one block.
 """
 
 from __future__ import annotations
 
 import csv
-import io
+import errno
+import gzip
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import os
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +33,22 @@ import pyarrow.csv as pa_csv
 
 from perennial.data.file_form import FileForm
 from perennial.data.header import FileError, positions, reason
-from perennial.data.in_order import in_order
-from perennial.data.text_files import Opener, TextFile
+from perennial.data.in_order import in_order, until_error
+from perennial.data.text_files import BinaryFile, Opener, TextFile
 from perennial.features.column import Column
 from perennial.features.column_names import match
 from perennial.features.from_text import from_text
+from perennial.features.values import holds
 
 BLOCK_BYTES = 4 << 20  # read at once; no row may be longer. Half of it takes a tenth more time, twice of it too
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
 DELIMITERS = ",;\t|"
+_LINES = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")  # the ones that are needed, of a long text
 END = "\0"  # what no text of a file holds
+MARK = ord('"')
+MOST_MARKS = 100_000  # behind the last whole row of a block; with more the file is read by one core
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,14 @@ class Batch:
     unreadable: tuple[UnreadableRow, ...] = ()
     absent: frozenset[str] = frozenset()
     whole: pa.RecordBatch | None = None
+
+    def without_fields(self) -> Batch:
+        """Return a batch of as many rows that says nothing of them: fields are most of what memory holds of a file."""
+        return replace(self, table=pa.RecordBatch.from_arrays([pa.nulls(self.table.num_rows)], [""]), whole=None)
+
+
+# What is done with a batch: returns it, perhaps without its fields, and what is made of it.
+Work = Callable[[Batch], tuple[Batch, Made]]
 
 
 @dataclass(frozen=True)
@@ -152,13 +170,20 @@ class _Pieces:
         self.error: Exception | None = None
 
     def read(self, size: int) -> bytes:
-        """Return `size` more bytes of UTF-8, none after an error; first what was read before."""
+        """Return about `size` more bytes of UTF-8, none after an error; first what was read before.
+
+        Of a line end in two characters Arrow passes over the second one where a block begins, also inside quotation
+        marks. So the first waits for it.
+        """
         if self.error is None and not self._has_ended:
             try:
-                first, self._first = self._first, b""
-                return first or self._file.read(size)
+                block, self._first = self._first or self._file.read(size), b""
+                if block.endswith(b"\r") and (following := self._file.read(size)):
+                    block, self._first = block[:-1], b"\r" + following
             except Exception as error:  # whatever it is, the other thread raises it
                 self.error = error
+            else:
+                return block
         return b""
 
     @contextmanager
@@ -184,9 +209,17 @@ class _Pieces:
 
 
 def read_csv(
-    name: str, open_file: Opener, columns: Sequence[Column], form: FileForm, notes: list[str]
-) -> Iterator[Batch]:
-    """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
+    name: str,
+    open_file: Opener,
+    columns: Sequence[Column],
+    form: FileForm,
+    notes: list[str],
+    work: Work[Made],
+) -> Iterator[tuple[Batch, Made]]:
+    """Yield what work returns for the rows of a file, in batches; any core does it, before rows have their numbers.
+
+    Raises FileError, which begins with `name`.
+    """
     with open_file() as file:
         text = TextFile(name, file, form, is_table=True)
         head = text.read(BLOCK_BYTES)
@@ -200,12 +233,11 @@ def read_csv(
         raise
     if b"\n" not in head and b"\r" not in head:
         return  # a header and nothing else, which Arrow takes for no CSV
-    with open_file() as file:
-        end = f"\n{END}{table.delimiter * table.width}".encode()  # one field more than a row has
-        yield from _but_a_cut_one(_batches(TextFile(name, file, form, is_table=True, end=end), table))
+    begin = None if isinstance(file, gzip.GzipFile) or not text.is_utf_8 else text.passed_over
+    yield from _but_a_cut_one(_batches(_CsvFile(name, open_file, form, table, begin), work))
 
 
-def _but_a_cut_one(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _but_a_cut_one(batches: Iterator[tuple[Batch, Made]]) -> Iterator[tuple[Batch, Made]]:
     """Yield batches, but not the last one of a file that breaks off: its last row is a part of one, and may be sound.
 
     Raises FileError.
@@ -247,65 +279,240 @@ def _header(name: str, head: str, delimiter: str) -> list[str]:
 
 def _first_line(head: str, delimiter: str) -> list[str]:
     """Return the fields of the first line. Raises csv.Error."""
-    return next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), [])
+    lines = (line[0] for line in _LINES.finditer(head))
+    return next(csv.reader(lines, delimiter=delimiter), [])
 
 
-def _batches(file: TextFile, table: _Table) -> Iterator[Batch]:
-    rows, blocks = _Rows(file, table), _PlainBlocks(file)
-    for parsed in in_order(partial(_parsed, table), blocks):
-        yield from rows.alone(*parsed)
-    if blocks.rest:
-        yield from rows.streamed(blocks.rest, has_header=blocks.has_header)
-    yield from rows.last()
+@dataclass(frozen=True)
+class _CsvFile:
+    """A file, and where its header begins in it; None: its bytes are not those of its text in UTF-8."""
+
+    name: str
+    open: Opener
+    form: FileForm
+    table: _Table
+    begin: int | None
+
+    def text(self, file: BinaryFile, end: bytes = b"") -> TextFile:
+        return TextFile(self.name, file, self.form, is_table=True, end=end)
+
+    def rest(self, file: BinaryFile, used: int) -> tuple[TextFile, bytes]:
+        """Return the text behind some bytes of it, and what is read of it by then: the rest of a block."""
+        end = f"\n{END}{self.table.delimiter * self.table.width}".encode()  # one field more than a row has
+        text, cut, blocks = self.text(file, end), b"", -(-used // BLOCK_BYTES)
+        for number in range(blocks):
+            cut = text.read(BLOCK_BYTES)[used - number * BLOCK_BYTES :]
+        return text, cut
 
 
-class _PlainBlocks:
-    """The rows that end in each block of a file, but for the header, as long as no quotation mark may hide their ends.
+def _batches(file: _CsvFile, work: Work[Made]) -> Iterator[tuple[Batch, Made]]:
+    rows, whole, used = _Rows(file), _WholeRows(file), 0
+    with (
+        file.open() as opened,
+        closing(whole.pieces(opened)) as pieces,
+        closing(in_order(partial(_read, file.table, work), pieces)) as results,
+    ):
+        for until, read in results:
+            if read is None:
+                break
+            yield from rows.alone(read)
+            used = until
+    if used == whole.ends_at:
+        yield from map(work, rows.last(is_open=whole.is_open))
+        return
+    with file.open() as opened:
+        text, begun = file.rest(opened, used)
+        yield from in_order(work, rows.streamed(text, begun, has_header=not used))
 
-    rest  what has been read of the others
+
+@dataclass(frozen=True)
+class _Block:
+    """A block of a text.
+
+    is_plain  no line in it ends as on old machines, and no byte is zero
+    is_sound  it is known to be UTF-8
+    marks     how many quotation marks are in it
     """
 
-    def __init__(self, file: TextFile) -> None:
-        self._file, self.rest, self.has_header = file, b"", True
-        self._error: Exception | None = None
+    text: bytes
+    is_plain: bool
+    is_sound: bool
+    marks: int
 
-    def __iter__(self) -> Iterator[bytes]:
-        cut, block = b"", self._read()
-        while block:
-            end = _end_of_rows(block)
-            if self._file.has_quotes or not end or (self.has_header and b"\n" not in block):
-                self.rest = cut + block
-                return
-            following = self._read()
-            rows = b"".join((cut, memoryview(block)[: end if following else None]))  # the last row needs no line end
-            yield rows[rows.index(b"\n") + 1 :] if self.has_header else rows
-            cut, block, self.has_header = block[end:], following, False
-        if self._error:
-            raise self._error
+    @classmethod
+    def of(cls, text: bytes, *, is_sound: bool) -> _Block:
+        marks = np.count_nonzero(np.frombuffer(text, np.uint8) == MARK) if b'"' in text else 0
+        return cls(text, b"\0" not in text and _has_usual_ends(text), is_sound or text.isascii(), int(marks))
 
-    def _read(self) -> bytes:
-        """Return the next block; what goes wrong waits until the rows before it have been used."""
-        if self._error is None:
-            try:
-                return self._file.read(BLOCK_BYTES)
-            except Exception as error:
-                self._error = error
-        return b""
-
-
-def _end_of_rows(block: bytes) -> int:
-    """Return where the last row ends that ends in a block; 0 where none does, or not as lines end today."""
-    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n") + block.endswith(b"\r"):
+    def end_of_rows(self, *, is_inside: bool) -> int:
+        """Return where the last row ends that ends in it, given whether it ends inside quotation marks; 0: nowhere."""
+        end = len(self.text)
+        if not is_inside and self.text.endswith(b"\r"):
+            return end
+        for _ in range(min(self.marks, MOST_MARKS) + 1):
+            mark = self.text.rfind(b'"', 0, end) if self.marks else -1
+            if not is_inside and (line := self.text.rfind(b"\n", mark + 1, end)) >= 0:
+                return line + 1
+            is_inside, end = not is_inside, mark
         return 0
-    return len(block) if block.endswith(b"\r") else block.rfind(b"\n") + 1
+
+    def end_of_header(self) -> int:
+        """Return where the first row ends; 0: it does not."""
+        marks, begin = 0, 0
+        while line := self.text.find(b"\n", begin) + 1:
+            marks += self.text.count(b'"', begin, line)
+            if marks % 2 == 0:
+                return line
+            begin = line
+        return 0
 
 
-def _parsed(table: _Table, rows: bytes) -> tuple[pa.RecordBatch, _Ragged]:
-    """Return whole rows without quotation marks, and those of another length; too many of these end it."""
-    ragged = _Ragged(table.width)
-    options = _options(table, ragged, has_header=False, has_quotes=False, block_size=len(rows) + 1)
+def _has_usual_ends(text: bytes) -> bool:
+    """Return whether lines end as they do today."""
+    return b"\r" not in text or text.count(b"\r") == text.count(b"\r\n") + text.endswith(b"\r")
+
+
+@dataclass(frozen=True)
+class _RowsOfBlock:
+    """The rows that end in a block.
+
+    rows     returns their bytes, `(n_bytes,)`
+    until    where they end in the text
+    header   bytes of the header line, which is before them in the first one
+    """
+
+    rows: Callable[[], npt.NDArray[np.uint8]]
+    until: int
+    header: int
+    is_sound: bool
+    has_marks: bool
+
+
+def _read_at(file: int, start: int, count: int) -> bytes:
+    """Return bytes of an open file. Raises OSError: it has no longer as many."""
+    some = os.pread(file, count, start)
+    if len(some) < count:
+        raise OSError(errno.EIO, "a file of the data became shorter while it was read")
+    return some
+
+
+def _bytes_at(file: int, start: int, count: int) -> npt.NDArray[np.uint8]:
+    """Return the same `(count,)`: read again, so that none wait in memory for whoever needs them."""
+    return np.frombuffer(_read_at(file, start, count), np.uint8)
+
+
+def _together(*parts: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(parts), np.uint8)
+
+
+class _WholeRows:
+    """The rows of a file in pieces that can be read by themselves, as long as its quotation marks tell where rows end.
+
+    ends_at  where the text ends, when these are all of its rows
+    is_open  whether the last one has no line end
+    """
+
+    def __init__(self, file: _CsvFile) -> None:
+        self._file, self.ends_at, self.is_open = file, -1, False
+
+    def pieces(self, opened: BinaryFile) -> Generator[_RowsOfBlock]:
+        """Yield the rows that end in each block. Raises FileError when the rows before have been yielded."""
+        errors: list[Exception] = []
+        with closing(self._blocks(opened)) as blocks:
+            rest = until_error(blocks, errors)
+            begin, is_inside, before = 0, False, _Block(b"", is_plain=True, is_sound=True, marks=0)
+            cut, block = b"", next(rest, None)
+            while block:
+                following = next(rest, None)
+                is_inside ^= block.marks % 2 == 1
+                header = 0 if begin else block.end_of_header()
+                end = block.end_of_rows(is_inside=is_inside)
+                if not (following or is_inside):  # the last row needs no line end
+                    end = len(block.text)
+                if not (block.is_plain and end and (begin or header)) or (is_inside and not following):
+                    return
+                if self._file.begin is None:
+                    rows = partial(_together, cut, block.text[:end])
+                else:
+                    start = self._file.begin + begin - len(cut)
+                    rows = partial(_bytes_at, opened.fileno(), start, len(cut) + end)
+                yield _RowsOfBlock(
+                    rows,
+                    begin + end,
+                    header,
+                    before.is_sound and block.is_sound,
+                    bool(before.marks or block.marks),
+                )
+                begin, cut = begin + len(block.text), block.text[end:]
+                before, block = block, following
+        if errors:
+            raise errors[0]
+        self.ends_at, self.is_open = begin, not before.text.endswith((b"\n", b"\r"))
+
+    def _blocks(self, opened: BinaryFile) -> Generator[_Block]:
+        if self._file.begin is None:
+            text = self._file.text(opened)
+            while block := text.read(BLOCK_BYTES):
+                yield _Block.of(block, is_sound=True)
+            return
+        number = opened.fileno()
+        size = os.fstat(number).st_size
+
+        def at(start: int) -> _Block:
+            return _Block.of(_read_at(number, start, min(BLOCK_BYTES, size - start)), is_sound=False)
+
+        with closing(in_order(at, range(self._file.begin, size, BLOCK_BYTES))) as blocks:
+            yield from blocks
+
+
+@dataclass(frozen=True)
+class _Read(Generic[Made]):
+    """Rows that were read by themselves, and what work makes of them.
+
+    worked_on  the rows, as yet without numbers, and what is made of them
+    hiding     the first row that holds others, if one does
+    """
+
+    worked_on: tuple[Batch, Made]
+    ragged: _Ragged
+    hiding: int | None
+
+
+def _read(table: _Table, work: Work[Made], piece: _RowsOfBlock) -> tuple[int, _Read[Made] | None]:
+    """Return until where some rows go, and what was read; None: they have to be read in their order, or not at all."""
+    rows = piece.rows()
+    if not (piece.is_sound or _is_utf_8(rows)) or (piece.has_marks and not _is_regular(rows, table.delimiter)):
+        return piece.until, None
+    fields, ragged = _parsed(table, rows[piece.header :], has_quotes=piece.has_marks)
+    batch = _batch(fields, table)
+    return piece.until, _Read(work(batch), ragged, _hiding(batch, table) if piece.has_marks else None)
+
+
+def _is_utf_8(text: npt.NDArray[np.uint8]) -> bool:
+    ends = pa.array([0, len(text)], pa.int32()).buffers()[1]
     try:
-        fields = pa_csv.read_csv(pa.BufferReader(rows), **options).to_batches() if rows else []
+        pa.StringArray.from_buffers(1, ends, pa.py_buffer(text)).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _is_regular(rows: npt.NDArray[np.uint8], delimiter: str) -> bool:
+    """Return whether every other quotation mark opens a field, or stands for one behind the one before it.
+
+    If so, what is behind an even number of them is outside of quotation marks; else a mark may be a part of a text.
+    """
+    marks = np.flatnonzero(rows == MARK)
+    before = rows[marks[0::2][int(len(marks) and marks[0] == 0) :] - 1]
+    return len(marks) % 2 == 0 and bool(np.isin(before, np.frombuffer(f'{delimiter}\n"'.encode(), np.uint8)).all())
+
+
+def _parsed(table: _Table, rows: npt.NDArray[np.uint8], *, has_quotes: bool) -> tuple[pa.RecordBatch, _Ragged]:
+    """Return whole rows, and those of another length; too many of these end it."""
+    ragged = _Ragged(table.width)
+    options = _options(table, ragged, has_header=False, has_quotes=has_quotes, block_size=len(rows) + 1)
+    try:
+        fields = pa_csv.read_csv(pa.BufferReader(pa.py_buffer(rows)), **options).to_batches() if len(rows) else []
     except pa.ArrowInvalid:
         if not ragged.has_too_many:
             raise
@@ -349,10 +556,10 @@ def _options(table: _Table, ragged: _Ragged, *, has_header: bool, has_quotes: bo
 
 
 class _Rows:
-    """Makes batches of the rows of a file, and knows where in it they stand."""
+    """Gives batches of the rows of a file their numbers: knows where in it they stand."""
 
-    def __init__(self, file: TextFile, table: _Table) -> None:
-        self._file, self._table, self._ragged = file, table, _Ragged(table.width)
+    def __init__(self, file: _CsvFile) -> None:
+        self._name, self._table, self._ragged = file.name, file.table, _Ragged(file.table.width)
         self._first = 0  # ordinal of the next sound row
 
     @property
@@ -360,48 +567,60 @@ class _Rows:
         """Number of the last row that has been read; the header is row 1."""
         return 1 + self._first + len(self._ragged.numbers)
 
-    def alone(self, fields: pa.RecordBatch, ragged: _Ragged) -> Iterator[Batch]:
+    def alone(self, read: _Read[Made]) -> Iterator[tuple[Batch, Made]]:
         """Yield the rows of a block that was read by itself, if any are sound. Raises FileError."""
-        self._ragged.add(ragged, self._last_row)
+        self._ragged.add(read.ragged, self._last_row)
         if self._ragged.has_too_many:
-            raise _too_many(self._file.name, self._ragged)
-        if fields.num_rows:
-            yield replace(self._batch(fields), unreadable=self._ragged.take())
+            raise _too_many(self._name, self._ragged)
+        batch, made = read.worked_on
+        if batch.table.num_rows:
+            batch = self._numbered(batch)
+            _require_no_hidden_rows(self._name, batch, read.hiding)
+            yield replace(batch, unreadable=self._ragged.take()), made
 
-    def streamed(self, read: bytes, *, has_header: bool) -> Iterator[Batch]:
+    def streamed(self, file: TextFile, begun: bytes, *, has_header: bool) -> Iterator[Batch]:
         """Yield the rows of what has been read and of all that follows. Raises FileError."""
-        file, ragged = self._file, self._ragged
+        ragged = self._ragged
         ragged.before = 0 if has_header else self._last_row
         options = _options(self._table, ragged, has_header=has_header, has_quotes=True, block_size=BLOCK_BYTES)
         try:
-            with _Pieces(file, read).opened(**options) as reader:
+            with _Pieces(file, begun).opened(**options) as reader:
                 for fields in reader:
-                    batch = self._batch(fields)
+                    batch = self._numbered(_batch(fields, self._table))
                     if fields.num_rows:  # Arrow may have read more of the file by now, or not
                         last = int(batch.row_numbers(np.array([fields.num_rows - 1]))[0])
                         batch = replace(batch, unreadable=ragged.take(last))
-                    if file.has_quotes:
-                        _check_hidden_rows(file.name, batch, self._table)
+                    _require_no_hidden_rows(self._name, batch, _hiding(batch, self._table))
                     yield batch
         except pa.ArrowInvalid as error:
-            raise _csv_error(file.name, error, ragged) from error
-
-    def last(self) -> Iterator[Batch]:
-        """Yield what is left when all has been read. Raises FileError: the file is cut off."""
-        file, ragged = self._file, self._ragged
+            raise _csv_error(self._name, error, ragged) from error
         if file.has_quotes and not ragged.at_end:
-            raise _torn(file.name, self._last_row)
-        if file.is_open and ragged.short and ragged.short.row == self._last_row:
-            raise _cut_off(file.name, ragged.short)
-        if ragged.waiting:
-            yield replace(self._batch(_no_fields(self._table)), unreadable=ragged.take())
+            raise _torn(self._name, self._last_row)
+        yield from self.last(is_open=file.is_open)
 
-    def _batch(self, fields: pa.RecordBatch) -> Batch:
-        table = self._table
-        whole = pa.RecordBatch.from_arrays(fields.columns, names=list(table.header)) if table.whole else None
+    def last(self, *, is_open: bool) -> Iterator[Batch]:
+        """Yield what is left when all has been read. Raises FileError: the file is cut off."""
+        ragged = self._ragged
+        if is_open and ragged.short and ragged.short.row == self._last_row:
+            raise _cut_off(self._name, ragged.short)
+        if ragged.waiting:
+            batch = self._numbered(_batch(_no_fields(self._table), self._table))
+            yield replace(batch, unreadable=ragged.take())
+
+    def _numbered(self, batch: Batch) -> Batch:
         numbering = _numbering(self._first, self._ragged.numbers)
-        self._first += fields.num_rows
-        return Batch(_under_names(fields, table), numbering, absent=table.absent, whole=whole)
+        self._first += batch.table.num_rows
+        return replace(batch, row_numbers=numbering)
+
+
+def _batch(fields: pa.RecordBatch, table: _Table) -> Batch:
+    """Return a batch of fields, whose rows have no numbers as yet."""
+    whole = pa.RecordBatch.from_arrays(fields.columns, names=list(table.header)) if table.whole else None
+    return Batch(_under_names(fields, table), _no_numbers, absent=table.absent, whole=whole)
+
+
+def _no_numbers(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    raise ValueError("rows have their numbers when those before them have been read")
 
 
 def _under_names(fields: pa.RecordBatch, table: _Table) -> pa.RecordBatch:
@@ -444,15 +663,24 @@ def _too_many(name: str, ragged: _Ragged) -> FileError:
     )
 
 
-def _check_hidden_rows(name: str, batch: Batch, table: _Table) -> None:
-    """Raise FileError when a field holds a line that reads as a row: its quotation mark is not closed in its place."""
+def _hiding(batch: Batch, table: _Table) -> int | None:
+    """Return the first row a field of which holds a line that reads as a row; None: none does."""
     for column in table.columns:
         texts = batch.table.column(column.name)
+        if not (holds(texts, "\n") or holds(texts, "\r")):
+            continue
         with_lines = np.flatnonzero(pc.match_substring_regex(texts, r"[\r\n]").to_numpy(zero_copy_only=False))
         for position in with_lines.tolist():
             lines = texts[position].as_py().replace("\r", "\n").split("\n")
             if any(_reads_as_row(line, table) for line in lines[1:]):
-                raise _unclosed(name, int(batch.row_numbers(np.array([position]))[0]))
+                return int(position)
+    return None
+
+
+def _require_no_hidden_rows(name: str, batch: Batch, hiding: int | None) -> None:
+    """Raise FileError when a row holds others: a quotation mark is not closed in its place."""
+    if hiding is not None:
+        raise _unclosed(name, int(batch.row_numbers(np.array([hiding]))[0]))
 
 
 def _reads_as_row(line: str, table: _Table) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,39 +26,60 @@ NO_HASHES: Hashes = np.empty(0, np.uint64)
 Rows = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class HashSample:
+    """Hashes of some rows, or of a sample of them: of those whose hashes end in so many zeros.
+
+    rows   where they stand among these rows
+    count  how many rows there are
+    """
+
+    hashes: Hashes
+    wholes: Hashes
+    rows: Rows
+    count: int
+    zeros: int = 0
+
+    def sampled(self, zeros: int) -> HashSample:
+        """Return those of a smaller sample."""
+        if zeros <= self.zeros:
+            return self
+        chosen = np.flatnonzero((self.hashes & np.uint64((1 << zeros) - 1)) == 0)
+        wholes = self.wholes[chosen] if len(self.wholes) else self.wholes
+        return HashSample(self.hashes[chosen], wholes, self.rows[chosen], self.count, zeros)
+
+
 class DuplicateCounter:
     """Sees the contents of the valid rows in order (data.rows), and with a key all that they say beside it."""
 
     def __init__(self) -> None:
-        no_rows = np.empty(0, np.int64)
-        self._pieces: list[tuple[Hashes, Hashes, Rows]] = [(NO_HASHES, NO_HASHES, no_rows)]
+        self._pieces: list[HashSample] = [HashSample(NO_HASHES, NO_HASHES, np.empty(0, np.int64), 0)]
         self._row_count, self._kept_count, self._halvings = 0, 0, 0
 
-    def observe(self, contents: Hashes, wholes: Hashes = NO_HASHES) -> None:
+    def sample(self, contents: Hashes, wholes: Hashes = NO_HASHES) -> HashSample:
+        """Return what is to be known of some rows; several threads may ask at once."""
+        # A sample by the bits of hashes must be one by chance.
+        return HashSample(mixed(contents), wholes, np.arange(len(contents)), len(contents)).sampled(self._halvings)
+
+    def observe(self, sample: HashSample) -> None:
         """Take in the next rows."""
-        rows = np.arange(self._row_count, self._row_count + len(contents))
-        self._row_count += len(contents)
-        self._keep(mixed(contents), wholes, rows)  # a sample by their bits must be one by chance
+        piece = replace(sample, rows=sample.rows + self._row_count).sampled(self._halvings)
+        self._row_count += sample.count
+        self._pieces.append(piece)
+        self._kept_count += len(piece.rows)
         while self._kept_count > MAX_COUNTED and self._halvings < MAX_HALVINGS:
             self._halvings += 1
-            counted = self._counted()
-            self._pieces, self._kept_count = [], 0
-            self._keep(*counted)
-
-    def _keep(self, hashes: Hashes, wholes: Hashes, rows: Rows) -> None:
-        if self._halvings:
-            chosen = self._sampled(hashes)
-            hashes, rows, wholes = hashes[chosen], rows[chosen], wholes[chosen] if len(wholes) else wholes
-        self._pieces.append((hashes, wholes, rows))
-        self._kept_count += len(hashes)
+            self._pieces = [one.sampled(self._halvings) for one in self._pieces]
+            self._kept_count = sum(len(one.rows) for one in self._pieces)
 
     def _counted(self) -> tuple[Hashes, Hashes, Rows]:
         """Return hashes of the sample, those of all that its rows say where they are given, and the rows."""
-        if len(self._pieces) == 1:
-            return self._pieces[0]
-        hashes, wholes, rows = zip(*self._pieces, strict=True)
-        self._pieces = [(np.concatenate(hashes), np.concatenate(wholes), np.concatenate(rows))]
-        return self._pieces[0]
+        if len(self._pieces) > 1:
+            hashes, wholes, rows = zip(*((one.hashes, one.wholes, one.rows) for one in self._pieces), strict=True)
+            together = HashSample(np.concatenate(hashes), np.concatenate(wholes), np.concatenate(rows), self._row_count)
+            self._pieces = [replace(together, zeros=self._halvings)]
+        (all_rows,) = self._pieces
+        return all_rows.hashes, all_rows.wholes, all_rows.rows
 
     def count(self, used: npt.NDArray[np.bool_], some: npt.NDArray[np.bool_]) -> tuple[int, int]:
         """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one, and of some of them alone.
@@ -126,10 +148,6 @@ class DuplicateCounter:
         used, new = sets[rows] != LEFT_OUT, is_new[rows]
         unlike = ~are_among(hashes[used & new], hashes[used & ~new])
         return np.asarray(rows[used & new][unlike], np.int64)
-
-    def _sampled(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        sampled: npt.NDArray[np.bool_] = (hashes & np.uint64((1 << self._halvings) - 1)) == 0
-        return sampled
 
 
 def _distinct(ordered: Hashes) -> int:

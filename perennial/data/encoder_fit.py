@@ -69,12 +69,12 @@ class EncoderFit:
         encodes: bool = True,
     ) -> None:
         self._encodes = encodes
-        self._nullable, self._max_categories, self._hook, self._has_mean = nullable, max_categories, hook, has_mean
+        self._nullable, self._max_categories, self.hook, self._has_mean = nullable, max_categories, hook, has_mean
         self._fits: dict[str, _NumberFit | set[str]] = {}
 
     def update(self, table: pa.Table) -> None:
         """Take in a batch of raw training rows."""
-        table = prepared(table, self._hook)
+        table = prepared(table, self.hook)
         if self._fits and table.column_names != list(self._fits):
             raise HookError(f"features.py: transform returned the columns {table.column_names}, then {[*self._fits]}")
         for name in table.column_names:
@@ -89,6 +89,14 @@ class EncoderFit:
             return
         fit.update(values.dictionary.take(pc.unique(values.indices).drop_null()).to_pylist())
         _require_category(name, fit)
+
+    def of_rows(self, table: pa.Table) -> EncoderFit:
+        """Return what some raw training rows teach by themselves."""
+        fit = EncoderFit(
+            self._nullable, self._max_categories, self.hook, has_mean=self._has_mean, encodes=self._encodes
+        )
+        fit.update(table)
+        return fit
 
     def merge(self, other: EncoderFit) -> None:
         """Take in what another has learned of the rows after these."""
@@ -107,9 +115,9 @@ class EncoderFit:
     def finish(self, again: Again) -> Encoder:
         """Return the encoder; `again` shows the same training rows, and is called where a text becomes means."""
         if not self._encodes:
-            return Encoder(tuple(map(PlainEncoding, self._fits)), self._hook)
+            return Encoder(tuple(map(PlainEncoding, self._fits)), self.hook)
         sums = self._sums(again)
-        encoder = Encoder(tuple(item for name in self._fits for item in self._encodings(name, sums)), self._hook)
+        encoder = Encoder(tuple(item for name in self._fits for item in self._encodings(name, sums)), self.hook)
         if not encoder.feature_names:
             raise DataError("no feature has a value in any training row; there is nothing to learn from")
         return encoder
@@ -124,7 +132,7 @@ class EncoderFit:
         if not many:
             return {}
         sample, lowest = residuals.Sample(), np.inf
-        for some, lowest_of_some in again(functools.partial(_sampled, hook=self._hook)):
+        for some, lowest_of_some in again(functools.partial(_sampled, hook=self.hook)):
             sample.merge(some)
             lowest = min(lowest, lowest_of_some)
         # What multiplies a price adds to its logarithm.
@@ -132,7 +140,7 @@ class EncoderFit:
         columns, target = sample.rows()
         explained = {name: residuals.fitted(columns, signal(target), name, few) for name in many}
         sums: dict[str, TextSums] = {}
-        for summed in again(functools.partial(_summed, hook=self._hook, signal=signal, explained=explained)):
+        for summed in again(functools.partial(_summed, hook=self.hook, signal=signal, explained=explained)):
             for name, of_column in summed.items():
                 if name in sums:
                     sums[name].merge(of_column)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TypeVar
@@ -34,14 +34,14 @@ def cores() -> int:
     return min([there, *_most])
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """Yield the results of work for the items, in their order; this thread takes the items, some of them ahead.
 
     Memory holds the items and results of two more than there are cores. What work raises is raised in the place of its
     result, and what the items raise after the results of those before.
     """
     errors: list[Exception] = []
-    rest = _until_error(items, errors)
+    rest = until_error(items, errors)
     first = list(islice(rest, 2))
     if len(first) < 2 or cores() == 1:  # nothing to do meanwhile
         yield from map(work, chain(first, rest))
@@ -51,7 +51,8 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
         raise errors[0]
 
 
-def _until_error(items: Iterable[Item], errors: list[Exception]) -> Iterator[Item]:
+def until_error(items: Iterable[Item], errors: list[Exception]) -> Iterator[Item]:
+    """Yield items until they raise; the error is then in the list."""
     try:
         yield from items
     except Exception as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,9 @@ import pyarrow.compute as pc
 from perennial.data import drift
 from perennial.data.contract import Checked, Contract, check, parsed
 from perennial.data.csv_files import Batch
-from perennial.data.duplicates import NO_HASHES, DuplicateCounter
-from perennial.data.files import copies_among, read
+from perennial.data.duplicates import DuplicateCounter, HashSample
+from perennial.data.files import copies_among, each_batch
 from perennial.data.header import FileError, NoRowsError
-from perennial.data.in_order import in_order
 from perennial.data.machines import About, Machines
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
@@ -45,7 +44,7 @@ from perennial.data.rows import (
     specification,
 )
 from perennial.data.since import ChampionFiles, changed, set_by
-from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, SeriesHorizon, Sets, splitter
+from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Dealt, SeriesHorizon, Sets, splitter
 from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.column import Column
 from perennial.features.values import ARROW_TYPES, STRING, Parsed, to_text
@@ -53,6 +52,8 @@ from perennial.features.values import ARROW_TYPES, STRING, Parsed, to_text
 MIN_COPIED_ROWS = 20  # of a file that is not read again; a few rows may be the same by chance
 REASONS = 10  # in the report, why rows cannot be told
 WHOLE_NUMBER = r"^[+-]?[0-9]+\.0+$"  # as exports write it where a column of numbers has missing values
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,19 @@ def _document(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+@dataclass(frozen=True)
+class _Prepared(Generic[Result]):
+    """What breaks the contract in a batch, what a model in service makes of it, and what is kept of its valid rows."""
+
+    checked: Checked
+    tally: _Tally | None
+    notes: Sequence[str]
+    late: tuple[int, str]
+    result: Result
+
+
 class FileReader:
-    """Reads files, each by itself: its rows are checked and hashed, and the valid ones yielded.
+    """Reads files, each by itself: its rows are checked and hashed, and the valid ones kept.
 
     columns  those of the rows that decide their sets, and by which rows are told to be alike
     """
@@ -158,22 +170,43 @@ class FileReader:
         if self.by_champion and other.by_champion:
             self.by_champion.add(other.by_champion)
 
-    def read(self, number: int, name: str, path: Path, quarantine: Quarantine, about: About) -> Iterator[pa.Table]:
-        """Yield the valid rows of a file in batches; add the others to the quarantine. Raises FileError."""
-        contract, key = self._contract, self._contract.key
+    def read(
+        self,
+        number: int,
+        name: str,
+        path: Path,
+        quarantine: Quarantine,
+        about: About,
+        keep: Callable[[pa.Table], Result],
+    ) -> Iterator[Result]:
+        """Yield what is kept of the valid rows of a file, a batch each; add the others to the quarantine.
+
+        All cores read, check and keep batches. Raises FileError.
+        """
+        contract = self._contract
         columns = (*contract.columns, *(self.by_champion.columns if self.by_champion else ()))
-        prepared = partial(
-            _prepared, contract, self._telling, self.by_champion, is_new=self._champion.finds_new(number)
-        )
-        batches = read(path, columns, name, contract.form, about.notes)
-        for batch, checked, valid, tally in in_order(prepared, batches):
-            if self.by_champion and tally:
-                self.by_champion.count(tally)
-            quarantine.add(name, batch, checked)
-            about.notes += [note for note in _notes_of_keys(key, valid) if note not in about.notes]
-            about.late.append(_late(valid, self.dated_by, self._listed_at))
+        prepared = partial(self._prepared, keep, self._champion.finds_new(number))
+        for batch, rows in each_batch(prepared, path, columns, name, contract.form, about.notes):
+            if self.by_champion and rows.tally:
+                self.by_champion.count(rows.tally)
+            quarantine.add(name, batch, rows.checked)
+            about.notes += [note for note in rows.notes if note not in about.notes]
+            about.late.append(rows.late)
             about.present |= {*contract.names} - batch.absent if batch.table.num_rows else set()
-            yield valid
+            yield rows.result
+
+    def _prepared(
+        self, keep: Callable[[pa.Table], Result], is_new: bool, batch: Batch
+    ) -> tuple[Batch, _Prepared[Result]]:
+        """Check and hash a batch, and keep its valid rows; the others are looked at later, if there are any."""
+        checked, tally = self._telling.with_hashes(check(self._contract, batch.table)), None
+        if self.by_champion:
+            checked, tally = self.by_champion.with_hashes(checked, batch, is_new=is_new)
+        valid = checked.valid()
+        late = _late(valid, self.dated_by, self._listed_at)
+        broken = replace(checked, table=checked.table.schema.empty_table())
+        prepared = _Prepared(broken, tally, [*_notes_of_keys(self._contract.key, valid)], late, keep(valid))
+        return batch if checked.violations else batch.without_fields(), prepared
 
 
 def ingest(
@@ -208,6 +241,14 @@ def ingest(
     rows_of = dict[int, int]()
     starts = list[int]()  # the first row of each file
     rows = 0
+
+    def learn(valid: pa.Table) -> tuple[Dealt, HashSample, HashSample | None]:
+        contents = valid[CONTENT].to_numpy()
+        if not contract.key:
+            return splitting.deal(valid), duplicates.sample(contents), None
+        wholes = valid[WHOLE].to_numpy()
+        return splitting.deal(valid), duplicates.sample(contents, wholes), copies.sample(wholes)
+
     with machines.reading(reader, files) as read_rows:
         for number, (name, path) in enumerate(files):
             if path is None:
@@ -222,13 +263,12 @@ def ingest(
             first, is_new, about = rows, champion.finds_new(number), About()
             starts.append(first)
             try:
-                for valid in read_rows(number, name, path, quarantine, about):
-                    rows += valid.num_rows
-                    splitting.observe(number, valid)
-                    wholes = valid[WHOLE].to_numpy() if contract.key else NO_HASHES
-                    duplicates.observe(valid[CONTENT].to_numpy(), wholes)
-                    if contract.key:
-                        copies.observe(wholes)
+                for dealt, by_content, by_all in read_rows(number, name, path, quarantine, about, learn):
+                    rows += len(dealt.sets)
+                    splitting.observe(number, dealt)
+                    duplicates.observe(by_content)
+                    if by_all:
+                        copies.observe(by_all)
                 require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
             except FileError as error:
                 if definition["quality"].get("stray_files") == "fail" and not isinstance(error, NoRowsError):
@@ -274,16 +314,6 @@ def ingest(
         report.moved = moving.distances()
         report.drift = drift.summary(report.moved, int(fresh.sum()), moving.uncounted)
     return sets
-
-
-def _prepared(
-    contract: Contract, telling: _Telling, by_champion: _ByChampion | None, batch: Batch, *, is_new: bool
-) -> tuple[Batch, Checked, pa.Table, _Tally | None]:
-    """Return a batch, what the check says of it, its valid rows with what tells them, and what to count."""
-    checked, tally = telling.with_hashes(check(contract, batch.table)), None
-    if by_champion:
-        checked, tally = by_champion.with_hashes(checked, batch, is_new=is_new)
-    return batch, checked, checked.valid(), tally
 
 
 def _observed(

@@ -20,7 +20,8 @@ from perennial.data.coverage import Coverage
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
-from perennial.data.sets import SetWriter, rows_of_sets, spill_writer
+from perennial.data.rows import CONTENT, WHOLE
+from perennial.data.sets import SetWriter, Spill, rows_of_sets
 from perennial.data.split import Sets
 from perennial.features.encoding import Encoder
 from perennial.features.record_checks import KnownTexts
@@ -40,8 +41,9 @@ class About:
     late: list[tuple[int, str]] = field(default_factory=list)
 
 
-# Reads a file, given its position and its name: yields its valid rows, and adds the others to the quarantine.
-ReadRows = Callable[[int, str, Path, Quarantine, About], Iterator[pa.Table]]
+# Reads a file, given its position and its name: yields what some work learns of its valid rows, a batch each, and adds
+# the others to the quarantine.
+ReadRows = Callable[[int, str, Path, Quarantine, About, Callable[[pa.Table], T]], Iterator[T]]
 
 
 class Reader(Protocol):
@@ -49,7 +51,9 @@ class Reader(Protocol):
 
     columns: Sequence[str]
 
-    def read(self, number: int, name: str, path: Path, quarantine: Quarantine, about: About) -> Iterator[pa.Table]: ...
+    def read(
+        self, number: int, name: str, path: Path, quarantine: Quarantine, about: About, keep: Callable[[pa.Table], T]
+    ) -> Iterator[T]: ...
 
     def merge(self, other: Any) -> None: ...
 
@@ -73,7 +77,7 @@ class Machines(Protocol):
     writer   writes the sets
     """
 
-    def reading(self, reader: Reader, files: Files) -> AbstractContextManager[ReadRows]: ...
+    def reading(self, reader: Reader, files: Files) -> AbstractContextManager[ReadRows[Any]]: ...
 
     def each(self, sets: Sets, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> Iterable[T]: ...
 
@@ -83,21 +87,33 @@ class Machines(Protocol):
 
 
 class OneMachine:
-    """Reads the files one after the other; their valid rows are in a spill file."""
+    """Reads the files one after the other; their valid rows are in a spill below a folder."""
 
-    def __init__(self, spill: Path) -> None:
-        self.spill = spill
+    def __init__(self, folder: Path) -> None:
+        self.spill = Spill(folder)
 
     @contextmanager
-    def reading(self, reader: Reader, files: Files) -> Iterator[ReadRows]:
-        with spill_writer(self.spill) as write:
+    def reading(self, reader: Reader, files: Files) -> Iterator[ReadRows[Any]]:
+        yield partial(self._read, reader)
+        self.spill.finish()
 
-            def written(number: int, name: str, path: Path, quarantine: Quarantine, about: About) -> Iterator[pa.Table]:
-                for valid in reader.read(number, name, path, quarantine, about):
-                    write(valid)
-                    yield valid
+    def _read(
+        self,
+        reader: Reader,
+        number: int,
+        name: str,
+        path: Path,
+        quarantine: Quarantine,
+        about: About,
+        learn: Callable[[pa.Table], T],
+    ) -> Iterator[T]:
+        def keep(valid: pa.Table) -> tuple[Any, T]:
+            spilled = valid.drop_columns([name for name in (CONTENT, WHOLE) if name in valid.column_names])
+            return self.spill.keep(spilled), learn(valid)
 
-            yield written
+        for place, learned in reader.read(number, name, path, quarantine, about, keep):
+            self.spill.append(place)
+            yield learned
 
     def each(self, sets: Sets, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> list[T]:
         return [task(rows_of_sets(self.spill, sets, wanted))]

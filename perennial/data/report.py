@@ -159,6 +159,10 @@ class Report:
             counts = np.bincount(target.to_numpy(), minlength=len(self.classes))
             self.class_rows[name] = (counts + self.class_rows.get(name, 0)).tolist()
 
+    def of_sets(self) -> Report:
+        """Return an empty report, which counts rows of sets as this one."""
+        return Report(logarithm=self.logarithm, classes=self.classes)
+
     def merge_sets(self, other: Report) -> None:
         """Count the rows of sets that another report has counted."""
         for name, rows in other.rows_by_set.items():

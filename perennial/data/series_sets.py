@@ -27,7 +27,7 @@ from perennial.data.report import Report
 from perennial.data.rows import CHAMPION_TEST, FOLDER, Hashes
 from perennial.data.seasonal import seasonal_naive
 from perennial.data.series import Series, last_unit, series_of
-from perennial.data.sets import rows_of_sets
+from perennial.data.sets import Spill, rows_of_sets
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, SeriesHorizon, Sets
 from perennial.features.lines import csv_field, csv_lines
 from perennial.features.values import DataError
@@ -77,7 +77,7 @@ class SeriesWriter:
         self._latest = ""  # a series that has the last value of all
         self._alternating = np.zeros(len(self._form.categories), np.int64)
 
-    def write(self, spill: Path, sets: Sets, report: Report) -> None:
+    def write(self, spill: Spill, sets: Sets, report: Report) -> None:
         """Write all sets, and count their points. Raises DataError: there is too little to learn from or to test."""
         tables = [*rows_of_sets(spill, sets, (TRAIN, VALIDATION, TEST))]
         report.rows_by_set = dict.fromkeys(SETS, 0)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data import slices
 from perennial.data.contract import Contract, class_numbers
-from perennial.data.coverage import Coverage
+from perennial.data.coverage import Counts, Coverage
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.data.in_order import cores, in_order
-from perennial.data.parts import PartWriter
+from perennial.data.parts import PartWriter, Placed
 from perennial.data.record_lines import encoded_lengths, record_lines
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
@@ -33,45 +35,88 @@ from perennial.features.values import STRING, to_texts
 
 T = TypeVar("T")
 
-# (set, rows) of the wanted sets, of all columns or of some for each set.
-RowsOf = Callable[..., Iterator[tuple[int, pa.Table]]]
+# (set, rows) of the wanted sets, of all columns or of some for each set; or what some work makes of them.
+RowsOf = Callable[..., Iterator[Any]]
+BatchOfSets = tuple[Callable[[], pa.RecordBatch], Sets]
 
 BATCH_BYTES = 1 << 20
 FEATURES_AT_ONCE = 8_000_000  # on all cores; bounds the memory of encoding where there are many categories
 HASHES = ("seen", "test", "target", "champion", "rest", "seen-rest", slices.FOLDER)
 
 
-@contextmanager
-def spill_writer(path: Path) -> Iterator[Callable[[pa.Table], None]]:
-    """Yield a function that appends rows to an Arrow file, those of small files together: each batch is read thrice.
+@dataclass(frozen=True)
+class _Place:
+    """Where a batch is: in which file, from which byte on, and how many rows it has."""
 
-    Texts keep the dictionary of their batch.
+    path: Path
+    start: int
+    rows: int
+
+    def read(self) -> pa.RecordBatch:
+        """Return the batch."""
+        with pa.OSFile(str(self.path)) as file:
+            file.seek(self.start)
+            with pa.ipc.open_stream(file) as reader:
+                return reader.read_next_batch()
+
+
+class Spill:
+    """Valid rows on the disk, in batches that any thread writes and reads: each thread in a file that is free.
+
+    Texts keep the dictionary of their batch. Rows of small files are put together: each batch is read thrice.
     """
-    writer: pa.RecordBatchStreamWriter | None = None
-    waiting: list[pa.Table] = []
-    waiting_bytes = 0
 
-    def write(rows: pa.Table) -> None:
-        nonlocal waiting_bytes
-        waiting.append(rows)
-        waiting_bytes += rows.nbytes
-        if waiting_bytes >= BATCH_BYTES:
-            write_out()
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._numbers, self._free = count(), SimpleQueue[tuple[Path, pa.OSFile]]()
+        self._places: list[_Place] = []
+        self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0
 
-    def write_out() -> None:
-        nonlocal writer, waiting_bytes
-        together = in_one_piece(waiting)
-        writer = writer or pa.ipc.new_stream(file, together.schema)
-        writer.write_table(together)
-        waiting.clear()
-        waiting_bytes = 0
+    def keep(self, rows: pa.Table) -> _Place | pa.Table:
+        """Write some rows, or leave that to `append` where they are few. Any thread may."""
+        return self._written(rows) if rows.nbytes >= BATCH_BYTES else rows
 
-    with pa.OSFile(str(path), "wb") as file:
-        yield write
-        if waiting:
-            write_out()
-        if writer:
-            writer.close()
+    def append(self, batch: _Place | pa.Table) -> None:
+        """Take in the next rows."""
+        if isinstance(batch, _Place):
+            self._write_out()
+            self._places.append(batch)
+        elif batch.num_rows:
+            self._waiting.append(batch)
+            self._waiting_bytes += batch.nbytes
+            if self._waiting_bytes >= BATCH_BYTES:
+                self._write_out()
+
+    def finish(self) -> None:
+        """Write what waits, when all rows are there."""
+        self._write_out()
+        while not self._free.empty():
+            self._free.get()[1].close()
+
+    def batches(self, sets: Sets) -> Iterator[BatchOfSets]:
+        """Yield what reads each batch, and the sets of its rows."""
+        start = 0
+        for place in self._places:
+            yield place.read, sets[start : start + place.rows]
+            start += place.rows
+
+    def _write_out(self) -> None:
+        if self._waiting:
+            self._places.append(self._written(in_one_piece(self._waiting)))
+            self._waiting, self._waiting_bytes = [], 0
+
+    def _written(self, rows: pa.Table) -> _Place:
+        try:
+            path, file = self._free.get_nowait()
+        except Empty:
+            path = self.folder / f"rows-{next(self._numbers)}.arrow"
+            file = pa.OSFile(str(path), "wb")
+        place = _Place(path, file.tell(), rows.num_rows)
+        with pa.ipc.new_stream(file, rows.schema) as writer:
+            writer.write_table(rows)
+        self._free.put((path, file))
+        return place
 
 
 def in_one_piece(tables: Sequence[pa.Table]) -> pa.Table:
@@ -80,39 +125,39 @@ def in_one_piece(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def rows_of_sets(
-    spill: Path, sets: Sets, wanted: Sequence[int], columns: Mapping[int, Sequence[str]] | None = None
-) -> Iterator[tuple[int, pa.Table]]:
-    """Yield (set, rows) for each batch of the spill file and each wanted set that has rows in it."""
-
-    def batches() -> Iterator[tuple[pa.RecordBatch, Sets]]:
-        start = 0
-        with pa.OSFile(str(spill)) as file, pa.ipc.open_stream(file) as reader:
-            for batch in reader:
-                yield batch, sets[start : start + batch.num_rows]
-                start += batch.num_rows
-
-    yield from dealt(batches(), wanted, columns)
+    spill: Spill,
+    sets: Sets,
+    wanted: Sequence[int],
+    columns: Mapping[int, Sequence[str]] | None = None,
+    work: Callable[[int, pa.Table], T] | None = None,
+) -> Iterator[Any]:
+    """Yield (set, rows) for each batch of the spill and each wanted set that has rows in it, as `dealt`."""
+    yield from dealt(spill.batches(sets), wanted, columns, work)
 
 
 def dealt(
-    batches: Iterable[tuple[pa.RecordBatch, Sets]],
+    batches: Iterable[BatchOfSets],
     wanted: Sequence[int],
     columns: Mapping[int, Sequence[str]] | None = None,
-) -> Iterator[tuple[int, pa.Table]]:
-    """Yield (set, rows) for each wanted set that has rows in a batch, given the sets of its rows.
+    work: Callable[[int, pa.Table], T] | None = None,
+) -> Iterator[Any]:
+    """Yield (set, rows) for each wanted set that has rows in a batch, or what some work makes of them, on any core.
 
+    batches  what reads each, and the sets of its rows
     columns  those of each set, where not all are wanted
     """
 
-    def chosen(item: tuple[pa.RecordBatch, Sets]) -> list[tuple[int, pa.Table]]:
-        batch, set_of_row = item
+    def chosen(item: BatchOfSets) -> list[Any]:
+        read, set_of_row = item
+        batch = read()
         masks = {number: set_of_row == number for number in wanted}
         some = {number: batch.select(columns[number]) if columns else batch for number in wanted}
-        return [
+        pieces = [
             (number, pa.Table.from_batches([some[number].filter(pa.array(mask))]))
             for number, mask in masks.items()
             if mask.any()
         ]
+        return [work(*piece) for piece in pieces] if work else pieces
 
     for pieces in in_order(chosen, batches):
         yield from pieces
@@ -125,6 +170,15 @@ class _Piece:
     number: int
     rows: pa.Table
     encodable: pa.Table
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What some rows of a set add to a report, and of training rows to the texts that are known and to the fit."""
+
+    report: Report
+    known: KnownTexts | None = None
+    learned: EncoderFit | pa.Table | None = None
 
 
 @dataclass(frozen=True)
@@ -166,11 +220,23 @@ class SetWriter:
     def show(self, fit: EncoderFit, known: KnownTexts, report: Report) -> None:
         """Count the sets and show the training rows to the fit."""
         columns = {TRAIN: [*self._baseline], VALIDATION: [self._target], TEST: [self._target]}
-        for number, rows in self._rows([*columns], columns):
-            report.add_to_set(SETS[number], self._numbers(rows))
-            if number == TRAIN:
-                fit.update(rows.select(self._features))
-                known.update(rows)
+        for some in self._rows([*columns], columns, partial(self._teach, fit, known, report)):
+            report.merge_sets(some.report)
+            if some.known:
+                known.merge(some.known)
+            if isinstance(some.learned, pa.Table):
+                fit.update(some.learned)
+            elif some.learned:
+                fit.merge(some.learned)
+
+    def _teach(self, fit: EncoderFit, known: KnownTexts, report: Report, number: int, rows: pa.Table) -> _Lesson:
+        """Count some rows, and fit those that train by themselves, unless one thread has to."""
+        counts = report.of_sets()
+        counts.add_to_set(SETS[number], self._numbers(rows))
+        if number != TRAIN:
+            return _Lesson(counts)
+        features = rows.select(self._features)
+        return _Lesson(counts, known.of_rows(rows), features if fit.hook else fit.of_rows(features))
 
     def again(self, task: Callable[[Iterable[TrainingRows]], T]) -> list[T]:
         """Show a task what a fit wants to know of the training rows, in batches."""
@@ -197,15 +263,18 @@ class SetWriter:
         }
         hashes = {name: self._parts(f"{FOLDER}/{name}", ".u64") for name in HASHES}
         widest = 0
-        rendered = partial(self._rendered, encoder, shortest)
-        for done in in_order(rendered, self._pieces(encoder, coverage, shortest)):
-            widest = max(widest, done.widest)
-            for name, lines in done.lines.items():
-                writers[name].write(done.rows, lines)
-            for name, of_rows in done.hashes.items():
-                _write_hashes(hashes[name], of_rows)
-        for writer in (*writers.values(), *hashes.values()):
-            writer.close()
+
+        def placed() -> Iterator[Placed]:
+            nonlocal widest
+            for done in in_order(partial(self._rendered, encoder, shortest), self._pieces(encoder, coverage, shortest)):
+                widest = max(widest, done.widest)
+                for name, lines in done.lines.items():
+                    yield writers[name].place(done.rows, lines)
+                for name, of_rows in done.hashes.items():
+                    yield from _placed_hashes(hashes[name], of_rows)
+
+        for _ in in_order(Placed.write, placed()):
+            pass
         if self._hosts > 1:
             share_out(self._folder / SETS[TRAIN], self._hosts)
         return widest
@@ -213,9 +282,13 @@ class SetWriter:
     def _pieces(self, encoder: Encoder, coverage: Coverage, shortest: int) -> Iterator[_Piece]:
         """Yield the rows of all sets in pieces that a part has room for. One thread makes a model's own features."""
         written = dict.fromkeys((TRAIN, VALIDATION, TEST), 0)
-        for number, rows in self._rows([*written]):
+        covered = None if encoder.hook else partial(self._covered, encoder)
+        for number, rows, *counts in self._rows([*written], None, covered):
             encodable = prepared(rows.select(self._features), encoder.hook)
-            coverage.update(SETS[number], encodable)
+            if counts:
+                coverage.add(*counts)
+            else:
+                coverage.update(SETS[number], encodable)
             width = len(encoder.feature_names) + (shortest if number == TEST else 0)
             at_once, start = max(1, FEATURES_AT_ONCE // width // cores()), 0
             while start < rows.num_rows:
@@ -223,6 +296,12 @@ class SetWriter:
                 yield _Piece(number, rows.slice(start, count), encodable.slice(start, count))
                 written[number] += min(count, rows.num_rows - start)
                 start += count
+
+    def _covered(self, encoder: Encoder, number: int, rows: pa.Table) -> tuple[int, pa.Table, Counts]:
+        """Return some rows of a set, and what is unseen of them."""
+        coverage = Coverage(encoder)
+        coverage.update(SETS[number], rows)
+        return number, rows, coverage.counts
 
     def _rendered(self, encoder: Encoder, shortest: int, piece: _Piece) -> _Rendered:
         """Return what is written of some rows. Numbers become texts once, for all that holds them."""
@@ -281,12 +360,12 @@ class SetWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header, named=self._named)
 
 
-def _write_hashes(writer: PartWriter, hashes: Hashes) -> None:
-    """Write hashes, each in the part where there is room for it."""
+def _placed_hashes(writer: PartWriter, hashes: Hashes) -> Iterator[Placed]:
+    """Yield hashes, each in the part where there is room for it."""
     start = 0
     while start < len(hashes):
-        some = hashes[start : start + writer.room]
-        writer.write(len(some), memoryview(some.astype("<u8").tobytes()))
+        some = np.ascontiguousarray(hashes[start : start + writer.room], "<u8")
+        yield writer.place(len(some), some.data.cast("B"))
         start += len(some)
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,12 +37,14 @@ import pyarrow.compute as pc
 
 from perennial.data.periods import Periods
 from perennial.data.row_hasher import RowHasher
-from perennial.data.rows import CONTENT, IDENTITY, Hashes, shares
+from perennial.data.rows import CONTENT, IDENTITY, Hashes, are_among, shares
 from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.values import DataError
 
 SETS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST, REPEATED, LEFT_OUT = range(5)
+
+FEW_TWICE = 16  # times as many hashes are there once
 
 Sets = npt.NDArray[np.uint8]
 
@@ -53,6 +55,24 @@ class Shares:
 
     validation: float
     test: float
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """What decides the sets of some rows.
+
+    sets      theirs, as far as they are known by now
+    contents  hashes of those that may be in another set because of them
+    times     that they are split by
+    observed  which have a value, of series
+    period    the times that a period is counted by
+    """
+
+    sets: Sets
+    contents: Hashes
+    times: npt.NDArray[Any] | None = None
+    observed: npt.NDArray[np.bool_] | None = None
+    period: npt.NDArray[np.datetime64] | None = None
 
 
 class Splitter:
@@ -71,16 +91,21 @@ class Splitter:
         self._rows = 0
         self._left_out: list[slice] = []
 
-    def observe(self, file: int, rows: pa.Table) -> None:
+    def deal(self, rows: pa.Table) -> Dealt:
+        """Return what decides the sets of some valid rows; several threads may ask at once."""
+        identity, content = _hashes(rows)
+        dealt = self._dealt(identity, rows)
+        contents = content if self._keyed or self.deals_late else content[dealt.sets != TRAIN]
+        return replace(dealt, contents=contents, period=self._period.times(rows) if self._period else None)
+
+    def observe(self, file: int, dealt: Dealt) -> None:
         """Take in the next valid rows; `file` counts the files from 0 and never decreases."""
         self._first_row.setdefault(file, self._rows)
-        identity, content = _hashes(rows)
-        sets = self._dealt(identity, rows)
-        self._sets.append(sets)
-        self._contents.append(content if self._keyed or self.deals_late else content[sets != TRAIN])
-        if self._period:
-            self._period.observe(rows)
-        self._rows += rows.num_rows
+        self._sets.append(dealt.sets)
+        self._contents.append(dealt.contents)
+        if self._period and dealt.period is not None:
+            self._period.observe(dealt.period)
+        self._rows += len(dealt.sets)
 
     def leave_out(self, file: int) -> None:
         """Take back the rows of a file, the last one observed: they are in no set."""
@@ -102,20 +127,20 @@ class Splitter:
         if self._period:
             sets[self._period.older((sets != LEFT_OUT) & (sets != REPEATED))] = LEFT_OUT
             places, contents = _used(sets, places, contents)
-        counts = np.zeros(len(contents), bool)
-        counts[_first_of_each(contents)] = True
+        counts = ~repeats(contents)
         self._cut(sets, places, counts)
         sets[places[~counts & (sets[places] != TRAIN)]] = REPEATED
         return sets
 
-    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
-        """Return the sets of the next rows, as far as they are known by now."""
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
+        """Return what decides the sets of some rows, but for contents and period."""
         raise NotImplementedError
 
     def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
         """Deal the rows at the places, which could not be dealt before all were known; of copies one counts."""
 
     def _of_shares(self, drawn: npt.NDArray[np.float64]) -> Sets:
+        """Return the set of each number from 0 to 1."""
         held_out = drawn < self._shares.test + self._shares.validation
         return np.where(drawn < self._shares.test, TEST, np.where(held_out, VALIDATION, TRAIN)).astype(np.uint8)
 
@@ -141,8 +166,8 @@ class RandomSplitter(Splitter):
         super().__init__(shares, keyed=keyed, period=period)
         self._seed = seed
 
-    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
-        return self._of_shares(shares(identity, self._seed))
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
+        return Dealt(self._of_shares(shares(identity, self._seed)), identity)
 
 
 class GroupSplitter(Splitter):
@@ -154,12 +179,12 @@ class GroupSplitter(Splitter):
         super().__init__(shares, keyed=keyed, period=period)
         self._column, self._seed = column, seed
 
-    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
         groups = rows[self._column].combine_chunks()
         groups = groups if pa.types.is_dictionary(groups.type) else groups.dictionary_encode()
         drawn = np.array([self._drawn(str(group)) for group in groups.dictionary.to_pylist()], np.float64)
         of_groups = self._of_shares(drawn)
-        return of_groups[np.asarray(groups.indices.to_numpy(), np.int64)]
+        return Dealt(of_groups[np.asarray(groups.indices.to_numpy(), np.int64)], identity)
 
     def _drawn(self, group: str) -> float:
         digest = hashlib.blake2b(f"{self._seed}\n{group}".encode(), digest_size=8).digest()
@@ -178,11 +203,15 @@ class TimeSplitter(Splitter):
         self._column = column
         self._times: list[npt.NDArray[Any]] = []
 
-    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
+    def observe(self, file: int, dealt: Dealt) -> None:
+        super().observe(file, dealt)
+        if dealt.times is not None:
+            self._times.append(dealt.times)
+
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
         times = rows[self._column].combine_chunks()
         times = pc.cast(times, pa.int64()) if pa.types.is_timestamp(times.type) else times
-        self._times.append(times.to_numpy())
-        return np.full(rows.num_rows, TRAIN, np.uint8)
+        return Dealt(np.full(rows.num_rows, TRAIN, np.uint8), identity, times.to_numpy())
 
     def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
         if not places.size:
@@ -228,9 +257,13 @@ class SeriesSplitter(TimeSplitter):
         self._horizon = horizon
         self._observed: list[npt.NDArray[np.bool_]] = []
 
-    def _dealt(self, identity: Hashes, rows: pa.Table) -> Sets:
-        self._observed.append(rows[self._horizon.target].is_valid().to_numpy())
-        return super()._dealt(identity, rows)
+    def observe(self, file: int, dealt: Dealt) -> None:
+        super().observe(file, dealt)
+        if dealt.observed is not None:
+            self._observed.append(dealt.observed)
+
+    def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
+        return replace(super()._dealt(identity, rows), observed=rows[self._horizon.target].is_valid().to_numpy())
 
     def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
         observed = np.concatenate([*self._observed, np.empty(0, np.bool_)])[places]
@@ -259,6 +292,28 @@ def _used(sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> tuple[
     """Return the places, and what stands there, without those that are left out."""
     used = sets[places] != LEFT_OUT
     return (places, contents) if used.all() else (places[used], contents[used])
+
+
+def repeats(hashes: Hashes) -> npt.NDArray[np.bool_]:
+    """Return which hashes are those of an earlier row.
+
+    To sort hashes takes a tenth of the time that it takes to know where each was, which only those need that are there
+    twice: a few, as a rule.
+    """
+    ordered = np.sort(hashes)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    del ordered
+    some = np.arange(len(hashes))
+    if FEW_TWICE * len(twice) <= len(hashes):
+        bits = np.uint64((1 << (FEW_TWICE * len(twice)).bit_length()) - 1)  # by which most are told
+        is_like = np.zeros(int(bits) + 1, np.bool_)
+        is_like[twice & bits] = True
+        some = np.flatnonzero(is_like[hashes & bits])
+        some = some[are_among(hashes[some], twice)]
+    mask = np.zeros(len(hashes), np.bool_)
+    mask[some] = True
+    mask[some[_first_of_each(hashes[some])]] = False
+    return mask
 
 
 def _first_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:

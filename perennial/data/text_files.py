@@ -58,6 +58,7 @@ class TextFile:
 
     is_table    the first line that is not blank is a header: blank ones before it are passed over
     separator   what a line `sep=;` before the header says
+    passed_over bytes of the text before the header, and of a byte order mark before that
     has_quotes  whether a quotation mark was among what has been read
     is_open     whether what has been read last is no line end
     end         what to read after the last byte of a file with quotes: whether it is inside of some tells a torn file
@@ -69,7 +70,7 @@ class TextFile:
         self, name: str, file: BinaryFile, form: FileForm, *, is_table: bool = False, end: bytes = b""
     ) -> None:
         self.name, self.has_quotes, self.is_open, self.separator = name, False, False, ""
-        self._before_header, self._end = is_table, end
+        self._before_header, self._end, self.passed_over = is_table, end, 0
         self._file, self._encoding = file, form.encoding
         self._position, self._lines, self._waiting, self._at_end = 0, 0, b"", False
         self._most = max(EXPANDED_BYTES, MAX_EXPANSION * os.fstat(file.fileno()).st_size)
@@ -79,6 +80,11 @@ class TextFile:
         self._beyond_ascii = ""  # the first character that would tell
         self._control: FileError | None = None
         self._advice = _ADVICE
+
+    @property
+    def is_utf_8(self) -> bool:
+        """Whether the bytes of the file are those of its text."""
+        return self._encoding == "utf-8"
 
     def read(self, size: int) -> bytes:
         """Return `size` more bytes, fewer only at the end: a line may straddle two of Arrow's blocks, but not three."""
@@ -104,8 +110,9 @@ class TextFile:
         self._look_for_controls(block)
         self._lines += int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))
         if self._before_header:
-            text = self._without_separator_line(text)
-            self._before_header = not text
+            header = self._without_separator_line(text)
+            self.passed_over += len(text) - len(header)
+            text, self._before_header = header, not header
         self._waiting += text
         self.is_open = not text.endswith((b"\n", b"\r")) if text else self.is_open
         self.has_quotes = self.has_quotes or b'"' in text
@@ -133,7 +140,7 @@ class TextFile:
         for mark, encoding in MARKS.items():
             if block.startswith(mark):
                 self._read_as(encoding)
-                self._position += len(mark)
+                self._position = self.passed_over = len(mark)
                 return block.removeprefix(mark)
         if _JSON.match(block):
             self._read_as("utf-8")

@@ -50,9 +50,13 @@ class TrainingPeriod:
         column = column_of(definition)
         return cls(column, _section(definition)["days"], listed_at) if column else None
 
-    def observe(self, rows: pa.Table) -> None:
-        """Take in the next valid rows."""
-        self._times.append(pc.cast(rows[self._column], pa.timestamp("us")).to_numpy())
+    def times(self, rows: pa.Table) -> npt.NDArray[np.datetime64]:
+        """Return the times of some valid rows `(n_rows,)`."""
+        return np.asarray(pc.cast(rows[self._column], pa.timestamp("us")).to_numpy())
+
+    def observe(self, times: npt.NDArray[np.datetime64]) -> None:
+        """Take in the times of the next valid rows."""
+        self._times.append(times)
 
     def older(self, counting: Mask) -> Mask:
         """Return which of the counting rows `(n_rows,)` are before the period, which their newest one ends."""

@@ -159,12 +159,20 @@ class KnownTexts:
             if len(texts) > MAX_KNOWN:
                 self._texts[name] = None
 
+    def of_rows(self, table: pa.Table) -> KnownTexts:
+        """Return the texts of the same columns in some rows alone."""
+        known = KnownTexts(self._texts)
+        known.update(table)
+        return known
+
     def merge(self, other: KnownTexts) -> None:
         """Take in the texts that another has seen."""
         for name, theirs in other._texts.items():
             ours = self._texts[name]
-            together = None if ours is None or theirs is None else ours | theirs
-            self._texts[name] = None if together is None or len(together) > MAX_KNOWN else together
+            if ours is None or theirs is None or len(ours | theirs) > MAX_KNOWN:
+                self._texts[name] = None
+            else:
+                ours |= theirs
 
     def of(self, name: str) -> frozenset[str] | None:
         """Return the texts of a column; None where they are too many, or were not taken in."""

@@ -97,7 +97,7 @@ def test_arbitrary_bytes_are_no_better(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "function", "target"),
     [
-        pytest.param(ingest, "read", "dropped-csv", id="the preprocessor"),
+        pytest.param(ingest, "each_batch", "dropped-csv", id="the preprocessor"),
         pytest.param(ingest, "check", "dropped-csv", id="the contract check"),
         pytest.param(inference, "input_fn", "request-csv", id="the serving script"),
     ],

@@ -215,8 +215,8 @@ def test_any_number_of_cores_gives_the_same_bytes(tmp_path: Path, monkeypatch: p
     for number in (1, 2, 8):
         monkeypatch.setattr(in_order, "cores", lambda number=number: number)
         job = Job(tmp_path / str(number))
-        files = cars(1_200), ragged, cars(800, seed=3).replace(b"Saab", b'"Sa,ab"'), gzip.compress(cars(300, seed=4))
-        assert job.run(definition, *files) == 0
+        quoted = cars(800, seed=3).replace(b"Saab", b'"Sa,ab"'), cars(800, seed=5).replace(b"Saab", b'Sa"ab', 9)
+        assert job.run(definition, cars(1_200), ragged, *quoted, gzip.compress(cars(300, seed=4))) == 0
         digests.add(job.digest())
     assert len(digests) == 1
     assert {reason for entry in job.records("quarantine") for reason in entry["reasons"]} > {
@@ -1642,14 +1642,14 @@ def test_the_spill_file_is_on_the_volume_of_the_job(tmp_path: Path, monkeypatch:
     spills: list[Path] = []
 
     def spy(*given: Any) -> Any:
-        spills.extend(one.spill for one in given if isinstance(one, OneMachine))
+        spills.extend(one.spill.folder for one in given if isinstance(one, OneMachine))
         return ingest.ingest(*given)
 
     monkeypatch.setattr(preprocess, "ingest", spy)
     job = Job(tmp_path)
     assert job.run(CARS, cars(300)) == 0
     (spill,) = spills
-    folder = "/opt/ml/processing/output" / spill.relative_to(job.output)
+    folder = "/opt/ml/processing/output" / spill.relative_to(job.output) / "rows.arrow"
     assert any(Path(path) in folder.parents for path in mounted)
 
 
@@ -1717,7 +1717,7 @@ def test_bug_is_not_taken_for_bad_data(job: Job, monkeypatch: pytest.MonkeyPatch
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(PartWriter, "write", broken)
+    monkeypatch.setattr(PartWriter, "place", broken)
     with pytest.raises(ZeroDivisionError):
         job.run(CARS, cars(300))
     assert not (job.folder / "message").exists()

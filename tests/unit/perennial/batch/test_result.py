@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perennial.batch import result
 from perennial.batch.result import Joiner, Predictions, writer
 from perennial.batch.rows import FileKind, contract_of, kind_of, names_of_ours, rows_of
-from perennial.evaluation.predictions import PredictionsError
+from perennial.evaluation.predictions import PredictionsError, scores
 from perennial.model import definition
 
 PENGUINS = definition.load(Path(__file__).parents[4] / "models/penguins/model.yaml").as_json()
@@ -103,3 +106,48 @@ def test_a_sample_of_a_stream_is_every_nth_of_it_however_it_comes(monkeypatch: p
             sample.add(np.arange(start, start + size, dtype=np.float64))
             start += size
         assert sample.values.tolist() == [0, 8, 16, 24, 32, 40]
+
+
+NUMBERS = st.one_of(
+    st.floats().map(json.dumps),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.sampled_from(
+        ["-0", "-0.0", "0", "1E5", "1e-400", "1e400", "+1", ".5", "1.", "01", "null", "true", '"1"', "[1]", "1 "]
+    ),
+)
+WRITTEN = [
+    '{{"score": {}}}', '{{"score":{}}}', '{{ "score": {}}}', "{}", '{{"score": {}, "label": 1}}', '{{"score": {}}}x',
+]  # fmt: skip
+
+
+@given(st.lists(st.tuples(NUMBERS, st.sampled_from(WRITTEN)), min_size=1), st.none() | st.sampled_from(WRITTEN))
+def test_scores_are_those_that_are_read_line_by_line_or_none(lines: list[tuple[str, str]], alike: str | None) -> None:
+    texts = [(alike or written).format(number) for number, written in lines]
+    found = result.plain_scores(texts)
+    if found is not None:
+        expected = scores(texts, "here")
+        assert found.tobytes() == expected.tobytes()
+    elif alike in WRITTEN[:2] and all(re.fullmatch(r"[1-9]\d{0,5}(\.\d+)?", number) for number, _ in lines):
+        raise AssertionError(f"{texts} are plain")
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1 << 20])
+def test_answers_are_lines_of_any_number_of_files_but_for_blank_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(result, "CHARACTERS_AT_ONCE", at_once)
+    for name, text in {"a": "1.5\r\n\n2\n", "b": '{"score": 3}\n  \n{"score": nan}', "c": "", "d": "5"}.items():
+        (tmp_path / f"{name}.out").write_bytes(text.encode())
+    answers = Predictions(tmp_path)
+    assert answers.take(1).tolist() == [1.5]
+    assert answers.take(0).tolist() == []
+    assert answers.take(2).tolist() == [2, 3]
+    np.testing.assert_array_equal(answers.take(2), [np.nan, 5])
+    answers.require_end()
+    with pytest.raises(PredictionsError, match="5 predictions; expected one for each of 6 records"):
+        answers.take(1)
+    others = Predictions(tmp_path)
+    others.take(4)
+    with pytest.raises(PredictionsError, match="more than 4 predictions"):
+        others.require_end()

@@ -41,7 +41,7 @@ def test_counts_are_those_of_whole_rows_in_any_batches(records: list[Any], bits:
     is_some = is_used & np.array([bool(some >> row & 1) for row in range(len(records))])
     counter, hasher = DuplicateCounter(), RowHasher(["number", "text", "flag"])
     for start in range(0, len(records), batch):
-        counter.observe(hasher.hashes(table(records[start : start + batch])))
+        counter.observe(counter.sample(hasher.hashes(table(records[start : start + batch]))))
     used, chosen = ([records[row] for row in np.flatnonzero(mask)] for mask in (is_used, is_some))
     assert counter.count(is_used, is_some) == (len(used) - len(set(used)), len(chosen) - len(set(chosen)))
 
@@ -51,7 +51,7 @@ def test_new_rows_are_counted_that_are_like_one_that_is_known(records: list[Any]
     sets = np.array([LEFT_OUT if bits >> row & 1 else TRAIN for row in range(len(records))], np.uint8)
     is_new = np.array([bool(new >> row & 1) for row in range(len(records))])
     counter = DuplicateCounter()
-    counter.observe(RowHasher(["number", "text", "flag"]).hashes(table(records)))
+    counter.observe(counter.sample(RowHasher(["number", "text", "flag"]).hashes(table(records))))
     used = [(record, new) for record, number, new in zip(records, sets, is_new, strict=True) if number == TRAIN]
     known = {record for record, new in used if not new}
     assert counter.count_known(sets, is_new) == sum(new and record in known for record, new in used)
@@ -72,7 +72,7 @@ def test_a_key_is_replaced_where_a_new_row_counts_that_says_something_else(files
     counting = dict[int, tuple[int, bool, int]]()
     for number, (new, rows) in enumerate(files):
         for key, whole, is_out in rows:
-            counter.observe(np.array([key], np.uint64), np.array([whole], np.uint64))
+            counter.observe(counter.sample(np.array([key], np.uint64), np.array([whole], np.uint64)))
             if is_out:
                 continue
             if key in counting and counting[key][2] != number:
@@ -101,7 +101,7 @@ def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.Monke
     counter, distinct, copies = DuplicateCounter(), 40_000, 3
     values = np.tile(np.random.default_rng(7).integers(1, 2**63, distinct).astype(np.uint64), copies)
     for start in range(0, len(values), 1_000):
-        counter.observe(values[start : start + 1_000])
+        counter.observe(counter.sample(values[start : start + 1_000]))
         assert len(counter._counted()[0]) <= 5_000
     every, some = np.ones(len(values), bool), np.arange(len(values)) < 2 * distinct
     counts = counter.count(every, some)
@@ -117,7 +117,7 @@ def test_of_many_rows_that_are_all_different_none_repeats_another(monkeypatch: p
     """The sample is 2,500 of 10,000 rows by chance, some more or less."""
     monkeypatch.setattr(duplicates, "MAX_COUNTED", 4_000)
     counter = DuplicateCounter()
-    counter.observe(np.random.default_rng(seed).integers(1, 2**63, 10_000).astype(np.uint64))
+    counter.observe(counter.sample(np.random.default_rng(seed).integers(1, 2**63, 10_000).astype(np.uint64)))
     sets = np.full(10_000, TRAIN, np.uint8)
     is_new = np.arange(10_000) >= 5_000
     assert counter.count(sets == TRAIN, is_new) == (0, 0)
@@ -129,7 +129,7 @@ def test_of_many_rows_those_that_are_like_no_known_one_are_told_in_a_sample(monk
     known, new = np.split(np.random.default_rng(7).integers(1, 2**63, 12_000).astype(np.uint64), [10_000])
     for repeated in (0, 5_000):
         counter = DuplicateCounter()
-        counter.observe(np.concatenate([known, known[:repeated], new]))
+        counter.observe(counter.sample(np.concatenate([known, known[:repeated], new])))
         is_new = np.arange(12_000 + repeated) >= 10_000
         unlike = counter.unlike_known(np.full(len(is_new), TRAIN, np.uint8), is_new)
         assert not unlike[: 10_000 + repeated].any()
@@ -139,7 +139,7 @@ def test_of_many_rows_those_that_are_like_no_known_one_are_told_in_a_sample(monk
 def test_many_rows_that_are_all_alike_are_seen_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "MAX_COUNTED", 100)
     counter = DuplicateCounter()
-    counter.observe(np.ones(1_000, np.uint64))
+    counter.observe(counter.sample(np.ones(1_000, np.uint64)))
     sets = np.full(1_000, TRAIN, np.uint8)
     assert counter.count(sets == TRAIN, sets == TRAIN)[0] > 980
     assert counter.count_known(sets, np.arange(1_000) >= 400) == 600

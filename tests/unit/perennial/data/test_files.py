@@ -4,10 +4,10 @@ import csv
 import gzip
 import io
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from perennial.data import csv_files, in_order, json_lines_files, parquet_files, text_files
 from perennial.data.contract import Contract, check
 from perennial.data.csv_files import Batch
-from perennial.data.file_form import FileForm
-from perennial.data.files import find_files, read
+from perennial.data.file_form import USUAL, FileForm
+from perennial.data.files import each_batch, find_files, read
 from perennial.data.header import FileError
-from perennial.data.parts import PartWriter
+from perennial.data.parts import PartWriter, Placed
 from perennial.features.column import Column
 from perennial.features.parsing import Parsing
 
@@ -939,13 +939,19 @@ def test_a_text_that_no_csv_row_could_hold_is_refused(file: Path) -> None:
 # ---- Parts
 
 
-def test_parts_hold_a_bounded_number_of_rows_and_start_with_the_header(tmp_path: Path) -> None:
-    writer = PartWriter(tmp_path / "out", ".csv", 3, b"x\n")
+@pytest.mark.parametrize("is_placed", [False, True])
+def test_parts_hold_a_bounded_number_of_rows_and_start_with_the_header(tmp_path: Path, is_placed: bool) -> None:
+    writer, placed = PartWriter(tmp_path / "out", ".csv", 3, b"x\n"), list[Placed]()
     for start in range(0, 7, 2):
         for row in range(start, min(start + 2, 7)):
             assert writer.room > 0
-            writer.write(1, b"%d\n" % row)
+            if is_placed:
+                placed.append(writer.place(1, b"%d\n" % row))
+            else:
+                writer.write(1, b"%d\n" % row)
     writer.close()
+    for one in reversed(placed):  # as threads may
+        one.write()
     parts = sorted((tmp_path / "out").iterdir())
     assert [part.name for part in parts] == ["part-00000.csv", "part-00001.csv", "part-00002.csv"]
     assert [part.read_bytes() for part in parts] == [b"x\n0\n1\n2\n", b"x\n3\n4\n5\n", b"x\n6\n"]
@@ -991,10 +997,10 @@ def test_arrows_thread_is_waited_for_by_nobody_when_reading_ends(
     file: Path, readers: list[tuple[Any, Any]], end: bytes
 ) -> None:
     """It handed an error back with its traceback, thus with the reader, whose end waited for it: the job hung."""
-    file.write_bytes(b'price,make,"doors"\n' + b"1,Fiat,4\n" * 100_000 + end)
+    file.write_bytes(b'price,make,doors\n1,5" pipe,4\n' + b"1,Fiat,4\n" * 100_000 + end)
     batches_of_file = read(file, COLUMNS)
     if end:
-        with pytest.raises(FileError, match=r"not UTF-8: byte b'\\xff' at position 900019"):
+        with pytest.raises(FileError, match=r"not UTF-8: byte b'\\xff' at position 900029"):
             list(batches_of_file)
     else:
         next(batches_of_file)
@@ -1024,38 +1030,115 @@ def test_a_batch_of_parquet_has_the_texts_of_its_own_rows_though_several_are_rea
 PLAIN_ROWS = b"1,Fiat,4\r\n" * 9 + b"2,\xc3\xa9\n\n   \n" + "3,日本語,5\n".encode() * 9 + b"4,Saab,5,6\n5,Opel,2\n"
 
 
+Found = tuple[list[tuple[Any, ...]], list[Any], str]  # rows with their numbers, rows of another length, and the refusal
+
+
+def found_in(path: Path, form: FileForm = USUAL) -> Found:
+    """What is read of a file, whatever batches it comes in; of one that is refused the refusal alone."""
+    rows, unreadable = list[tuple[Any, ...]](), list[Any]()
+    try:
+        for batch in read(path, COLUMNS, form=form):
+            numbers = batch.row_numbers(np.arange(batch.table.num_rows)).tolist()
+            rows += zip(numbers, *batch.table.to_pydict().values(), strict=True)
+            unreadable += batch.unreadable
+    except FileError as error:
+        return [], [], str(error)
+    return rows, unreadable, ""
+
+
+def found_by_one_core(path: Path, form: FileForm = USUAL) -> Found:
+    """The same, as Arrow's own reader finds it in the whole file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_files._WholeRows, "pieces", lambda *_: (_ for _ in ()))
+        return found_in(path, form)
+
+
 @pytest.mark.parametrize("cores", [1, 2, 8])
 @pytest.mark.parametrize("block", [40, 64, 257, 1 << 20])
+@pytest.mark.parametrize("make", [b"Fiat", b'"Fi\n""at"', b'"Fiat, 4"'])
 def test_blocks_that_all_cores_read_are_the_rows_that_arrows_own_reader_finds(
-    file: Path, monkeypatch: pytest.MonkeyPatch, block: int, cores: int
+    file: Path, readers: list[Any], monkeypatch: pytest.MonkeyPatch, make: bytes, block: int, cores: int
 ) -> None:
-    """The name of the last column is in quotation marks for the one, and has none for the other."""
     monkeypatch.setattr(csv_files, "BLOCK_BYTES", block)
     monkeypatch.setattr(in_order, "cores", lambda: cores)
     ignore = FileForm(other_columns="ignore")
-    ways = []
-    for header in (b"price,make,doors\n", b'price,make,"doors"\n'):
-        file.write_bytes(header + PLAIN_ROWS * 3)
-        found = list(read(file, COLUMNS, form=ignore))
-        tables = pa.Table.from_batches([batch.table for batch in found if batch.table.num_rows])
-        numbers = [batch.row_numbers(np.arange(batch.table.num_rows)).tolist() for batch in found]
-        ragged = [row for batch in found for row in batch.unreadable]
-        ways.append((tables.to_pydict(), list(chain(*numbers)), ragged))
-    assert ways[0] == ways[1]
-    assert [row.row for row in ways[0][2]] == [11, 22, 33, 44, 55, 66]
+    file.write_bytes(b"price,make,doors\n" + PLAIN_ROWS.replace(b"Fiat", make) * 3)
+    found = found_in(file, ignore)
+    assert (readers, [row.row for row in found[1]]) == ([], [11, 22, 33, 44, 55, 66])
+    assert found == found_by_one_core(file, ignore)
+    assert len(readers) == 1
 
 
+ODD = st.sampled_from(['"', '""', ",", "\n", "\r\n", "\r", "a", "1", " ", "é", "\x00", '5" pipe', "\n1,a,4\n", '"x"y'])
+FIELD = st.text(st.sampled_from(' a1,"\n\ré日'), max_size=12)
+TABLE = st.lists(st.tuples(st.integers(0, 9), FIELD, st.integers(2, 5)), max_size=60)
+
+
+@st.composite
+def csv_bytes(draw: st.DrawFn) -> bytes:
+    """A file as somebody's program writes it, in some places of which somebody has typed."""
+    text = io.StringIO()
+    writer = csv.writer(
+        text,
+        quoting=draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC])),
+        lineterminator=draw(st.sampled_from(["\n", "\r\n"])),
+    )
+    writer.writerows([("price", "make", "doors"), *draw(TABLE)])
+    content = text.getvalue()[: -draw(st.integers(0, 2)) or None]
+    for odd in draw(st.lists(ODD, max_size=3)):
+        place = draw(st.integers(0, len(content)))
+        content = content[:place] + odd + content[place:]
+    whole = content.encode()
+    place = draw(st.integers(0, len(whole)))
+    broken = draw(st.sampled_from([b"", b"", b"", b"\xff", b"\xe6\x97"]))
+    return draw(st.sampled_from([b"", b"\xef\xbb\xbf", b"\n"])) + whole[:place] + broken + whole[place:]
+
+
+@settings(max_examples=150)
+@given(
+    content=csv_bytes(),
+    block=st.sampled_from([24, 50, 128, 1 << 20]),
+    packed=st.booleans(),
+    cores=st.sampled_from([1, 8]),
+)
+def test_whatever_a_file_is_all_cores_find_what_one_does(content: bytes, block: int, packed: bool, cores: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(csv_files, "BLOCK_BYTES", block)
+        patch.setattr(in_order, "cores", lambda: cores)
+        path = Path(folder) / "cars.csv"
+        path.write_bytes(gzip.compress(content) if packed else content)
+        assert found_in(path) == found_by_one_core(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "make"),
+    [
+        (b'2,"Fi\nat",4\n', "Fi\nat"),
+        (b'2,"Fi""at",4\n', 'Fi"at'),
+        (b'2,Fi"at,4\n', 'Fi"at'),
+        (b'2,"Fi"at,4\n', "Fiat"),
+        (b'2,"Fi\r\nat""",4\n', 'Fi\r\nat"'),
+    ],
+)
 def test_rows_go_on_where_the_first_quotation_mark_is_and_keep_their_numbers(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, monkeypatch: pytest.MonkeyPatch, row: bytes, make: str
 ) -> None:
     monkeypatch.setattr(csv_files, "BLOCK_BYTES", 64)
-    file.write_bytes(b"price,make,doors\n" + b"1,Fiat,4\n" * 50 + b"1,2\n" + b'2,"Fi\nat",4\n' * 20 + b"3,4\n1,a,2\n")
+    file.write_bytes(b"price,make,doors\n" + b"1,Fiat,4\n" * 50 + b"1,2\n" + row * 20 + b"3,4\n1,a,2\n")
     found = list(read(file, COLUMNS))
-    makes = [make for batch in found for make in batch.table.column("make").to_pylist()]
+    makes = [one for batch in found for one in batch.table.column("make").to_pylist()]
     numbers = [number for batch in found for number in batch.row_numbers(np.arange(batch.table.num_rows)).tolist()]
-    assert makes == ["Fiat"] * 50 + ["Fi\nat"] * 20 + ["a"]
+    assert makes == ["Fiat"] * 50 + [make] * 20 + ["a"]
     assert numbers == [*range(2, 52), *range(53, 73), 74]
     assert [(row.row, row.text) for batch in found for row in batch.unreadable] == [(52, "1,2"), (73, "3,4")]
+
+
+def test_work_on_a_batch_may_leave_its_fields_and_rows_keep_their_numbers(file: Path) -> None:
+    file.write_bytes(SOUND + b"1,2\n3,Saab,4\n")
+    ((batch, rows),) = each_batch(lambda batch: (batch.without_fields(), batch.table.num_rows), file, COLUMNS)
+    assert (rows, batch.table.nbytes) == (3, 0)
+    assert batch.row_numbers(np.arange(batch.table.num_rows)).tolist() == [2, 3, 5]
+    assert [row.row for row in batch.unreadable] == [4]
 
 
 def test_rows_of_another_length_come_with_the_same_batch_however_far_arrow_has_read_ahead(
@@ -1063,7 +1146,7 @@ def test_rows_of_another_length_come_with_the_same_batch_however_far_arrow_has_r
 ) -> None:
     """Its thread is ahead of the rows that it hands out, or not, as it happens: the quarantine was in another order."""
     monkeypatch.setattr(csv_files, "BLOCK_BYTES", 64)
-    file.write_bytes(b'price,make,"doors"\n' + (b"1,Fiat,4\n" * 7 + b"1,2\n") * 40)
+    file.write_bytes(b'price,make,doors\n1,5" pipe,4\n' + (b"1,Fiat,4\n" * 7 + b"1,2\n") * 40)
     for batch in read(file, COLUMNS):
         last = int(batch.row_numbers(np.array([batch.table.num_rows - 1]))[0]) if batch.table.num_rows else 10**9
         assert all(row.row < last for row in batch.unreadable)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CONTENT, IDENTITY
-from perennial.data.split import LEFT_OUT, REPEATED, TEST, TRAIN, VALIDATION, Sets, splitter
+from perennial.data.split import LEFT_OUT, REPEATED, TEST, TRAIN, VALIDATION, Sets, repeats, splitter
 from perennial.features.values import DataError
 
 RANDOM = {"method": "random", "seed": 42, "column": None, "key": None, "validation": 0.15, "test": 0.2}
@@ -22,7 +22,7 @@ def split_rows(split: dict[str, Any], *files: pa.Table, batch: int = 10_000) -> 
     splitting = splitter(split)
     for number, file in enumerate(files):
         for start in range(0, file.num_rows, batch):
-            splitting.observe(number, file.slice(start, batch))
+            splitting.observe(number, splitting.deal(file.slice(start, batch)))
     return splitting.finish()
 
 
@@ -137,7 +137,7 @@ def test_rows_of_a_file_that_is_left_out_are_in_no_set_and_hide_no_copy(method: 
     split = {**RANDOM, "method": method, "column": "x"}
     splitting = splitter(split)
     for number, file in enumerate((rows(300), rows(400), rows(500))):
-        splitting.observe(number, file)
+        splitting.observe(number, splitting.deal(file))
         if number == 1:
             splitting.leave_out(1)
     sets = splitting.finish()
@@ -215,3 +215,11 @@ def test_split_by_time_refuses_data_that_all_have_one_time() -> None:
 @pytest.mark.parametrize("method", ["random", "time", "group"])
 def test_no_rows_give_no_sets(method: str) -> None:
     assert len(splitter({**RANDOM, "method": method, "column": "t"}).finish()) == 0
+
+
+@given(st.lists(st.integers(0, 40)), st.integers(0, 400))
+def test_hashes_repeat_an_earlier_one_whether_few_do_or_many(some: list[int], others: int) -> None:
+    hashes = np.array([*some, *range(100, 100 + others), *some[:3]], np.uint64)
+    seen = set[int]()
+    expected = [hashed in seen or bool(seen.add(hashed)) for hashed in hashes.tolist()]
+    assert repeats(hashes).tolist() == expected

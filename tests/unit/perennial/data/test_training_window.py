@@ -35,7 +35,7 @@ def period(listed_at: datetime | None = None) -> TrainingPeriod:
 def dealt(window: TrainingPeriod | None, *files: pa.Table, left_out: int | None = None, **split: Any) -> Sets:
     splitting = splitter({**SPLIT, **split}, window)
     for number, file in enumerate(files):
-        splitting.observe(number, file)
+        splitting.observe(number, splitting.deal(file))
         if number == left_out:
             splitting.leave_out(number)
     return splitting.finish()

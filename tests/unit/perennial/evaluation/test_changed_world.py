@@ -57,9 +57,8 @@ class Model:
         identity = RowHasher(sorted(set(frame.columns) - {"price", "sold_on"})).hashes(table)
         splitting = splitter(SPLIT, TrainingPeriod.from_definition(definition, None))
         content = combined(identity, RowHasher(["price"]).hashes(table))
-        splitting.observe(
-            0, table.append_column(IDENTITY, pa.array(identity)).append_column(CONTENT, pa.array(content))
-        )
+        table = table.append_column(IDENTITY, pa.array(identity)).append_column(CONTENT, pa.array(content))
+        splitting.observe(0, splitting.deal(table))
         sets = splitting.finish()
         train = sets == TRAIN
         weights = np.linalg.lstsq(features(frame)[train], frame["price"].to_numpy()[train], rcond=None)[0]
