@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from localcloud import access, disk, faults, mailbox, process, sdks
-from localcloud.engine import apigateway, inside, leftovers, log_lines, mounted_page, s3, seams
+from localcloud.engine import apigateway, inside, leftovers, log_lines, mounted_page, s3, seams, uploads
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.connections import BoundedHttp
 from localcloud.engine.guard import Guard, Request
@@ -105,6 +105,10 @@ def _end_with_owner() -> None:
 
     if owner:
         threading.Thread(target=wait, name="localcloud-owner", daemon=True).start()
+
+
+def _abort_uploads() -> None:
+    uploads.abort_abandoned(datetime.now(UTC))
 
 
 def _lives(process: int) -> bool:
@@ -373,7 +377,8 @@ class _Server:
         while not self._stopping.wait(_TICK_SECONDS):
             acts: list[Callable[[], None]] = [metrics.tick, functions.end_idle_workers, self._bound_log]
             if time.monotonic() - pruned > _PRUNE_SECONDS:
-                acts, pruned = [*acts, executions.forget_old, self._logs.prune, self._saver.touch], time.monotonic()
+                pruned = time.monotonic()
+                acts += [executions.forget_old, self._logs.prune, _abort_uploads, self._saver.touch]
             for act in acts:
                 try:
                     act()
