@@ -160,6 +160,7 @@ class _Server:
         from localcloud.engine import (
             api_logs,
             ecr,
+            foreign_sources,
             guard,
             permissions,
             persistence,
@@ -172,6 +173,7 @@ class _Server:
         from localcloud.engine.cloudformation import (
             bucket_properties,
             custom_resources,
+            event_buses,
             kms_properties,
             model_package_groups,
             role_properties,
@@ -205,6 +207,7 @@ class _Server:
         functions.register()
         self._invocations.register()
         s3.register(self._settings.state, self._journal)
+        foreign_sources.register()
         layers.register(blobs.with_name("layers"), blobs)
         self._deliveries = events.register(self._journal, self._saver.touch, self._saver.settle)
         metrics.register()
@@ -214,6 +217,7 @@ class _Server:
         bucket_properties.register()
         kms_properties.register()
         role_properties.register()
+        event_buses.register()
         api_logs.register()
         model_package_groups.register(self._sagemaker.handle)
         ssm.register()
