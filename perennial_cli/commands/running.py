@@ -277,7 +277,8 @@ def _version_row(version: Version) -> tuple[str, ...]:
     metric = f"{version.metric} {number(version.candidate)}" if version.metric else ""
     by = caller(version.by) if version.by else ""
     serves = "yes" if version.serves else ""
-    return str(version.number), version.status, serves, by, metric, version.run or "by hand", version.created_at
+    run = f"{version.run or 'by hand'}{f', of account {version.other}' if version.other else ''}"
+    return str(version.number), version.status, serves, by, metric, run, version.created_at
 
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -776,6 +776,15 @@ def test_whoever_approves_an_older_version_is_told_that_the_newer_one_serves(ser
     assert "perennial rollback 1" in json.loads(perennial("approve", "1", "--json").stdout)["outcome"]
 
 
+def test_what_another_account_has_registered_is_approved_for_others_and_never_gone_back_to(serving) -> None:
+    updates = serving(4, (1, 2, 3, 4, 5), others=(3, 5))
+    told = perennial("approve", "5").stdout
+    assert "Account 222222222222 has registered it: it is not deployed here" in told
+    updates.clear()
+    answer = json.loads(perennial("rollback", "--json").stdout)
+    assert (answer["rejected"], answer["version"]) == ([4], 2)
+
+
 def test_a_rejection_needs_a_reason(registry) -> None:
     assert perennial("reject", "3").exit_code == 2
 
@@ -784,7 +793,9 @@ def test_a_rejection_needs_a_reason(registry) -> None:
 def serving(stack: FakeAws, answers: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     """A version is in service, and these are approved; returns the requests that change versions."""
 
-    def listed(number: object, approved: tuple[int, ...], rejected: tuple[int, ...] = ()) -> list[Any]:
+    def listed(
+        number: object, approved: tuple[int, ...], rejected: tuple[int, ...] = (), others: tuple[int, ...] = ()
+    ) -> list[Any]:
         stack.client("ssm").put_parameter(Name="/cars/model-package", Value=f"{ARN}/{number}", Type="String")
         versions = [
             {"ModelPackageArn": f"{ARN}/{one}", "ModelPackageVersion": one, "CreationTime": 1796000000,
@@ -792,6 +803,13 @@ def serving(stack: FakeAws, answers: Callable[..., list[Any]]) -> Callable[..., 
             for one in sorted((*approved, *rejected), reverse=True)
         ]  # fmt: skip
         answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": versions}))
+
+        def describe(request: Any) -> tuple[int, Any]:
+            number = int(json.loads(request.body)["ModelPackageName"].rpartition("/")[2])
+            account = "222222222222" if number in others else "123456789012"
+            return 200, {"CreatedBy": {"IamIdentity": {"Arn": f"arn:aws:sts::{account}:assumed-role/pipeline/s"}}}
+
+        answers("sagemaker", "DescribeModelPackage", describe)
         return answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": ARN}))
 
     return listed
