@@ -142,6 +142,29 @@ def test_a_file_is_dropped_under_the_data_prefix(stack, file: Path) -> None:
     assert stack.get("raw/cars.csv") == "a,b\n1,2\n"
 
 
+def test_a_file_that_lies_elsewhere_is_dropped_by_a_copy_that_s3_makes(stack) -> None:
+    s3, uri = stack.client("s3"), "s3://the-lake/daily/cars.csv"
+    s3.create_bucket(Bucket="the-lake", CreateBucketConfiguration={"LocationConstraint": REGION})
+    for key, body in (("daily/cars.csv", b"a,b"), ("daily/_cars.csv", b"a,b"), ("daily/none.csv", b"")):
+        s3.put_object(Bucket="the-lake", Key=key, Body=body)
+    answer = json.loads(perennial("drop", uri, "--no-follow", "--json").stdout)
+    head = s3.head_object(Bucket=BUCKET, Key="raw/cars.csv")
+    assert answer == {"bucket": BUCKET, "key": "raw/cars.csv", "version": head["VersionId"]}
+    assert head["Metadata"]["source"].startswith(f"{uri}?etag=")
+    assert says(perennial("drop", "s3://the-lake/daily/_cars.csv"), "would be taken for no data: hidden")
+    assert says(perennial("drop", "s3://the-lake/daily/none.csv"), "is empty; expected rows")
+    folder = perennial("drop", "s3://the-lake/daily/")
+    assert (folder.exit_code, stack.keys("raw")) == (2, ["raw/cars.csv"])
+    assert says(folder, "all below it: perennial copy-data s3://the-lake/daily/")
+
+
+@pytest.mark.parametrize("given", ['{"Data": "s3://lake/x.csv"}', '{"Overrides": {"DataPrefix": "s3://lake/x/"}}'])
+def test_an_input_that_names_data_is_told_how_a_run_gets_them(stack, given: str) -> None:
+    ended = perennial("run", "--input", given)
+    assert ended.exit_code == 2
+    assert says(ended, "its input names no data. Bring a file there with `perennial drop s3://BUCKET/KEY`")
+
+
 def test_of_a_dropped_file_its_own_run_is_looked_at_until_its_end(executions, file: Path, monkeypatch) -> None:
     executions(("one", 1, "SUCCEEDED"), output={"Decision": "AlreadyTrained", "Reason": "on these data"})
     monkeypatch.setattr("perennial_cli.following.wait_for_drop", lambda stack, version: f"{MACHINE}:one")
