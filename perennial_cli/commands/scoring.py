@@ -17,7 +17,6 @@ from perennial_cli.account import say_whom
 from perennial_cli.commands import scoring_elsewhere as copied
 from perennial_cli.commands.options import (
     AsJson,
-    Force,
     StackName,
     Yes,
     file_or_address,
@@ -49,7 +48,9 @@ def score(
         Path | None, output_option("Where the result goes. Default: beside the file; of one in S3 it stays there.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait, and fetch the result.")] = True,
-    force: Force = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a result that is there; copy once more what seems to wait.")
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:

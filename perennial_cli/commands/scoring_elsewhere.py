@@ -15,7 +15,7 @@ from perennial.data.broken import counted
 from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
 from perennial_cli import elsewhere, following
-from perennial_cli.console import FAILED, CommandError, notice, safe, show, show_json, table, working
+from perennial_cli.console import FAILED, CommandError, notice, safe, short, show, show_json, table, working
 from perennial_cli.elsewhere import Address, Original
 from perennial_cli.stacks import Stack
 
@@ -143,7 +143,7 @@ def _as_record(one: Dropped | Mapping[str, Any]) -> dict[str, Any]:
 def _tell(records: Sequence[Mapping[str, Any]]) -> None:
     def row(one: Mapping[str, Any]) -> tuple[str, ...]:
         counts = (f"{one[name]:,}" if one.get(name) is not None else "" for name in ("rows", "scored"))
-        what = one.get("result") or one.get("key") or "; ".join(one.get("reasons") or [])
+        what = one.get("result") or one.get("key") or short("; ".join(one.get("reasons") or []))
         return (safe(one["source"]), one["status"], *counts, safe(what))
 
     table("file", "status", "rows", "predictions", "result", rows=map(row, records), right=("rows", "predictions"))
