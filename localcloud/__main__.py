@@ -88,7 +88,9 @@ def command_line() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argum
         "--role", metavar="NAME", help="be a session of this role, as a notebook is, and not the account's root"
     )
     env.add_argument(
-        "--guest", metavar="ACCOUNT", help="be of this other account, and may what policies of resources here let it"
+        "--guest",
+        metavar="ACCOUNT",
+        help="be of this other account: it has buckets, keys and rules, and may what policies of others let it",
     )
     env.add_argument("run", nargs="*", metavar="-- command", help="the command to run, after --")
     mail = add("mail", _mail, "list the mails that topics have sent, or show one")

@@ -23,18 +23,25 @@ class VersionNotDeployableError(Exception):
 def why_not(number: int) -> str | None:
     """Return why a version is not deployed; None for the newest approved one.
 
-    Raises ConfigurationError: there is no such version. VersionNotDeployableError: none is approved.
+    Raises ConfigurationError: there is no such version. VersionNotDeployableError: none is approved, or it is another
+    account's.
     """
-    if model_versions.find(number) is None:
+    known = model_versions.find(number)
+    if known is None:
         raise ConfigurationError(
             f"the execution's input, ModelVersion: got {number}, which the model registry does not have; expected the "
             "number of a version (perennial versions)"
         )
     newest = model_versions.newest_approved()
+    if newest and newest["number"] == number:
+        return None
+    if other := model_versions.other_account(known["arn"]):
+        raise VersionNotDeployableError(
+            f"account {other} has registered version {number}, and what other accounts register is not deployed. To "
+            "have it here, bring it from its own environment: perennial promote"
+        )
     if newest is None:
         raise VersionNotDeployableError(f"no version is approved{_instead_of(_rejected())}. What serves stays")
-    if newest["number"] == number:
-        return None
     return f"only the newest approved version is deployed, not version {number}; it is version {newest['number']}"
 
 

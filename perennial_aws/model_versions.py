@@ -46,10 +46,23 @@ def find(number: int) -> ModelVersion | None:
 
 
 def newest_approved() -> ModelVersion | None:
-    """Return the approved version with the highest number: the one that is to serve. None where there is none."""
-    approved = _summaries(ModelApprovalStatus=approval.APPROVED)
-    newest = max(approved, key=lambda summary: summary["ModelPackageVersion"], default=None)
-    return _version(newest) if newest else None
+    """Return the approved version with the highest number: the one that is to serve. None where there is none.
+
+    What another account has registered is not deployed, approved or not.
+    """
+    approved = sorted(
+        _summaries(ModelApprovalStatus=approval.APPROVED), key=lambda one: one["ModelPackageVersion"], reverse=True
+    )
+    return next((_version(one) for one in approved if not _is_of_others(one)), None)
+
+
+def _is_of_others(summary: dict[str, Any]) -> bool:
+    return other_account(summary["ModelPackageArn"]) is not None
+
+
+def other_account(version_arn: str) -> str | None:
+    """Return the account that has registered a version, if it is another one than the stack's."""
+    return approval.other_account(version_arn, described(version_arn))
 
 
 def pending() -> list[ModelVersion]:

@@ -24,20 +24,30 @@ from perennial_cli.stacks import Stack
 START_LIMIT_SECONDS = 120
 RECORD_LIMIT_SECONDS = 60
 POLL_SECONDS = 0.5
+NEWEST = 20  # executions among which that of a drop is looked for
 ASKS = "Wait for approval"  # the state in which a run waits for people
 
 
-def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None, machine: str | None = None) -> str:
+def wait_for_drop(
+    stack: Stack,
+    version: str,
+    limit_seconds: float | None = None,
+    machine: str | None = None,
+    known: dict[str, Any] | None = None,
+    among: int = NEWEST,
+) -> str:
     """Return the execution that the event of a dropped object version started. Raises CommandError.
 
     machine  the state machine, if not the one that trains
+    known    of executions the versions that started them, where several drops are waited for
+    among    how many of the newest executions may be the one
     """
     limit = START_LIMIT_SECONDS if limit_seconds is None else limit_seconds
     deadline = time.monotonic() + limit
-    looked_at: set[str] = set()
+    known = {} if known is None else known
     with working("waiting for what the drop starts"):
         while time.monotonic() < deadline:
-            if execution := started_by_drop(machine or stack.state_machine_arn, version, looked_at):
+            if execution := started_by_drop(machine or stack.state_machine_arn, version, known, among):
                 return execution
             time.sleep(POLL_SECONDS)
     raise CommandError(
@@ -46,18 +56,19 @@ def wait_for_drop(stack: Stack, version: str, limit_seconds: float | None = None
     )
 
 
-def started_by_drop(machine: str, version: str, looked_at: set[str]) -> str | None:
+def started_by_drop(machine: str, version: str, known: dict[str, Any], among: int = NEWEST) -> str | None:
     """Return the execution that the event of a dropped object version started; None: it is not there yet.
 
-    looked_at  executions that are others; those that are looked at now come to it
+    known  of executions the versions that started them; those that are looked at now come to it
+    among  how many of the newest executions may be the one, 1,000 at most
     """
     client = boto3.client("stepfunctions")
-    for item in client.list_executions(stateMachineArn=machine, maxResults=20)["executions"]:
-        if item["executionArn"] in looked_at:
-            continue
-        looked_at.add(item["executionArn"])
-        if _dropped(client.describe_execution(executionArn=item["executionArn"])["input"]) == version:
-            return item["executionArn"]
+    for item in client.list_executions(stateMachineArn=machine, maxResults=min(among, 1000))["executions"]:
+        arn = item["executionArn"]
+        if arn not in known:
+            known[arn] = _dropped(client.describe_execution(executionArn=arn)["input"])
+        if known[arn] == version:
+            return arn
     return None
 
 

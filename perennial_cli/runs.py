@@ -19,8 +19,9 @@ from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
 from perennial.runs.run_record import RunRecord
 from perennial.runs.work import AWAITS_APPROVAL, RUNNING
-from perennial_cli import versions
-from perennial_cli.console import CommandError, WrongUseError
+from perennial_cli import elsewhere, versions
+from perennial_cli.console import CommandError, WrongUseError, working
+from perennial_cli.elsewhere import Address
 from perennial_cli.stacks import Stack
 
 AT_ONCE, LATEST = 16, "latest"
@@ -258,11 +259,25 @@ def drop(stack: Stack, key: str, body: BinaryIO) -> dict[str, Any]:
     """
     size = body.seek(0, os.SEEK_END)
     body.seek(0)
-    if why := no_data.reason(key) or (None if size else no_data.EMPTY):
-        raise CommandError(f"{key} would be taken for no data: {why}; choose another file, or another name for it")
-    bucket, whole = stack.outputs["DataBucketName"], f"{stack.outputs['DataPrefix']}{key}"
+    bucket, whole = _place_of(stack, key, size)
     put = boto3.client("s3").put_object(Bucket=bucket, Key=whole, Body=body)
     return {"bucket": bucket, "key": whole, "version": put.get("VersionId")}
+
+
+def drop_copy(stack: Stack, key: str, at: Address) -> dict[str, Any]:
+    """Let S3 copy a data file there, and return as `drop` does. Raises CommandError: besides, it cannot be copied."""
+    s3 = boto3.client("s3")
+    original = elsewhere.find(s3, at)
+    bucket, whole = _place_of(stack, key, original.size_bytes)
+    with working(f"copying {at}"):
+        version = elsewhere.copy(s3, original, bucket, whole, lambda _: None)
+    return {"bucket": bucket, "key": whole, "version": version}
+
+
+def _place_of(stack: Stack, key: str, size: int) -> tuple[str, str]:
+    if why := no_data.reason(key) or (None if size else no_data.EMPTY):
+        raise CommandError(f"{key} would be taken for no data: {why}; choose another file, or another name for it")
+    return stack.outputs["DataBucketName"], f"{stack.outputs['DataPrefix']}{key}"
 
 
 def windows(stack: Stack, most: int) -> list[dict[str, Any]]:

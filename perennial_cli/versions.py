@@ -30,6 +30,7 @@ class Version:
 
     by      who has changed it last (registry.approval.answered_by); None where nobody has
     serves  whether Parameter Store names it as the one in service
+    other   the account that has registered it, if it is another one: then it never serves here
     """
 
     number: int
@@ -41,6 +42,7 @@ class Version:
     arn: str
     by: str | None
     serves: bool
+    other: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,9 +104,16 @@ def as_version(summary: Mapping[str, Any]) -> ModelVersion:
 
 
 def approved(group: str) -> dict[int, Mapping[str, Any]]:
-    """Return the approved versions by their numbers."""
-    listed = (one for one in summaries(group) if one["ModelApprovalStatus"] == approval.APPROVED)
-    return {one["ModelPackageVersion"]: one for one in listed}
+    """Return the approved versions that may serve, by their numbers: not what other accounts have registered."""
+    listed = [one for one in summaries(group) if one["ModelApprovalStatus"] == approval.APPROVED]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        others = list(pool.map(lambda one: other_account(one["ModelPackageArn"]), listed))
+    return {one["ModelPackageVersion"]: one for one, other in zip(listed, others, strict=True) if not other}
+
+
+def other_account(arn: str) -> str | None:
+    """Return the account that has registered a version, if it is another one; None also of one that is gone."""
+    return approval.other_account(arn, described(arn))
 
 
 def run_of(group: str, number: str) -> str:
@@ -117,7 +126,8 @@ def run_of(group: str, number: str) -> str:
 def outcome(group: str, number: int, status: str, before: str) -> str:
     """Return what follows from an answer about a version, in words."""
     serving, newest = number_of(serving_arn(group)), max(approved(group), default=None)
-    return approval.outcome(number, status, before, serving=serving, newest=newest)
+    other = other_account(_summary(group, str(number))["ModelPackageArn"])
+    return approval.outcome(number, status, before, serving=serving, newest=newest, other=other)
 
 
 def described(arn: str) -> Mapping[str, Any] | None:
@@ -239,4 +249,5 @@ def _described(summary: Mapping[str, Any], serving: str | None) -> Version:
         candidate=float(origin["candidate"]) if "candidate" in origin else None,
         arn=arn,
         serves=arn == serving,
+        other=approval.other_account(arn, described),
     )

@@ -89,6 +89,7 @@ def _closed(batch_id: str, execution: dict[str, Any], answer: dict[str, Any]) ->
         "status": status,
         "file": answer.get("Key") or file_of(json.loads(execution["input"])),
         "version_id": answer.get("VersionId"),
+        "source": answer.get("Source"),
         "run": answer.get("RunId"),
         "version": answer.get("Version"),
         "started_at": execution["startDate"].isoformat(),

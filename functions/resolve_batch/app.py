@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from perennial.data.payload import widest_row
 from perennial.registry import description
 from perennial.runs import naming
-from perennial.runs.batch_file import INCOMING
+from perennial.runs.batch_file import INCOMING, source_of
 from perennial.runs.batch_input import BatchInput, batch_input
 from perennial_aws import artifacts, batches, model_versions, objects, payloads, runs, shipped, windows
 from perennial_aws.clients import client, code_of, if_there
@@ -73,6 +73,7 @@ class Batch:
     Name      how the names of its jobs begin
     Prefix    what stays: s3://bucket/batch/runs/<batch id>
     Work      what does not: s3://bucket/batch/work/<batch id>
+    Source    where the file was copied from, as its metadata say
     RunId     the run whose model scores, and the number of its version in the registry, if it has one
     Baseline  the folder of that run's baseline of the data
     """
@@ -85,6 +86,7 @@ class Batch:
     Work: str
     Key: str
     VersionId: str
+    Source: str | None
     RunId: str
     Version: int | None
     ModelName: str
@@ -118,21 +120,22 @@ def _decide(request: Request, batch_id: str) -> Answer:
     version_id = wanted.File.VersionId or objects.newest_version(settings.bucket, key)
     if key.endswith("/"):
         return Nothing("NoFile", f"{key} is a folder", batch_id)
-    if version_id is None or not _is_there(key, version_id):
+    head = None if version_id is None else _head(key, version_id)
+    if version_id is None or head is None:
         return Nothing("NoFile", f"{key} is not there any more in the version that was named", batch_id)
     if why := batches.claim(key, version_id, batch_id, request.ExecutionArn, again=not wanted.is_drop):
         return Nothing("Duplicate", why, batch_id)
-    return _batch(batch_id, key, version_id, request.StartTime)
+    return _batch(batch_id, key, version_id, request.StartTime, source_of(head["Metadata"]))
 
 
-def _is_there(key: str, version_id: str) -> bool:
+def _head(key: str, version_id: str) -> dict[str, Any] | None:
+    """Return what S3 says of a version of a file; None where it is not there."""
     try:
-        client("s3").head_object(Bucket=settings.bucket, Key=key, VersionId=version_id)
+        return dict(client("s3").head_object(Bucket=settings.bucket, Key=key, VersionId=version_id))
     except ClientError as error:
         if code_of(error) in ("404", "NoSuchKey", "NoSuchVersion", "400", "405"):
-            return False
+            return None
         raise
-    return True
 
 
 # ---- One file
@@ -174,7 +177,7 @@ def _model() -> _Model:
     )
 
 
-def _batch(batch_id: str, key: str, version_id: str, started_at: str) -> Batch:
+def _batch(batch_id: str, key: str, version_id: str, started_at: str, source: str | None) -> Batch:
     model = _model()
     if if_there(client("sagemaker").describe_model, ModelName=model.name) is None:
         deploy = f"perennial run --input '{{\"ModelVersion\": {model.version}}}'"
@@ -186,7 +189,8 @@ def _batch(batch_id: str, key: str, version_id: str, started_at: str) -> Batch:
         raise SeriesNotScoredError(
             f"files of rows are scored, and the model forecasts series; ask the endpoint: perennial predict {key}"
         )
-    _write_config(f"{prefix}/config.json", batch_id, key, model, resolved.definition.as_json()["monitoring"])
+    about = {"id": batch_id, "key": batches.relative(key), "source": source}
+    _write_config(f"{prefix}/config.json", about, model, resolved.definition.as_json()["monitoring"])
     batches.copy(f"s3://{settings.bucket}/{key}", f"{work_folder}/input/data", version_id)
     machines = resolved.instances(settings.kms_key_arn)
     machine = {**machines["Preprocess"], "InstanceCount": 1}  # one file is one machine's work
@@ -199,6 +203,7 @@ def _batch(batch_id: str, key: str, version_id: str, started_at: str) -> Batch:
         Work=work_folder,
         Key=key,
         VersionId=version_id,
+        Source=source,
         RunId=model.run,
         Version=model.version,
         ModelName=model.name,
@@ -212,8 +217,8 @@ def _batch(batch_id: str, key: str, version_id: str, started_at: str) -> Batch:
     )
 
 
-def _write_config(uri: str, batch_id: str, key: str, model: _Model, monitoring: dict[str, Any]) -> None:
-    """Leave the configuration of the run whose model scores, judged as model.yaml says today.
+def _write_config(uri: str, about: dict[str, Any], model: _Model, monitoring: dict[str, Any]) -> None:
+    """Leave the configuration of the run whose model scores, judged as model.yaml says today, with the file that it is.
 
     What is captured for the monitor is of the model that serves: a window is of one model.
     """
@@ -222,8 +227,7 @@ def _write_config(uri: str, batch_id: str, key: str, model: _Model, monitoring: 
     config["definition"]["monitoring"] = monitoring
     report = objects.read_json_if_there(f"{run_folder}/report/report.json")
     config["batch"] = {
-        "id": batch_id,
-        "key": batches.relative(key),
+        **about,
         "widest_row": widest_row(report or {}),
         "version": model.version,
         "captured": settings.data_capture_percentage if model.run == windows.serving() else 0,

@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from localcloud import access, disk, faults, mailbox, process, sdks
-from localcloud.engine import apigateway, inside, leftovers, log_lines, mounted_page, s3, seams
+from localcloud.engine import apigateway, inside, leftovers, log_lines, mounted_page, s3, seams, uploads
 from localcloud.engine.asgi import Receive, Scope, Send, answer, answer_json, body_of
 from localcloud.engine.connections import BoundedHttp
 from localcloud.engine.guard import Guard, Request
@@ -107,6 +107,10 @@ def _end_with_owner() -> None:
         threading.Thread(target=wait, name="localcloud-owner", daemon=True).start()
 
 
+def _abort_uploads() -> None:
+    uploads.abort_abandoned(datetime.now(UTC))
+
+
 def _lives(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -156,6 +160,7 @@ class _Server:
         from localcloud.engine import (
             api_logs,
             ecr,
+            foreign_sources,
             guard,
             permissions,
             persistence,
@@ -168,6 +173,7 @@ class _Server:
         from localcloud.engine.cloudformation import (
             bucket_properties,
             custom_resources,
+            event_buses,
             kms_properties,
             model_package_groups,
             role_properties,
@@ -201,6 +207,7 @@ class _Server:
         functions.register()
         self._invocations.register()
         s3.register(self._settings.state, self._journal)
+        foreign_sources.register()
         layers.register(blobs.with_name("layers"), blobs)
         self._deliveries = events.register(self._journal, self._saver.touch, self._saver.settle)
         metrics.register()
@@ -210,6 +217,7 @@ class _Server:
         bucket_properties.register()
         kms_properties.register()
         role_properties.register()
+        event_buses.register()
         api_logs.register()
         model_package_groups.register(self._sagemaker.handle)
         ssm.register()
@@ -376,7 +384,8 @@ class _Server:
         while not self._stopping.wait(_TICK_SECONDS):
             acts: list[Callable[[], None]] = [metrics.tick, functions.end_idle_workers, self._bound_log]
             if time.monotonic() - pruned > _PRUNE_SECONDS:
-                acts, pruned = [*acts, executions.forget_old, self._logs.prune, self._saver.touch], time.monotonic()
+                pruned = time.monotonic()
+                acts += [executions.forget_old, self._logs.prune, _abort_uploads, self._saver.touch]
             for act in acts:
                 try:
                     act()

@@ -59,7 +59,7 @@ def _relative(key: str | None) -> str:
 
 
 def _facts(batch: Mapping[str, Any]) -> str:
-    lines = [("File", batch["file"]), ("Batch", batch["id"])]
+    lines = [("File", batch["file"]), ("Copied from", batch.get("source")), ("Batch", batch["id"])]
     if batch["run"]:
         version = f", version {batch['version']}" if batch["version"] else ""
         lines += [("Model", f"of run {batch['run']}{version}")]

@@ -18,13 +18,20 @@ def rejected(description: str | None) -> str:
     return f"somebody has rejected it: {description or NO_REASON}"
 
 
-def outcome(number: int, status: str, before: str, *, serving: int | None, newest: int | None) -> str:
+def outcome(
+    number: int, status: str, before: str, *, serving: int | None, newest: int | None, other: str | None = None
+) -> str:
     """Return what follows from an answer about a version, for whoever has given it.
 
     before           what the version was before
     serving, newest  the numbers of the version in service and of the newest approved one, after the answer
+    other            the account that has registered it, if it is another one
     """
     now = f"version {serving} is in service" if serving else "nothing is in service"
+    if other:
+        return (
+            f"Account {other} has registered it: it is not deployed here, and whoever reads the group sees the answer."
+        )
     if status == APPROVED:
         if number == serving:
             return "It is in service."
@@ -54,6 +61,20 @@ def answered_by(described: Mapping[str, Any]) -> str | None:
         return None
     context = described.get("LastModifiedBy") or {}
     return (context.get("IamIdentity") or {}).get("Arn") or context.get("UserProfileName") or UNKNOWN
+
+
+def other_account(version: str, described: Mapping[str, Any] | None) -> str | None:
+    """Return the account that has registered a version, if it is another one than the registry's.
+
+    What others have registered is kept for whoever reads the group, and never serves here.
+    Source: SageMaker API Reference, DescribeModelPackage, CreatedBy (UserContext).
+
+    version    its ARN
+    described  what DescribeModelPackage answers; None: it is gone
+    """
+    maker = str((((described or {}).get("CreatedBy") or {}).get("IamIdentity") or {}).get("Arn") or "")
+    account = maker.split(":")[4] if maker.count(":") >= 5 else ""
+    return account if account not in ("", version.split(":")[4]) else None
 
 
 def obstacle(made: Mapping[str, Any]) -> str | None:

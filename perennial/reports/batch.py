@@ -14,7 +14,7 @@ from perennial.reports.page import Content, element, figure, listed, page, pairs
 from perennial.reports.window import JudgedWindow
 from perennial.words import number
 
-MAX_NAME = 60
+MAX_NAME, MAX_SOURCE = 60, 300
 OUTCOMES = {
     "Healthy": ("good", "It is like what the model has learned from."),
     "NotEnoughData": ("open", "It keeps the data contract, and has too few rows to tell drift by."),
@@ -66,8 +66,13 @@ def _head(batch: BatchFile, title: str) -> Element:
     return element(
         "header", element("h1", title),
         element("p", f"Batch {text(about['id'], MAX_NAME)}. Model of run {run}{version}.", class_="muted"),
+        _source(about.get("source")),
         element("div", element("p", meaning), listed(reasons, 40) if reasons else None, class_=f"outcome {color}"),
     )  # fmt: skip
+
+
+def _source(uri: str | None) -> Element | None:
+    return element("p", f"Copied from {text(uri, MAX_SOURCE)}.", class_="muted") if uri else None
 
 
 def _rows(batch: BatchFile) -> Element:

@@ -61,7 +61,7 @@ def batch_input(raw: Any) -> BatchInput:
         where = "Trigger.Object.key" if known.is_drop else "File.Key"
         raise ConfigurationError(
             f"the execution's input, {where}: got {complaints.excerpt(known.File.Key)}; expected the key of a file "
-            f"below {INCOMING}"
+            f"below {INCOMING}. `perennial score s3://BUCKET/KEY` copies one there, and scores it"
         )
     if known.File:
         names = ("Trigger.Object.key", "Trigger.Object.version-id") if known.is_drop else ("File.Key", "File.VersionId")

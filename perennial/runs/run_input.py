@@ -50,10 +50,27 @@ class ExecutionInput(BaseModel):
 
 def execution_input(raw: Any) -> ExecutionInput:
     """Return the input of an execution, or raise ConfigurationError."""
+    _require_no_data(raw)
     known = checked(raw, ExecutionInput)
     if (dropped := known.Trigger.Object) is not None:
         require_object(dropped.get("key"), dropped.get("version-id"), "Trigger.Object.key", "Trigger.Object.version-id")
     return known
+
+
+def _require_no_data(raw: Any) -> None:
+    """Raise ConfigurationError when an input names data: a run trains on those of its stack."""
+    if not isinstance(raw, dict):
+        return
+    overrides = raw.get("Overrides")
+    named = {**raw, **(overrides if isinstance(overrides, dict) else {})}
+    for name, value in named.items():
+        if isinstance(value, str) and value.startswith("s3://") and name != "Comment":
+            raise ConfigurationError(
+                f"the execution's input, {complaints.excerpt(name)}: got {complaints.excerpt(value)}; a run trains on "
+                "what is below the data prefix of its stack, and its input names no data. Bring a file there with "
+                "`perennial drop s3://BUCKET/KEY`, a folder with `perennial copy-data s3://BUCKET/PREFIX/`, or deploy "
+                "with DataBucket and DataPrefix"
+            )
 
 
 def require_object(key: Any, version: Any, *names: str) -> None:

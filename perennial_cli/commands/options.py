@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +11,9 @@ import typer
 
 from perennial.model import folder
 from perennial.model.complaints import ConfigurationError
-from perennial_cli import project
+from perennial_cli import elsewhere, project
 from perennial_cli.console import CommandError
+from perennial_cli.elsewhere import Address
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -80,6 +82,23 @@ def run_of(word: str | None) -> str | None:
 def output_option(text: str) -> Any:
     """Return the option that names a new file for what a command fetches or answers."""
     return typer.Option("--output", "-o", metavar="FILE", parser=new_file, help=text)
+
+
+def file_or_address(text: str) -> Path | Address:
+    """Return a file of this machine, or one or more in S3. Raises BadParameter: it is neither."""
+    try:
+        if at := elsewhere.address(text):
+            return at
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="FILE") from error
+    path = Path(text)
+    if not text.strip() or not path.exists():
+        raise typer.BadParameter(f"there is no file {text!r}; expected one, or {elsewhere.HINT}", param_hint="FILE")
+    if path.is_dir():
+        raise typer.BadParameter(f"{text} is a folder; expected a file", param_hint="FILE")
+    if not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"{text} cannot be read: you have no permission to", param_hint="FILE")
+    return path
 
 
 def form_of(path: Path) -> str | None:

@@ -23,9 +23,10 @@ from perennial_cli import following, mlflow_export, serving_api, stacks
 from perennial_cli import runs as history
 from perennial_cli import versions as registry
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, File, StackName, object_name
+from perennial_cli.commands.options import AsJson, StackName, file_or_address, object_name
 from perennial_cli.console import FAILED, WrongUseError, each, notice, pairs, short, show, show_json, table, warn
 from perennial_cli.deployed import definition_of
+from perennial_cli.elsewhere import Address
 from perennial_cli.stacks import Stack
 from perennial_cli.versions import Version
 
@@ -47,7 +48,7 @@ def _stack(name: str | None) -> Stack:
 
 
 def drop(
-    file: File,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or s3://BUCKET/KEY.", show_default=False)],
     stack: StackName = None,
     key: Annotated[
         str | None,
@@ -58,11 +59,18 @@ def drop(
 ) -> None:
     """Put a data file where a stack takes its data, and look at the run that it starts.
 
-    Exit code 1: the run failed, or its model was rejected.
+    A file in S3 is copied by S3, with your rights. Exit code 1: the run failed, or its model was rejected.
     """
+    source = file_or_address(file)
+    if isinstance(source, Address) and source.is_folder:
+        why = f"{file} is a folder, and one file is dropped; all below it: perennial copy-data {source}"
+        raise typer.BadParameter(why, param_hint="FILE")
     chosen = _stack(stack)
-    with file.open("rb") as body:
-        put = history.drop(chosen, key or file.name, body)
+    if isinstance(source, Address):
+        put = history.drop_copy(chosen, key or source.key.rpartition("/")[2], source)
+    else:
+        with source.open("rb") as body:
+            put = history.drop(chosen, key or source.name, body)
     notice(f"dropped {file} -> s3://{put['bucket']}/{put['key']}")
     if not follow:
         if as_json:
@@ -277,7 +285,8 @@ def _version_row(version: Version) -> tuple[str, ...]:
     metric = f"{version.metric} {number(version.candidate)}" if version.metric else ""
     by = caller(version.by) if version.by else ""
     serves = "yes" if version.serves else ""
-    return str(version.number), version.status, serves, by, metric, version.run or "by hand", version.created_at
+    run = f"{version.run or 'by hand'}{f', of account {version.other}' if version.other else ''}"
+    return str(version.number), version.status, serves, by, metric, run, version.created_at
 
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import boto3
 import typer
@@ -12,10 +12,21 @@ import typer
 from perennial.data.broken import counted
 from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
-from perennial_cli import following, stacks
+from perennial_cli import elsewhere, following, stacks
 from perennial_cli.account import say_whom
-from perennial_cli.commands.options import AsJson, Force, StackName, form_of, object_name, output_option, require_output
+from perennial_cli.commands import scoring_elsewhere as copied
+from perennial_cli.commands.options import (
+    AsJson,
+    StackName,
+    Yes,
+    file_or_address,
+    form_of,
+    object_name,
+    output_option,
+    require_output,
+)
 from perennial_cli.console import FAILED, notice, pairs, safe, show, show_json, table
+from perennial_cli.elsewhere import Address
 from perennial_cli.stacks import Stack
 
 NOTHING = ("Started", "NoFile")  # ends of a scan that are no failure
@@ -23,7 +34,7 @@ NOTHING = ("Started", "NoFile")  # ends of a scan that are no failure
 
 def score(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A file.", exists=True, dir_okay=False, readable=True)
+        str | None, typer.Argument(metavar="FILE", help="A file, s3://BUCKET/KEY, or all below s3://BUCKET/PREFIX/.")
     ] = None,
     stack: StackName = None,
     waiting: Annotated[
@@ -33,54 +44,88 @@ def score(
         str | None,
         typer.Option(callback=object_name, help="Name of the object below batch/incoming/. Default: the file's."),
     ] = None,
-    output: Annotated[Path | None, output_option("Where the result goes. Default: beside the file.")] = None,
+    output: Annotated[
+        Path | None, output_option("Where the result goes. Default: beside the file; of one in S3 it stays there.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait, and fetch the result.")] = True,
-    force: Force = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a result that is there; copy once more what seems to wait.")
+    ] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a file by the newest approved model: drop it, follow, fetch the result.
+
+    A file in S3 is copied by S3, with your rights, whatever bucket it is in.
 
     Exit code 1: it was not scored; the reason is said.
     """
     if (file is None) != waiting:
         raise typer.BadParameter("name a file, or --waiting", param_hint="FILE")
-    if output and (waiting or not follow):
-        fetched = "the results of many files" if waiting else "a result that is not waited for"
+    source = file_or_address(file) if file else None
+    is_many = waiting or (isinstance(source, Address) and source.is_folder)
+    if output and (is_many or not follow):
+        fetched = "the results of many files" if is_many else "a result that is not waited for"
         raise typer.BadParameter(f"{fetched} cannot be fetched; leave it out", param_hint="--output")
     if key and waiting:
         raise typer.BadParameter("--waiting drops no file; leave it out", param_hint="--key")
+    if isinstance(source, Path) and follow:
+        require_output(output or scored.beside(source), form_of(source), [source], force=force)
+    if isinstance(source, Address) and output:
+        require_output(output, form_of(Path(source.key)), [], force=force)
     say_whom()
     chosen = stacks.chosen(stack)
-    machine = scored.machine(chosen)
-    if file is None:
-        started = boto3.client("stepfunctions").start_execution(stateMachineArn=machine, input="{}")
-        ended = scored.outcome(chosen, following.follow(str(started["executionArn"])))
-        show_json(ended) if as_json else show(ended["reasons"][0])
-        if ended["status"] not in NOTHING:
-            raise typer.Exit(FAILED)
+    if source is None:
+        _score_waiting(chosen, as_json=as_json)
+    elif is_many:
+        copied.score_folder(chosen, cast("Address", source), key, copied.Options(follow, force, yes, as_json))
+    else:
+        _score_one(chosen, source, key, output, copied.Options(follow, force, yes, as_json))
+
+
+def _score_waiting(stack: Stack, *, as_json: bool) -> None:
+    machine = scored.machine(stack)
+    started = boto3.client("stepfunctions").start_execution(stateMachineArn=machine, input="{}")
+    ended = scored.outcome(stack, following.follow(str(started["executionArn"])))
+    show_json(ended) if as_json else show(ended["reasons"][0])
+    if ended["status"] not in NOTHING:
+        raise typer.Exit(FAILED)
+
+
+def _score_one(
+    stack: Stack, source: Path | Address, key: str | None, output: Path | None, options: copied.Options
+) -> None:
+    machine = scored.machine(stack)
+    if isinstance(source, Address):
+        dropped = copied.drop(stack, source, elsewhere.name_of(source, None, key), options)
+    else:
+        dropped = _drop(stack, source, f"{INCOMING}{key or source.name}")
+        output = output or scored.beside(source)
+    if not options.follow:
+        if options.as_json:
+            show_json({"bucket": stack.bucket, "key": dropped.key, "version": dropped.version})
         return
-    target = output or scored.beside(file)
-    if follow:
-        require_output(target, form_of(file), [file], force=force)
-    dropped = f"{INCOMING}{key or file.name}"
+    arn = dropped.execution or following.wait_for_drop(stack, dropped.version, machine=machine)
+    _end(stack, following.follow(arn), output, as_json=options.as_json)
+
+
+def _drop(stack: Stack, file: Path, key: str) -> copied.Dropped:
     with file.open("rb") as body:
-        put = boto3.client("s3").put_object(Bucket=chosen.bucket, Key=dropped, Body=body)
-    notice(f"dropped {file} -> s3://{chosen.bucket}/{dropped}")
-    if not follow:
-        if as_json:
-            show_json({"bucket": chosen.bucket, "key": dropped, "version": put.get("VersionId")})
-        return
-    arn = following.wait_for_drop(chosen, str(put.get("VersionId", "null")), machine=machine)
-    _end(chosen, following.follow(arn), target, as_json=as_json)
+        put = boto3.client("s3").put_object(Bucket=stack.bucket, Key=key, Body=body)
+    notice(f"dropped {file} -> s3://{stack.bucket}/{key}")
+    return copied.Dropped(key, str(put.get("VersionId", "null")))
 
 
-def _end(stack: Stack, described: Mapping[str, Any], target: Path, *, as_json: bool) -> None:
-    """Fetch the result of a file that was scored, say what became of it, and leave with its exit code."""
+def _end(stack: Stack, described: Mapping[str, Any], target: Path | None, *, as_json: bool) -> None:
+    """Fetch the result of a file that was scored, say what became of it, and leave with its exit code.
+
+    target  where the result goes; None: it stays where it is
+    """
     ended = scored.outcome(stack, described)
     is_scored = ended["status"] == scored.SCORED
-    if is_scored:
+    if is_scored and target:
         scored.fetch(ended["result"], target)
-    written = {"written": str(target)} if is_scored else {}
+    written = {"written": str(target)} if is_scored and target else {}
     if as_json:
         show_json({**ended, **written})
     else:
@@ -93,12 +138,14 @@ def _end(stack: Stack, described: Mapping[str, Any], target: Path, *, as_json: b
             "refused": _refused(ended) if is_scored else "",
             "to know" if is_scored else "because": "; ".join(ended.get("reasons") or []),
             "waited": "; ".join(ended.get("waited") or []),
+            "copied from": ended.get("source"),
+            "result": ended.get("result") if is_scored and not target else "",
             "report": ended.get("page"),
             **written,
         }
         pairs({name: value for name, value in known.items() if value})
         if is_scored and ended.get("first_refused"):
-            _name_refused(ended, target)
+            _name_refused(ended, str(target or ended["result"]))
     if not is_scored:
         raise typer.Exit(FAILED)
 
@@ -111,7 +158,7 @@ def _refused(batch: Mapping[str, Any]) -> str:
     return f"{counted(batch['refused'])} ({rules}); the column `problem` of the result says why, row by row"
 
 
-def _name_refused(batch: Mapping[str, Any], target: Path) -> None:
+def _name_refused(batch: Mapping[str, Any], target: str) -> None:
     """Show the first rows without a prediction, each with its reason, and say where the others are."""
     named = batch["first_refused"]
     table("row", "refused because", rows=[(f"{one['row']:,}", safe(one["problem"])) for one in named], right=("row",))

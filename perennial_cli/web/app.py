@@ -368,7 +368,7 @@ def _is_name(name: str) -> bool:
 
 def _dropped(call: Call) -> dict[str, Any]:
     """Return the run that a drop has started; None: none yet."""
-    arn = following.started_by_drop(call.stack.state_machine_arn, call.path["version"], set())
+    arn = following.started_by_drop(call.stack.state_machine_arn, call.path["version"], {})
     return {"run": runs.id_of(arn) if arn else None}
 
 

@@ -366,6 +366,10 @@ def test_a_version_that_serves_in_one_account_serves_in_two_others_and_nobody_ma
         registered = registry.create_model_package(**again, ModelApprovalStatus="PendingManualApproval")
         creator = registry.describe_model_package(ModelPackageName=registered["ModelPackageArn"])["CreatedBy"]
         assert creator["IamIdentity"]["Arn"].split(":")[4] == account
+        number = registered["ModelPackageArn"].rpartition("/")[2]
+        with pointed_at(others["staging"]):
+            approved = perennial("approve", number, "--stack", STACKS["staging"]).stdout
+        assert f"Account {account} has registered it: it is not deployed here" in approved
         for refused in (
             partial(registry.create_model_package, **again, ModelApprovalStatus="Approved"),
             partial(registry.update_model_package, ModelPackageArn=step_before, ModelApprovalStatus="Rejected"),

@@ -3,23 +3,27 @@
 import gzip
 import io
 import json
+import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
+from localcloud import access
 from tests.command import exit_code, perennial
-from tests.e2e.conftest import ROOT, App, Run
+from tests.e2e.conftest import ROOT, App, Run, given_to
 from tests.waiting import wait_for
-from tools import demo_data
+from tools import cfn, demo_data
 
 pytestmark = pytest.mark.xdist_group("e2e-models")
-THEIRS = "bucket-of-somebody"
+THEIRS, DATA_ACCOUNT = "bucket-of-somebody", "444444444444"
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 KEY_DOCUMENT = Path(__file__).parents[2] / "docs" / "kms-key.md"
 
@@ -47,42 +51,74 @@ def key_of_company() -> str:
 
 @pytest.fixture(scope="module")
 def linear(deploy: Callable[..., App], key_of_company: str) -> App:
-    """A stack that makes neither a bucket for its data nor a key: both are somebody else's, and were there before.
+    """A stack that makes neither a bucket for its data nor a key: both are another account's, and were there before.
 
-    The bucket has no versions, and a key of its own. Its events come as those of another account do.
+    The bucket has no versions, and a key of its own. Both have what delivery/data.yaml says that they need.
     """
-    s3, on = App.client("s3"), {"EventBridgeConfiguration": {}}
+    s3, kms, on = of_data("s3"), of_data("kms"), {"EventBridgeConfiguration": {}}
     s3.create_bucket(Bucket=THEIRS)
     s3.put_bucket_notification_configuration(Bucket=THEIRS, NotificationConfiguration=on)
-    key = App.client("kms").create_key()["KeyMetadata"]["Arn"]
+    key = kms.create_key()["KeyMetadata"]["Arn"]
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
     s3.put_bucket_encryption(Bucket=THEIRS, ServerSideEncryptionConfiguration={"Rules": [rule]})
     account = App.client("sts").get_caller_identity()["Account"]
-    send_events(BucketName=THEIRS, BucketIsThere="yes", DataPrefix="listings/", ReaderAccount=account)
-    data = {"DataBucket": THEIRS, "DataBucketKeyArn": key, "DataBucketAccount": account, "DataPrefix": "listings/"}
+    lets = {"DataPrefix": "listings/", "ReaderAccount": account, "ReaderStack": "perennial-linear"}
+    s3.put_bucket_policy(Bucket=THEIRS, Policy=statements_of("BucketPolicy", "PolicyDocument", lets))
+    its_own = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])["Statement"]
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=statements_of("Key", "KeyPolicy", lets, *its_own))
+    send_events(BucketName=THEIRS, BucketIsThere="yes", **lets)
+    data = {"DataBucket": THEIRS, "DataBucketKeyArn": key, "DataBucketAccount": DATA_ACCOUNT, "DataPrefix": "listings/"}
     model = {"ModelName": "used-cars", "Algorithm": "linear-learner", "LinearLearnerTag": DIGEST}
     return deploy("perennial-linear", **model, **data, KmsKeyArn=key_of_company)
 
 
+def of_data(service: str) -> Any:
+    """A client of the account of the data."""
+    body = json.dumps({"Account": DATA_ACCOUNT}).encode()
+    session = access.call(os.environ, "POST", "/_localcloud/guests", body)
+    return boto3.client(
+        service,  # type: ignore[call-overload]
+        aws_access_key_id=session["AccessKeyId"],
+        aws_secret_access_key=session["SecretAccessKey"],
+        aws_session_token=session["SessionToken"],
+    )
+
+
+def statements_of(resource: str, name: str, parameters: Mapping[str, str], *others: Any) -> str:
+    """The policy of a resource of delivery/data.yaml: the statements for the stack that reads, and others."""
+    pseudo = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::URLSuffix": "amazonaws.com"}
+    given = {**pseudo, **parameters, "Bucket.Arn": f"arn:aws:s3:::{THEIRS}"}
+
+    def made(value: Any) -> Any:
+        if isinstance(value, list):
+            return [made(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if "Fn::Sub" in value:
+            return re.sub(r"\$\{([^}]+)\}", lambda match: given[match[1]], value["Fn::Sub"])
+        return given[".".join(value["Fn::GetAtt"])] if "Fn::GetAtt" in value else {k: made(v) for k, v in value.items()}
+
+    document = cfn.load(ROOT / "delivery/data.yaml")["Resources"][resource]["Properties"][name]
+    stacks = [made(one) for one in document["Statement"] if one["Sid"].startswith("Stack")]
+    return json.dumps({"Version": document["Version"], "Statement": [*others, *stacks]})
+
+
 def send_events(**parameters: str) -> None:
     """Deploy delivery/data.yaml, as the account of the data does."""
-    cloudformation, name = App.client("cloudformation"), "linear-data"
+    cloudformation, name = of_data("cloudformation"), "linear-data"
     cloudformation.create_stack(
         StackName=name,
         TemplateBody=(ROOT / "delivery/data.yaml").read_text(),
         Capabilities=["CAPABILITY_IAM"],
-        Parameters=[
-            {"ParameterKey": key, "ParameterValue": value}
-            for key, value in {**parameters, "ReaderStack": "perennial-linear"}.items()
-        ],
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     )
     cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
 
 
 @pytest.fixture(scope="module")
 def linear_run(linear: App) -> Run:
-    linear.client("s3").put_object(Bucket=THEIRS, Key="elsewhere/cars.csv", Body=b"no data")
-    linear.client("s3").put_object(Bucket=THEIRS, Key="listings/cars.csv", Body=demo_data.used_cars())
+    of_data("s3").put_object(Bucket=THEIRS, Key="elsewhere/cars.csv", Body=b"no data")
+    of_data("s3").put_object(Bucket=THEIRS, Key="listings/cars.csv", Body=demo_data.used_cars())
     return linear.wait(lambda given: given["Trigger"].get("Bucket") == THEIRS)
 
 
@@ -112,8 +148,17 @@ def test_a_bucket_that_exists_is_read_and_never_written(linear: App, linear_run:
         "listings/",
     )
     assert [(file["Key"], file["VersionId"]) for file in record["data"]["files"]] == [("listings/cars.csv", "null")]
-    listed = linear.client("s3").list_objects_v2(Bucket=THEIRS)["Contents"]
+    listed = of_data("s3").list_objects_v2(Bucket=THEIRS)["Contents"]
     assert {item["Key"] for item in listed} == {"elsewhere/cars.csv", "listings/cars.csv"}
+    with pytest.raises(ClientError, match="no resource-based policy allows the s3:PutObject action"):
+        linear.client("s3").put_object(Bucket=THEIRS, Key="listings/ours.csv", Body=b"1")
+
+
+def test_a_drop_of_another_account_starts_one_run_over_its_bus(linear: App, linear_run: Run) -> None:
+    known = linear.client("stepfunctions").list_executions(stateMachineArn=linear.outputs["StateMachineArn"])
+    (execution,) = known["executions"]
+    trigger = json.loads(given_to(execution["executionArn"]))["Trigger"]
+    assert (trigger["Bucket"], trigger["Object"]["key"]) == (THEIRS, "listings/cars.csv")
 
 
 def test_a_key_that_exists_encrypts_everything_and_the_stack_makes_none(

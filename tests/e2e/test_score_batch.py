@@ -19,6 +19,7 @@ import pytest
 
 from localcloud import mailbox
 from perennial.runs.batch_file import INCOMING
+from tests.command import perennial
 from tests.e2e.conftest import App, Run, dropped_version, given_to, mails, struck, when_one_has_begun
 from tests.e2e.matrix.registry import matrix
 from tests.e2e.matrix.situation import has_entered
@@ -128,9 +129,12 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
 
 
-def test_a_file_that_is_dropped_is_scored_row_by_row_and_put_aside(scoring: Scoring) -> None:
-    packed = gzip.compress(SOUND)
-    run = scoring.drop(packed, "eu/cars of today ü.csv.gz")
+def test_a_file_that_lies_elsewhere_is_copied_scored_row_by_row_and_put_aside(scoring: Scoring) -> None:
+    packed, name, s3 = gzip.compress(SOUND), "eu/cars of today ü.csv.gz", scoring.app.client("s3")
+    s3.create_bucket(Bucket="lake-of-cars")
+    s3.put_object(Bucket="lake-of-cars", Key=name, Body=packed)
+    words = ("score", f"s3://lake-of-cars/{name}", "--key", name, "--stack", STACK, "--no-follow", "--json")
+    run = scoring.ended(scoring.started(json.loads(perennial(*words).stdout)["version"]))
     assert (run.status, run.cause) == ("SUCCEEDED", None)
     assert (run.output["Verdict"], run.output["Rows"], run.output["Version"]) == ("Healthy", ROWS, 1)
     scored = f"s3://{scoring.app.bucket}/batch/scored/{run.run_id}/eu/cars of today ü.csv.gz"
@@ -148,6 +152,8 @@ def test_a_file_that_is_dropped_is_scored_row_by_row_and_put_aside(scoring: Scor
     (mail,) = scoring.mails(run)
     assert mail.subject.startswith(f"File scored: {ROWS} of the {ROWS} rows of eu/cars of today")
     assert "Report        s3://" in mail.body
+    assert f"Copied from   s3://lake-of-cars/{name}?etag=" in mail.body
+    assert s3.get_object(Bucket="lake-of-cars", Key=name)["Body"].read() == packed
 
 
 def test_parquet_gzip_and_json_lines_are_scored_side_by_side_and_come_back_in_their_own_forms(

@@ -375,7 +375,7 @@ def test_data_scientists_of_dev_reach_nothing_of_production_in_its_account_or_in
 
 
 def test_data_scientists_of_dev_list_versions_of_production_where_it_shares_them_with_dev() -> None:
-    """Their policy cannot name the group: SageMaker's lists take no resource."""
+    """Their policy cannot name the group: which resource its list is asked of is not known (docs/local-cloud.md)."""
     group = ("sagemaker:ListModelPackages", "arn:aws:sagemaker:eu-west-1:{account}:model-package-group/{stack}")
     assert of_data_scientist(*group, account=PROD, stack=STACK)
     assert not of_data_scientist(*group, account=PROD, stack=STACK, shared=())

@@ -3,6 +3,7 @@
 * Events of a versioned bucket carry `detail.object.version-id` (contracts: S3 User Guide, "ev-events").
 * An event that cannot be delivered is tried again, or goes to the target's dead-letter queue (`deliveries.py`). Not
   deliverable are: the target does not exist, or a state machine refuses its input.
+* An event goes to a bus of another account, which MiniStack does not look for, and a bus that is not there is said.
 * Lambda targets are invoked asynchronously with Lambda's own retries and failure destinations (`functions.py`).
 * The name of an execution that an event starts is that of the delivery, which starts it once only when it is repeated.
 * An event whose detail is no JSON object is refused (AWS's answer is recorded in github.com/localstack/localstack,
@@ -35,10 +36,12 @@ cloudwatch = Seams("services.cloudwatch", _dispatch_alarm_actions="84dc6d68")
 eventbridge = Seams(
     "services.eventbridge",
     _dispatch_event="62c46f8b",
+    _dispatch_to_event_bus="1b64b186",
     _dispatch_to_lambda="c85a227d",
     _dispatch_to_sns="b9adfff1",
     _dispatch_to_sqs="7da17941",
     _dispatch_to_stepfunctions="52b7fc40",
+    _event_buses="02e75d97",
     _invoke_target="20155d64",
     _put_events="5806f9e2",
 )
@@ -82,6 +85,7 @@ def register(journal: Journal, changed: Callable[[], None], settle: Callable[...
     eventbridge.replace("_put_events", _make_put_events)
     eventbridge.replace("_dispatch_event", lambda original: _make_dispatch_event(original, deliveries))
     eventbridge.replace("_invoke_target", lambda _: _make_invoke_target(deliveries))
+    eventbridge.replace("_dispatch_to_event_bus", _make_dispatch_to_event_bus)
     eventbridge.replace("_dispatch_to_lambda", lambda _: _dispatch_to_lambda)
     eventbridge.replace("_dispatch_to_sqs", _make_dispatch_to_sqs)
     eventbridge.replace("_dispatch_to_sns", _make_dispatch_to_sns)
@@ -159,6 +163,22 @@ def _make_invoke_target(deliveries: Deliveries) -> Any:
         deliveries.take(delivery) if matches is None else matches.append(delivery)
 
     return invoke_target
+
+
+def _make_dispatch_to_event_bus(original: Any) -> Any:
+    def dispatch_to_event_bus(spec: Any, event: JsonObject, *arguments: Any) -> None:
+        """Put an event on a bus, also on one of another account, where it stays the event of the account it is from.
+
+        EventBridge User Guide, "Sending and receiving events between AWS accounts".
+        """
+        event = {**event, "Account": event.get("Account") or responses.get_account_id()}
+        with responses.request_scope(spec.account_id, spec.region):
+            if spec.resource.removeprefix("event-bus/") not in eventbridge._event_buses:
+                fail("NO_RESOURCE", f"Event bus {spec} does not exist.")
+                return
+            original(spec, event, *arguments)
+
+    return dispatch_to_event_bus
 
 
 def _dispatch_to_lambda(arn: str, payload: str) -> None:

@@ -4,7 +4,8 @@
     actions.py     which permissions an operation needs: SageMaker, S3, KMS, SNS, SQS, DynamoDB, Logs, Step Functions
     requests.py    requests over HTTP, from functions and jobs
     deletions.py   what of many objects may not be deleted, which S3 tells one by one
-    guests.py      callers of other accounts, whom a resource's own policy has to let in
+    guests.py      callers of other accounts, whom a resource's own policy has to let in, and what these have here
+    owners.py      whose a resource is, where another account than the request's has it
     tasks.py       tasks of state machines, and what Step Functions asks of a role when a state machine is made
     services.py    EventBridge, Lambda, CloudWatch and SageMaker, where they act for the stack without a request
 

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import ParseError
 
 from defusedxml.ElementTree import fromstring
 
+from localcloud.engine.permissions import owners
 from localcloud.engine.seams import Seams
 
 iam_actions = Seams("core.iam_actions", _s3_source_object="b0dce96a")
@@ -370,10 +371,11 @@ def _for_copying(bucket: str, headers: Mapping[str, str]) -> list[Needs]:
     if source is None:
         return []
     from_bucket, _, key = source[0].removeprefix("arn:aws:s3:::").partition("/")
-    record = _object(from_bucket, key, source[1])
-    if record is None:
-        return [_to_be_told_that_it_is_missing(from_bucket)]
-    return _key_needs(_key_of(record, from_bucket), "s3", "kms:Decrypt")
+    with owners.scope(owners.of_bucket(from_bucket)):
+        record = _object(from_bucket, key, source[1])
+        if record is None:
+            return [_to_be_told_that_it_is_missing(from_bucket)]
+        return _key_needs(_key_of(record, from_bucket), "s3", "kms:Decrypt")
 
 
 def _to_be_told_that_it_is_missing(bucket: str) -> Needs:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from localcloud.engine.permissions import owners
 from localcloud.engine.seams import Seams
 
+eventbridge = Seams("services.eventbridge", _event_bus_policies="e7722532")
 iam_evaluator = Seams(
     "core.iam_evaluator",
     EvalContext="9efc6ac6",
@@ -39,8 +41,9 @@ class Request:
     """A request: the caller, the action and the resource.
 
     `caller` is the ARN of a role's session (`arn:aws:sts::<account>:assumed-role/<role>/<session>`) or of a user
-    (`arn:aws:iam::<account>:user/<name>`), or a service (`events.amazonaws.com`). `context` holds the condition keys of
-    the request in lower case, sorted; keys that follow from the caller and the clock are left out.
+    (`arn:aws:iam::<account>:user/<name>`), a service (`events.amazonaws.com`), or, where the resource is another
+    account's, the root of its own one. `context` holds the condition keys of the request in lower case, sorted; keys
+    that follow from the caller and the clock are left out.
     """
 
     caller: str
@@ -56,11 +59,13 @@ class Request:
     @property
     def kind(self) -> str:
         """What the caller is, as aws:PrincipalType has it; Service for a service."""
+        if self.caller.endswith(":root"):
+            return "Account"
         return "AssumedRole" if self.role else "User" if ":user/" in self.caller else "Service"
 
     @property
     def account(self) -> str:
-        return "" if self.kind == "Service" else self.caller.split(":")[4]
+        return self.caller.split(":")[4] if self.caller.startswith("arn:") else ""
 
     @property
     def service(self) -> str:
@@ -112,9 +117,9 @@ def decide(
     owner     the account of the resource, where it is another than the caller's: then both have to allow it
     boundary  that of the role's permissions, if it has one: nothing is allowed by its policies that this does not
 
-    A service has no policies of its own: the resource's policy (a role's trust policy included) must allow it. A KMS
-    key's policy must allow everybody, also by naming the account, which leaves the rest to identity policies; so must
-    a role's trust policy whoever assumes it.
+    A service has no policies of its own, nor has a root: the resource's policy (a role's trust policy included) must
+    allow it. A KMS key's policy must allow everybody, also by naming the account, which leaves the rest to identity
+    policies; so must a role's trust policy whoever assumes it.
     """
     context = iam_evaluator.EvalContext(
         principal_arn=question.caller,
@@ -127,7 +132,7 @@ def decide(
         secure_transport=dict(question.context).get("aws:securetransport", "true") == "true",
         service_context={"aws:tagkeys": None, "aws:resourceaccount": owner, **dict(question.context)},
     )
-    if question.kind == "Service":
+    if question.kind in ("Account", "Service"):
         verdict = iam_evaluator.evaluate_resource_policy(resource_policy, context, service=question.caller)
         return (
             None if verdict.decision == "Allow" else Denial(question, _because(question, verdict.decision, "resource"))
@@ -164,15 +169,17 @@ def check(
 ) -> Denial | None:
     """Answer a request from the policies that are in force now, and keep it in the ledger.
 
-    owner  whose the resource is, where the caller is of another account: without a policy of its own it is closed
+    owner  whose the resource is, where the caller is of another account: without a policy of its own it is closed.
+           Of a bucket, a key and an event bus it is found here
     """
     question = request(caller, action, resource, context)
-    policy, known = _resource_policy(question)
+    owner = owners.of(resource) or owner
     boundary = _boundary(question)
-    whole = question if boundary is None else _with_tags(question)
-    denial = decide(
-        whole, _identity(question), policy or (owner and {"Statement": []}) or None, owner or known, boundary
-    )
+    with owners.scope(owner or ""):
+        policy, known = _resource_policy(question)
+        whole = question if boundary is None else _with_tags(question)
+    closed: JsonObject | None = {"Statement": []} if owner and owner != question.account else None
+    denial = decide(whole, _identity(question), policy or closed, owner or known, boundary)
     ledger.note(question, denial)
     return denial
 
@@ -202,6 +209,8 @@ def _resource_policy(question: Request) -> tuple[JsonObject | str | None, str | 
     """Return the resource's own policy, and whose it is; None if it has none, or its service keeps none."""
     if question.action == "sts:AssumeRole":
         return trust_policy(question.resource), None
+    if question.action == "events:PutEvents":
+        return eventbridge._event_bus_policies.get(question.resource.rpartition("event-bus/")[2]), None
     policy, owner = iam_evaluator._resource_policy(question.service, question.resource) or (None, None)
     return policy or None, owner
 

@@ -17,7 +17,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from localcloud.engine import operations
-from localcloud.engine.permissions import actions, deletions, guests, resources
+from localcloud.engine.permissions import actions, deletions, guests, owners, resources
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import Denial, check, ledger, request
 from localcloud.engine.seams import Seams
@@ -63,7 +63,9 @@ iam_evaluator = Seams(
 )
 responses = Seams("core.responses", get_account_id="270e1115", set_request_account_id="3015b909")
 router = Seams("core.router", extract_access_key_id="73d8c373", extract_region="a5a7a981")
-s3 = Seams("services.s3", _merge_hoisted_amz_headers="cfc80f69", _parse_bucket_key="7d747b7b")
+s3 = Seams(
+    "services.s3", _copy_source_denied="53747334", _merge_hoisted_amz_headers="cfc80f69", _parse_bucket_key="7d747b7b"
+)
 sts = Seams("services.sts", _sessions="c712c346")
 
 JsonObject = dict[str, Any]
@@ -117,7 +119,7 @@ _denial: ContextVar[Denial | None] = ContextVar("denial", default=None)
 _unmapped: ContextVar[str] = ContextVar("unmapped", default="")
 _limits: ContextVar[tuple[Any, ...]] = ContextVar("limits", default=())  # what bounds whoever asks
 _guest: ContextVar[str] = ContextVar("guest", default="")
-"""The account of whoever asks, if it is another one: the request is carried out in this one."""
+"""The account of whoever asks, if it is another one than that in which the request is carried out."""
 
 
 def register() -> None:
@@ -138,6 +140,7 @@ def register() -> None:
     iam_evaluator.replace("_resolve_condition_key", _make_resolve_condition_key)
     iam_evaluator.replace("parse_policy_document", _make_parse_policy_document)
     ministack_app.replace("pin_request_origin", _make_pin_request_origin)
+    s3.replace("_copy_source_denied", lambda _: lambda *_: None)  # it knows of roles their accounts alone
     ministack_app.replace("_dispatch_service_request", _make_dispatch_service_request)
     ministack_app.replace("_handle_special_data_plane_request", _make_handle_special_data_plane_request)
 
@@ -298,9 +301,22 @@ def _make_dispatch_service_request(original: Any) -> Any:
         except operations.UnclearError as unclear:
             return _unclear(service, headers, unclear, request_id)
         _call.set(call)
+        _enter_account(service, parts[0], parts[1], parts[2], parts[4])
         return await original(*parts, request_id)
 
     return dispatch_service_request
+
+
+def _enter_account(service: str, method: str, path: str, headers: JsonObject, query: JsonObject) -> None:
+    """Carry the request out in the account that has what it names, and keep whose it is if that is another one."""
+    caller = _guest.get() or responses.get_account_id()
+    responses.set_request_account_id(guests.account_for(caller, service, _call.get()))
+    if service == "s3":
+        bucket, key = s3._parse_bucket_key(path, headers)
+        makes_bucket = method == "PUT" and not key and not _SUBRESOURCES & query.keys()
+        account = "" if makes_bucket else owners.of_bucket(bucket)
+        responses.set_request_account_id(account or caller)
+    _guest.set(caller if responses.get_account_id() != caller else "")
 
 
 def _make_handle_special_data_plane_request(original: Any) -> Any:
@@ -385,14 +401,12 @@ def _make_enforce(original: Any) -> Any:
         waiting = tuple(_in_context(needs, action, service_context) for needs in _further.get())
         _own.set("")
         _further.set(())
-        caller = _session(access_key_id)
+        caller, own = _session(access_key_id), Needs(action, resource_arn, service_context or {})
         if _one_by_one.get():
             _one_by_one.set(False)
-            own = Needs(action, resource_arn, service_context or {})
             return _deny_one_by_one(original, access_key_id, region, [own, *waiting])
-        if caller and guests.is_guest(caller.split(":")[4]):
-            own = Needs(action, resource_arn, service_context or {})
-            return _refuse(_not_open(caller, own) if _unmapped.get() else guests.refusal(caller, [own, *waiting]))
+        if stranger := _stranger(access_key_id, own):
+            return _refuse(_not_open(stranger, own) if _unmapped.get() else guests.refusal(stranger, [own, *waiting]))
         refused = original(access_key_id, action, service, region, resource_arn, service_context)
         if refused is None and _unmapped.get() and not iam_evaluator.is_root_access_key(access_key_id):
             refused = iam_evaluator.EvalResult("ImplicitDeny", principal_arn=_principal(access_key_id))
@@ -404,7 +418,7 @@ def _make_enforce(original: Any) -> Any:
             ledger.note(question, denial)
             return _refuse(denial or _first_denial(caller, waiting))
         if refused:
-            return _refuse(_denial_of(refused, Needs(action, resource_arn, service_context or {})))
+            return _refuse(_denial_of(refused, own))
         for needs in waiting:
             if refused := original(access_key_id, needs.action, needs.service, region, needs.resource, needs.context):
                 return _refuse(_denial_of(refused, needs))
@@ -424,8 +438,8 @@ def _deny_one_by_one(original: Any, access_key_id: str, region: str, needed: lis
     """Decide about each object of a DeleteObjects; return AuthError of a caller who is nobody, else None."""
     caller, denials = _session(access_key_id), list[Denial | None]()
     for needs in needed:
-        if caller and guests.is_guest(caller.split(":")[4]):
-            denials.append(guests.refusal(caller, [needs]))
+        if stranger := _stranger(access_key_id, needs):
+            denials.append(guests.refusal(stranger, [needs]))
             continue
         refused = original(access_key_id, needs.action, needs.service, region, needs.resource, needs.context)
         if isinstance(refused, iam_evaluator.AuthError):
@@ -458,6 +472,7 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
     if principal.policies is None:  # root
         return None
     if guests.is_guest(account):
+        responses.set_request_account_id(guests.home())
         denial = guests.refusal(principal.arn, [needs])
         return denial and _denied(denial, headers)
     context = iam_evaluator.EvalContext(
@@ -499,6 +514,17 @@ def _session(access_key_id: str) -> str:
     """Return the ARN of the role's session that a key belongs to; empty for root and for users."""
     arn = str((sts._sessions.get(access_key_id) or {}).get("Arn", ""))
     return arn if ":assumed-role/" in arn else ""
+
+
+def _stranger(access_key_id: str, needs: Needs) -> str:
+    """Return who asks, if the resource is another account's; empty if it is of the caller's own, as a bucket to be."""
+    owner = "" if needs.action == "s3:CreateBucket" else owners.of(needs.resource)
+    here = responses.get_account_id()
+    caller = _session(access_key_id)
+    if not caller and (owner or _guest.get()):
+        is_root = iam_evaluator.is_root_access_key(access_key_id)
+        caller = f"arn:aws:iam::{_guest.get() or here}:{'root' if is_root else 'user'}"
+    return caller if caller and caller.split(":")[4] != (owner or here) else ""
 
 
 def _principal(access_key_id: str) -> str:

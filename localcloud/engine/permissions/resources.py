@@ -100,6 +100,17 @@ def _by_members(**ends: Callable[[str, Place], str]) -> Callable[[Call, Place], 
     return named
 
 
+def _in_registry(**ends: Callable[[str, Place], str]) -> Callable[[Call, Place], list[str] | None]:
+    """All that these members name in the registry of an account, which `registryId` may be another's."""
+    by_members = _by_members(**ends)
+
+    def named(call: Call, place: Place) -> list[str] | None:
+        (account,) = call.texts("registryId") or [place.account]
+        return by_members(call, place._replace(account=account))
+
+    return named
+
+
 def _end(service: str, end: str) -> Callable[[str, Place], str]:
     """Return an ARN from a name; what is an ARN already stays."""
     return lambda text, place: text if text.startswith("arn:") else place.arn(service, end.format(text))
@@ -306,7 +317,7 @@ _SERVICES: dict[str, Callable[[Call, Place], list[str] | None]] = {
     "application-autoscaling": _by_members(ResourceId=_scalable_target),
     "cloudformation": _cloudformation,
     "dynamodb": _dynamodb,
-    "ecr": _by_members(
+    "ecr": _in_registry(
         repositoryName=_end("ecr", "repository/{}"), repositoryNames=_end("ecr", "repository/{}"), resourceArn=_itself,
     ),
     "events": _events,

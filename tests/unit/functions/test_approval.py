@@ -22,8 +22,9 @@ EVENT = {"id": "1-2", "detail": {"ModelPackageArn": VERSION, "ModelApprovalStatu
 def registry(answers):
     """Let the registry say this of the version."""
 
-    def says(status, reason=None, newest=None):
+    def says(status, reason=None, newest=None, maker=None):
         described = {"ModelPackageArn": VERSION, "ModelPackageVersion": 3, "ModelApprovalStatus": status}
+        described |= {"CreatedBy": {"IamIdentity": {"Arn": f"arn:aws:sts::{maker}:assumed-role/p/s"}}} if maker else {}
         described |= {"CreationTime": 1_764_400_000, "LastModifiedTime": 1_764_447_861.25}
         described |= {"ModelPackageDescription": f"run {RUN}"}
         described |= {"ApprovalDescription": reason} if reason else {}
@@ -274,6 +275,13 @@ def test_an_approval_that_comes_late_starts_a_deployment_of_that_version(aws, an
     document = json.loads(request["input"])
     assert document == {"Trigger": {"Type": "Registry", "Id": "1-2"}, "ModelVersion": 3}
     run_input.execution_input(document)
+
+
+def test_of_what_another_account_has_registered_nothing_follows_here(aws, answer, registry, started, run):
+    serve(aws, 2)
+    registry("Approved", newest=3, maker="222222222222")
+    assert answer()["Done"] == "Nothing"
+    assert bodies(started) == []
 
 
 @matrix("People", "a version is approved twice, or its event comes twice", ends="Succeeded")

@@ -8,6 +8,7 @@ import pytest
 
 from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
+from perennial.runs.batch_file import SOURCE, source_as_metadata
 from perennial.runs.naming import run_id
 from tests.unit.conftest import BUCKET, REGION, ROOT, STACK, asked_again, load_function, refusal
 
@@ -111,8 +112,22 @@ def test_the_version_that_the_event_names_is_scored_by_the_newest_approved_model
     config = aws.get_json(f"batch/runs/{answer['BatchId']}/config.json")
     assert config["run_id"] == NEXT_RUN
     assert config["batch"] == {
-        "id": answer["BatchId"], "key": "cars.csv", "widest_row": 300, "version": 2, "captured": 0,
+        "id": answer["BatchId"], "key": "cars.csv", "source": None, "widest_row": 300, "version": 2, "captured": 0,
     }  # fmt: skip
+
+
+def test_a_copy_of_a_file_that_lies_elsewhere_says_so_until_the_mail(aws, registry, resolve, tell):
+    registry({1: ("Approved", RUN)})
+    uri = "s3://the-lake/daily/Škoda 100%.csv?versionId=v1"
+    metadata = {SOURCE: source_as_metadata(uri)}
+    put = aws.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"1", Metadata=metadata)
+    answer = resolve(**drop(put["VersionId"]))
+    assert answer["Source"] == aws.get_json(f"batch/runs/{answer['BatchId']}/config.json")["batch"]["source"] == uri
+    _, (mail,) = tell(answer, status="FAILED", error="InputBroken", cause="…")
+    assert f"Copied from   {uri}" in mail["Message"].splitlines()
+    assert aws.get_json(f"batch/runs/{answer['BatchId']}/batch.json")["source"] == uri
+    with pytest.raises(ValueError, match="is too long to be kept with a copy of it: 1,805 bytes of 1,800"):
+        source_as_metadata(f"s3://b/{'x' * 1798}")
 
 
 def test_one_machine_checks_a_file_however_many_preprocess(aws, registry, resolve):
@@ -231,7 +246,10 @@ def test_what_is_no_file_or_is_gone_is_not_scored(aws, registry, resolve):
 
 
 def test_a_key_elsewhere_is_refused(resolve):
-    with pytest.raises(ConfigurationError, match=r"File\.Key: got 'raw/cars\.csv'; expected .* below batch/incoming/"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"File\.Key: got 'raw/cars\.csv'; expected .* below batch/incoming/\. `perennial score",
+    ):
         resolve(File={"Key": "raw/cars.csv"})
     with pytest.raises(ConfigurationError, match=r"Trigger\.Object\.key"):
         resolve(Trigger={"Type": "BatchDrop"})

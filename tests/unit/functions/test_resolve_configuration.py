@@ -1400,7 +1400,7 @@ def version(aws, resolve, answers):
     runs.update(run["RunId"], containers=recorded)
     containers = recorded
 
-    def says(newest=2, of_run=run["RunId"], order=(0, 1), **other):
+    def says(newest=2, of_run=run["RunId"], order=(0, 1), maker=None, **other):
         listed = [
             {"ModelPackageArn": f"{GROUP}/{number}", "ModelPackageVersion": number, "ModelApprovalStatus": "Approved"}
             for number in (2, newest)
@@ -1411,11 +1411,25 @@ def version(aws, resolve, answers):
         described["InferenceSpecification"] = {"Containers": [now[position] for position in order]}
         rejected = {"ModelPackageVersion": 3, "ModelApprovalStatus": "Rejected", "ApprovalDescription": "biased"}
         rejected["ModelPackageDescription"] = "run 20261102093440-0a1b"
-        answers("sagemaker", "DescribeModelPackage", (200, described), (200, rejected))
+        if maker:
+            described["CreatedBy"] = {"IamIdentity": {"Arn": f"arn:aws:sts::{maker}:assumed-role/pipeline/s"}}
+
+        def describe(request):
+            return 200, rejected if json.loads(request.body)["ModelPackageName"].endswith("/3") else described
+
+        answers("sagemaker", "DescribeModelPackage", describe)
         return run
 
     says()
     return says
+
+
+def test_what_another_account_has_registered_is_not_deployed_whoever_approves_it(resolve, version):
+    version(maker="222222222222")
+    with pytest.raises(Exception, match="account 222222222222 has registered version 2, and what other accounts regis"):
+        resolve(OTHER_ARN, ModelVersion=2)
+    version(maker="123456789012")
+    assert resolve(f"{OTHER_ARN}-2", ModelVersion=2)["Decision"] == "Deploy"
 
 
 def test_a_version_is_deployed_with_what_its_run_knew(aws, resolve, version):

@@ -142,6 +142,29 @@ def test_a_file_is_dropped_under_the_data_prefix(stack, file: Path) -> None:
     assert stack.get("raw/cars.csv") == "a,b\n1,2\n"
 
 
+def test_a_file_that_lies_elsewhere_is_dropped_by_a_copy_that_s3_makes(stack) -> None:
+    s3, uri = stack.client("s3"), "s3://the-lake/daily/cars.csv"
+    s3.create_bucket(Bucket="the-lake", CreateBucketConfiguration={"LocationConstraint": REGION})
+    for key, body in (("daily/cars.csv", b"a,b"), ("daily/_cars.csv", b"a,b"), ("daily/none.csv", b"")):
+        s3.put_object(Bucket="the-lake", Key=key, Body=body)
+    answer = json.loads(perennial("drop", uri, "--no-follow", "--json").stdout)
+    head = s3.head_object(Bucket=BUCKET, Key="raw/cars.csv")
+    assert answer == {"bucket": BUCKET, "key": "raw/cars.csv", "version": head["VersionId"]}
+    assert head["Metadata"]["source"].startswith(f"{uri}?etag=")
+    assert says(perennial("drop", "s3://the-lake/daily/_cars.csv"), "would be taken for no data: hidden")
+    assert says(perennial("drop", "s3://the-lake/daily/none.csv"), "is empty; expected rows")
+    folder = perennial("drop", "s3://the-lake/daily/")
+    assert (folder.exit_code, stack.keys("raw")) == (2, ["raw/cars.csv"])
+    assert says(folder, "all below it: perennial copy-data s3://the-lake/daily/")
+
+
+@pytest.mark.parametrize("given", ['{"Data": "s3://lake/x.csv"}', '{"Overrides": {"DataPrefix": "s3://lake/x/"}}'])
+def test_an_input_that_names_data_is_told_how_a_run_gets_them(stack, given: str) -> None:
+    ended = perennial("run", "--input", given)
+    assert ended.exit_code == 2
+    assert says(ended, "its input names no data. Bring a file there with `perennial drop s3://BUCKET/KEY`")
+
+
 def test_of_a_dropped_file_its_own_run_is_looked_at_until_its_end(executions, file: Path, monkeypatch) -> None:
     executions(("one", 1, "SUCCEEDED"), output={"Decision": "AlreadyTrained", "Reason": "on these data"})
     monkeypatch.setattr("perennial_cli.following.wait_for_drop", lambda stack, version: f"{MACHINE}:one")
@@ -776,6 +799,15 @@ def test_whoever_approves_an_older_version_is_told_that_the_newer_one_serves(ser
     assert "perennial rollback 1" in json.loads(perennial("approve", "1", "--json").stdout)["outcome"]
 
 
+def test_what_another_account_has_registered_is_approved_for_others_and_never_gone_back_to(serving) -> None:
+    updates = serving(4, (1, 2, 3, 4, 5), others=(3, 5))
+    told = perennial("approve", "5").stdout
+    assert "Account 222222222222 has registered it: it is not deployed here" in told
+    updates.clear()
+    answer = json.loads(perennial("rollback", "--json").stdout)
+    assert (answer["rejected"], answer["version"]) == ([4], 2)
+
+
 def test_a_rejection_needs_a_reason(registry) -> None:
     assert perennial("reject", "3").exit_code == 2
 
@@ -784,7 +816,9 @@ def test_a_rejection_needs_a_reason(registry) -> None:
 def serving(stack: FakeAws, answers: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     """A version is in service, and these are approved; returns the requests that change versions."""
 
-    def listed(number: object, approved: tuple[int, ...], rejected: tuple[int, ...] = ()) -> list[Any]:
+    def listed(
+        number: object, approved: tuple[int, ...], rejected: tuple[int, ...] = (), others: tuple[int, ...] = ()
+    ) -> list[Any]:
         stack.client("ssm").put_parameter(Name="/cars/model-package", Value=f"{ARN}/{number}", Type="String")
         versions = [
             {"ModelPackageArn": f"{ARN}/{one}", "ModelPackageVersion": one, "CreationTime": 1796000000,
@@ -792,6 +826,13 @@ def serving(stack: FakeAws, answers: Callable[..., list[Any]]) -> Callable[..., 
             for one in sorted((*approved, *rejected), reverse=True)
         ]  # fmt: skip
         answers("sagemaker", "ListModelPackages", (200, {"ModelPackageSummaryList": versions}))
+
+        def describe(request: Any) -> tuple[int, Any]:
+            number = int(json.loads(request.body)["ModelPackageName"].rpartition("/")[2])
+            account = "222222222222" if number in others else "123456789012"
+            return 200, {"CreatedBy": {"IamIdentity": {"Arn": f"arn:aws:sts::{account}:assumed-role/pipeline/s"}}}
+
+        answers("sagemaker", "DescribeModelPackage", describe)
         return answers("sagemaker", "UpdateModelPackage", (200, {"ModelPackageArn": ARN}))
 
     return listed

@@ -145,7 +145,7 @@ NO_RESOURCES = {
         "BackupName ExclusiveStartBackupArn ExpectedRevisionId ExpressionAttributeNames "
         "GlobalTableSourceArn S3SseKmsKeyId StreamArn "
     ),
-    "ecr": "imageId imageIds registryId subjectId uploadId",
+    "ecr": "imageId imageIds subjectId uploadId",
     "events": "EndpointId EventSourceArn EventSourceName Ids KmsKeyIdentifier RoleArn StatementId",
     "iam": (
         "AccessKeyId ActionNames CallerArn CertificateId NewGroupName NewPath NewUserName PolicyArn "

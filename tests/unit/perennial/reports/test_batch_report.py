@@ -26,6 +26,14 @@ def test_rows_why_they_are_refused_and_distances_are_on_the_page() -> None:
     assert "Predictions" not in text
 
 
+def test_where_a_copy_is_from_is_said_as_text() -> None:
+    about = {**BATCH, "source": f"s3://lake/{HOSTILE}"}
+    page = Page(report(BatchFile(CHECKED, {**CONFIG, "batch": about}, THEN, NOW)))
+    assert "Copied from s3://lake/" in page.text
+    assert list(page.unsafe()) == []
+    assert "Copied from" not in read().text
+
+
 def test_of_classes_the_rows_of_each_are_there() -> None:
     joined = {"scored": 997, "predictions": None, "distribution": {"classes": ["Adelie", "Gentoo"], "rows": [900, 97]}}
     assert "Adelie 900 Gentoo 97" in read(joined=joined).text
