@@ -6,9 +6,7 @@ copied, and the copy's metadata say where it is from. Nothing comes over this ma
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +15,10 @@ from botocore.exceptions import ClientError
 from perennial.runs import batch_file
 from perennial.runs.batch_file import INCOMING, SOURCE
 from perennial_cli.console import CommandError
+from perennial_cli.parts import LARGEST, in_parts
 
 SCHEME, HINT = "s3://", "s3://BUCKET/KEY, or s3://BUCKET/PREFIX/ for all files below it"
-LARGEST = 5 << 30  # CopyObject takes "an object of up to 5 GB in size"; parts beyond
-PART_BYTES, MOST_PARTS, AT_ONCE = 1 << 28, 10_000, 10
+PART_BYTES = 1 << 28  # of a copy, which does not come over this machine
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 HEADERS = ("ContentType", "ContentEncoding")  # of the answer of HeadObject
 
@@ -196,29 +194,13 @@ def copy(s3: Any, original: Original, bucket: str, key: str, progress: Callable[
 def _copied_in_parts(
     s3: Any, original: Original, place: dict[str, str], metadata: dict[str, str], progress: Callable[[int], None]
 ) -> str:
-    """Copy a file that one call does not take, and return the version of the copy; what is interrupted leaves nothing.
-
-    boto3's own `copy` does not say which version it has made, and who drops files may not ask.
-    """
-    size = max(PART_BYTES, math.ceil(original.size_bytes / MOST_PARTS))
-    begun = s3.create_multipart_upload(**place, Metadata=metadata, **original.headers)
-    upload = {**place, "UploadId": begun["UploadId"]}
-
-    def part(number: int) -> dict[str, Any]:
-        first, last = (number - 1) * size, min(number * size, original.size_bytes) - 1
+    def send(part: Mapping[str, Any], first: int, last: int) -> str:
         of_part = {"CopySource": original.copy_source, "CopySourceIfMatch": original.etag}
-        of_part["CopySourceRange"] = f"bytes={first}-{last}"
-        made = s3.upload_part_copy(**upload, **of_part, PartNumber=number)["CopyPartResult"]
+        made = s3.upload_part_copy(**part, **of_part, CopySourceRange=f"bytes={first}-{last}")["CopyPartResult"]
         progress(last - first + 1)
-        return {"PartNumber": number, "ETag": made["ETag"]}
+        return str(made["ETag"])
 
-    try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            parts = list(pool.map(part, range(1, math.ceil(original.size_bytes / size) + 1)))
-        return str(s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}).get("VersionId", "null"))
-    except BaseException:
-        s3.abort_multipart_upload(**upload)
-        raise
+    return in_parts(s3, place, original.size_bytes, PART_BYTES, send, Metadata=metadata, **original.headers)
 
 
 def _why_not_copied(original: Original, target: str, error: ClientError) -> str:

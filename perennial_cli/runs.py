@@ -19,7 +19,7 @@ from perennial.runs.naming import run_id
 from perennial.runs.run_id import RUN_ID
 from perennial.runs.run_record import RunRecord
 from perennial.runs.work import AWAITS_APPROVAL, RUNNING
-from perennial_cli import elsewhere, versions
+from perennial_cli import elsewhere, parts, versions
 from perennial_cli.console import CommandError, WrongUseError, working
 from perennial_cli.elsewhere import Address
 from perennial_cli.stacks import Stack
@@ -260,8 +260,7 @@ def drop(stack: Stack, key: str, body: BinaryIO) -> dict[str, Any]:
     size = body.seek(0, os.SEEK_END)
     body.seek(0)
     bucket, whole = _place_of(stack, key, size)
-    put = boto3.client("s3").put_object(Bucket=bucket, Key=whole, Body=body)
-    return {"bucket": bucket, "key": whole, "version": put.get("VersionId")}
+    return {"bucket": bucket, "key": whole, "version": parts.put(boto3.client("s3"), body, bucket, whole)}
 
 
 def drop_copy(stack: Stack, key: str, at: Address) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def drop(
         if as_json:
             show_json(put)
         return
-    _end(chosen, following.wait_for_drop(chosen, str(put["version"] or "null")), as_json=as_json)
+    _end(chosen, following.wait_for_drop(chosen, put["version"]), as_json=as_json)
 
 
 def run(

@@ -12,7 +12,7 @@ import typer
 from perennial.data.broken import counted
 from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
-from perennial_cli import elsewhere, following, stacks
+from perennial_cli import elsewhere, following, parts, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands import scoring_elsewhere as copied
 from perennial_cli.commands.options import (
@@ -111,9 +111,9 @@ def _score_one(
 
 def _drop(stack: Stack, file: Path, key: str) -> copied.Dropped:
     with file.open("rb") as body:
-        put = boto3.client("s3").put_object(Bucket=stack.bucket, Key=key, Body=body)
+        version = parts.put(boto3.client("s3"), body, stack.bucket, key)
     notice(f"dropped {file} -> s3://{stack.bucket}/{key}")
-    return copied.Dropped(key, str(put.get("VersionId", "null")))
+    return copied.Dropped(key, version)
 
 
 def _end(stack: Stack, described: Mapping[str, Any], target: Path | None, *, as_json: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from perennial.runs.naming import run_id
-from perennial_cli import batches, elsewhere, stacks
+from perennial_cli import batches, elsewhere, parts, stacks
 from perennial_cli.commands import scoring_elsewhere
 from perennial_cli.console import CommandError
 from perennial_cli.elsewhere import Address
@@ -331,6 +333,23 @@ def test_a_file_that_one_call_does_not_take_is_copied_in_parts_and_nothing_is_le
     with pytest.raises(CommandError, match="cannot be copied"):
         elsewhere.copy(lake, found, BUCKET, "batch/incoming/large-2.csv", done.append)
     assert "Uploads" not in lake.list_multipart_uploads(Bucket=BUCKET)
+
+
+def test_a_file_of_this_machine_that_one_call_does_not_take_is_sent_in_parts(stack, lake, monkeypatch) -> None:
+    """S3 takes parts of five megabytes at the least, and 5 GB in one call."""
+    monkeypatch.setattr(parts, "LARGEST", 1 << 20)
+    monkeypatch.setattr(parts, "PART_BYTES", 5 << 20)
+    body = os.urandom(12 << 20)
+    version = parts.put(lake, io.BytesIO(body), BUCKET, "raw/large.csv")
+    got = lake.get_object(Bucket=BUCKET, Key="raw/large.csv", VersionId=version)
+    assert (got["Body"].read() == body, got["ETag"].endswith('-3"')) == (True, True)
+    monkeypatch.setattr(lake, "upload_part", denied(403, "AccessDenied"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        parts.put(lake, io.BytesIO(body), BUCKET, "raw/large-2.csv")
+    assert "Uploads" not in lake.list_multipart_uploads(Bucket=BUCKET)
+    monkeypatch.setattr(lake, "abort_multipart_upload", denied(403, "NotThis"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        parts.put(lake, io.BytesIO(body), BUCKET, "raw/large-2.csv")
 
 
 def test_all_files_below_a_folder_are_scored_and_counted_first(stack, executions, lake) -> None:
