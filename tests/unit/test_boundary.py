@@ -109,7 +109,7 @@ def asked(document: Document, given: dict[str, Any]) -> Iterator[tuple[str, str,
     for statement in whole(json.loads(text), given)["Statement"]:
         for action, resource in itertools.product(*map(template.listed, (statement["Action"], statement["Resource"]))):
             context = _context(statement.get("Condition", {}))
-            if resource == given["Key.Arn"]:
+            if resource == given["Key.Arn"] or ":function:" in resource:
                 context["aws:ResourceTag/Stack"] = STACK
             yield action, resource.replace("?", "0").replace("*", "x"), context
 
@@ -174,6 +174,7 @@ def test_the_boundary_has_nothing_that_no_role_needs() -> None:
     assert needless == set()
 
 
+FUNCTION = "AWS::Serverless::Function"
 EVERYTHING = parsed({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
 OTHER_STACK = f"{STACK}-eu"
 BEYOND = [
@@ -196,6 +197,10 @@ BEYOND = [
     ("lambda:UpdateFunctionCode", f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{STACK}-clean-up"),
     ("states:UpdateStateMachine", f"arn:aws:states:eu-west-1:{ACCOUNT}:stateMachine:{STACK}-train-model"),
     ("sagemaker:CreateTrainingJob", f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:training-job/others"),
+    ("lambda:InvokeFunction", f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{OTHER_STACK}-answer-approval"),
+    ("states:StartExecution", f"arn:aws:states:eu-west-1:{ACCOUNT}:stateMachine:{OTHER_STACK}-train-model"),
+    ("states:StopExecution", f"arn:aws:states:eu-west-1:{ACCOUNT}:execution:{OTHER_STACK}-train-model:1"),
+    ("states:DescribeExecution", f"arn:aws:states:eu-west-1:{ACCOUNT}:execution:{OTHER_STACK}-monitor-model:1"),
     ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:x"),
     ("ec2:RunInstances", f"arn:aws:ec2:eu-west-1:{ACCOUNT}:instance/*"),
     ("organizations:LeaveOrganization", "*"),
@@ -223,6 +228,38 @@ def test_a_role_is_passed_to_sagemaker_alone() -> None:
         for service in ("sagemaker", "lambda", "ec2")
     }  # fmt: skip
     assert refused == {"sagemaker": False, "lambda": True, "ec2": True}
+
+
+def test_functions_are_told_by_the_tag_that_all_of_the_stack_have() -> None:
+    """Those of a stack whose name begins alike would match a pattern, and the names are too many for one policy."""
+    one = ("lambda:InvokeFunction", f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{STACK}-eu-clean-up")
+    caller, bounds = session_arn(f"arn:aws:iam::{ACCOUNT}:role/{STACK}-X", "s"), parsed(deployer("BoundaryPolicy"))
+    allowed = {
+        whose: decide(request(caller, *one, {"aws:ResourceTag/Stack": whose}), [EVERYTHING], None, boundary=bounds)
+        is None
+        for whose in (STACK, OTHER_STACK)
+    }
+    assert allowed == {STACK: True, OTHER_STACK: False}
+    tags = cfn.load(template.ROOT / "template.yaml")["Globals"]["Function"]["Tags"]
+    assert tags["Stack"] == {"Ref": "AWS::StackName"}
+    own = [body["Properties"].get("Tags", {}) for body in cfn.resources(template.TEMPLATE, FUNCTION).values()]
+    assert all(tags.get("Stack", {"Ref": "AWS::StackName"}) == {"Ref": "AWS::StackName"} for tags in own)
+
+
+@pytest.mark.parametrize("opened", [[""], [OPENED["KmsKeyArn"]]])
+def test_a_role_gives_grants_to_aws_alone(opened: list[str]) -> None:
+    """A grant is of anybody, of another account too, and outlasts the role that gave it."""
+    bounds = parsed(deployer("BoundaryPolicy", BoundaryOpensArns=opened))
+    caller, key = session_arn(f"arn:aws:iam::{ACCOUNT}:role/{STACK}-X", "s"), OPENED["KmsKeyArn"]
+    own = {"aws:ResourceTag/Stack": STACK}
+
+    def grants(**context: str) -> bool:
+        asked = request(caller, "kms:CreateGrant", key, own | context)
+        return decide(asked, [EVERYTHING], None, boundary=bounds) is None
+
+    assert grants(**{"kms:GrantIsForAWSResource": "true"})
+    assert not grants(**{"kms:GrantIsForAWSResource": "false"})
+    assert not grants()
 
 
 # ---- Who deploys
@@ -322,6 +359,66 @@ def test_who_deploys_changes_neither_its_own_policies_nor_those_of_another_stack
         arn = f"arn:aws:iam::{ACCOUNT}:policy/{stack}-{policy}-1A2B3C4D5E6F"
         assert not deploys("iam:CreatePolicyVersion", arn)
         assert not deploys("iam:DeletePolicy", arn)
+
+
+DATA, CALLED = "DataPolicy", {"aws:CalledVia": "cloudformation.amazonaws.com"}
+KEY_OF_OTHERS = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/of-others"
+
+
+def test_who_deploys_makes_no_key_of_others_the_stacks_by_a_tag() -> None:
+    """What the tag Stack opens: to decrypt, to give away, to delete."""
+    named, policies = {"aws:RequestTag/Stack": STACK}, [deployer(DATA)]
+    assert deploys("kms:TagResource", KEY_OF_OTHERS, policies, **named, **CALLED), "of a key that is being made"
+    assert not deploys("kms:TagResource", KEY_OF_OTHERS, policies, **named)
+    assert not deploys("kms:TagResource", KEY_OF_OTHERS, policies, **CALLED, **{"aws:RequestTag/Stack": "others"})
+    assert not deploys("kms:PutKeyPolicy", KEY_OF_OTHERS, policies)
+    assert deploys("kms:PutKeyPolicy", KEY_OF_OTHERS, policies, **{"aws:ResourceTag/Stack": STACK})
+
+
+UPLOADS = "arn:aws:s3:::aws-sam-cli-managed-default-samclisourcebucket-1a2b3c"
+
+
+def test_who_deploys_writes_no_upload_of_another_stack() -> None:
+    """The SAM CLI names an upload by the MD5 of what it should be, and uploads nothing where that name is taken.
+
+    SAM CLI, `S3Uploader.upload_with_dedup`.
+    """
+    every = [deployer(name) for name in ("WatchPolicy", "StackPolicy", "RolesPolicy", "ResourcesPolicy", DATA)]
+    for action in ("s3:GetObject", "s3:PutObject"):
+        assert deploys(action, f"{UPLOADS}/{STACK}/0123.template", every)
+        for key in ("0123.template", f"{OTHER_STACK}/0123", f"{STACK}.template"):
+            assert not deploys(action, f"{UPLOADS}/{key}", every), key
+    sams = f"arn:aws:cloudformation:eu-west-1:{ACCOUNT}:stack/aws-sam-cli-managed-default/1"
+    assert deploys("cloudformation:DescribeStacks", sams, every)
+    for action, arn in (
+        ("cloudformation:CreateChangeSet", sams),
+        ("cloudformation:ExecuteChangeSet", sams),
+        ("s3:PutBucketPolicy", UPLOADS),
+        ("s3:PutReplicationConfiguration", UPLOADS),
+        ("s3:DeleteBucket", UPLOADS),
+    ):
+        assert not deploys(action, arn, every), action
+
+
+def test_the_bucket_of_uploads_is_what_the_sam_cli_looks_for() -> None:
+    """SAM CLI, `bootstrap.manage_stack`: a stack of this name and tag, and this output; docs/delivery.md makes it."""
+    made = cfn.load(template.ROOT / "delivery/uploads.yaml")
+    (bucket,) = cfn.resources(made, "AWS::S3::Bucket")
+    assert made["Outputs"]["SourceBucket"]["Value"] == {"Ref": bucket}
+    name = f"aws-sam-cli-managed-default-{bucket.lower()}-1a2b3c"
+    assert deploys("s3:PutObject", f"arn:aws:s3:::{name}/{STACK}/x", [deployer(DATA)])
+    page = (template.ROOT / "docs/delivery.md").read_text()
+    assert "--stack-name aws-sam-cli-managed-default --template-body file://delivery/uploads.yaml" in page
+    assert "--tags Key=ManagedStackSource,Value=AwsSamCli" in page
+
+
+def test_nobody_is_told_to_start_builds_which_may_be_given_other_commands() -> None:
+    """AWS CodeBuild API Reference, StartBuild: buildspecOverride, sourceLocationOverride, serviceRoleOverride."""
+    pages = [*template.ROOT.glob("docs/**/*.md"), *template.ROOT.glob("*.md"), *template.ROOT.glob("delivery/*")]
+    told = [page.name for page in pages if re.search(r"aws codebuild start-build|StartBuild`? on", page.read_text())]
+    assert told == []
+    variables = DEPLOYER["Resources"]["BuildProject"]["Properties"]["Environment"]["EnvironmentVariables"]
+    assert {"Name": "AGAIN", "Value": {"Ref": "Again"}} in variables, "a change of the parameter updates the stack"
 
 
 def test_no_page_attaches_a_policy_to_who_deploys_that_it_may_write_anew() -> None:

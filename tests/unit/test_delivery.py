@@ -595,33 +595,62 @@ def test_a_product_deploys_the_reviewed_branch_of_known_repositories_and_for_nob
     assert values == {
         "Addresses": {"Fn::Join": ['","', {"Ref": "Sources"}]},
         "Opened": {"Fn::Join": ['","', {"Ref": "MayOpenArns"}]},
+        "Stacks": {"Fn::Join": ['","', {"Ref": "StackNames"}]},
     }
     text = text.replace("${Addresses}", 'https://a","https://b').replace("${Branch}", "main")
-    rules = json.loads(text.replace("${Opened}", "arn:aws:s3:::lake"))
+    rules = json.loads(text.replace("${Opened}", "arn:aws:s3:::lake").replace("${Stacks}", 'cars","shops'))
     says = [one["Assert"] for rule in rules.values() for one in rule["Assertions"]]
-    assert says[:4] == [
+    assert says[:5] == [
         {"Fn::Contains": [["https://a", "https://b"], {"Ref": "SourceUrl"}]},
         {"Fn::Equals": [{"Ref": "SourceVersion"}, "main"]},
+        {"Fn::Contains": [["cars", "shops"], {"Ref": "StackName"}]},
         {"Fn::Equals": [{"Ref": "Boundary"}, "stack"]},
         {"Fn::EachMemberIn": [{"Ref": "BoundaryOpensArns"}, ["", "arn:aws:s3:::lake"]]},
     ]
     roles = ("GitHubRepository", "AgentRoleArn", "FromRoleArn", "PromoterRoleArn")
-    assert says[4:] == [{"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in roles]}]
-    assert {"SourceUrl", "SourceVersion", "Boundary", "BoundaryOpensArns", *roles} <= set(
+    assert says[5:] == [{"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in roles]}]
+    assert {"SourceUrl", "SourceVersion", "StackName", "Boundary", "BoundaryOpensArns", *roles} <= set(
         cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"]
     )
     assert '"' not in template["Parameters"]["Sources"]["AllowedPattern"]
     assert not re.fullmatch(template["Parameters"]["MayOpenArns"]["AllowedPattern"], 'arn:aws:s3:::a"')
 
 
+@pytest.mark.parametrize(("file", "name"), [("deployer", "BoundaryOpensArns"), ("portfolio", "MayOpenArns")])
+def test_what_is_opened_is_neither_everything_nor_all_keys(file: str, name: str) -> None:
+    pattern = cfn.load(ROOT / f"delivery/{file}.yaml")["Parameters"][name]["AllowedPattern"]
+    key = "arn:aws:kms:eu-west-1:123456789012:key/"
+    opened = ("", "arn:aws:s3:::lake", "arn:aws:s3:::lake/raw/*", f"{key}1", "arn:aws:ecr:eu-west-1:1:repository/i/*")
+    assert all(re.fullmatch(pattern, arn) for arn in opened)
+    for arn in ("*", "arn:aws:s3:::*", "arn:aws:s3:::la*", "arn:aws:kms:*:*:key/1", f"{key}*", "arn:aws:iam::1:role/x"):
+        assert not re.fullmatch(pattern, arn), arn
+
+
 @pytest.mark.parametrize(
-    "name", ["deploys", "bounds-x", "builds", "watches-a", "SC", "SC-123456789012-pp", "aws", "AWS-x", "1a", "Cars"]
+    "name",
+    [
+        "deploys",
+        "bounds-x",
+        "builds",
+        "watches-a",
+        "SC",
+        "SC-123456789012-pp",
+        "aws",
+        "AWS-x",
+        "1a",
+        "Cars",
+        "used-bucket",
+        "a-bucket-b",
+    ],
 )
 def test_no_stack_has_a_name_with_which_others_of_the_account_begin(name: str) -> None:
     """Who deploys a stack may change all whose names begin with its own."""
     pattern = cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"]["StackName"]["AllowedPattern"]
     assert not re.fullmatch(pattern, name)
-    assert all(re.fullmatch(pattern, good) for good in ("used-cars-prod", "scores", "deploysome", "awsome", "a" * 26))
+    assert all(
+        re.fullmatch(pattern, good)
+        for good in ("used-cars-prod", "scores", "deploysome", "awsome", "buckets", "a-buckets", "a" * 26)
+    )
     launching = cfn.load(ROOT / "delivery/portfolio.yaml")["Resources"]
     paths = {launching[one]["Properties"]["Path"] for one in ("LaunchRole", "LaunchPolicy")}
     assert paths == {"/launches/"}  # role/launches/..., which no stack's role/<name>-* is
