@@ -33,7 +33,9 @@ from perennial.model.definition import (
 )
 from perennial.model.problem_types import Direction, scores_of
 
-RESERVED_PREFIXES = ("runs/", "copies/", "code/", "capture/", "batch/", "monitoring/", "ground-truth/", "ingested/")
+RESERVED_PREFIXES = (
+    "runs/", "copies/", "code/", "capture/", "batch/", "monitoring/", "ground-truth/", "ingested/", "deployments/",
+)  # fmt: skip
 STACK = "the stack's parameters"
 RUN = "the run's input, Overrides"
 

@@ -22,6 +22,7 @@ STEPS = ("preprocess", "train", "predict", "champion", "again", "data-quality", 
          "batch-check", "batch-score", "batch-join", "ingest")  # fmt: skip
 _STACK_NAME = re.compile(r"[a-z](-?[a-z0-9])*")
 _LIKE_A_RUN = re.compile(rf"-{RUN_PATTERN.replace('?', '.')}(-|$)")
+_LIKE_A_BUCKET = re.compile("-bucket(-|$)")
 _RESERVED = ("aws", "ssm")  # Systems Manager User Guide, "Requirements and constraints for parameter names"
 _NO_DIGIT = re.compile(r"\D")
 
@@ -49,6 +50,12 @@ def check_stack_name(name: str) -> str:
             f"the stack name {name!r} goes on like the id of a run (-{RUN_PATTERN}, ? being anything); expected one "
             "that does not: a stack with the beginning of this name might touch this one's jobs. Delete this stack "
             "and deploy with another --stack-name"
+        )
+    if _LIKE_A_BUCKET.search(name):
+        raise StackNameError(
+            f"the stack name {name!r} goes on like the name of a bucket (-bucket); expected one that does not: a stack "
+            "with the beginning of this name might reach this one's. Delete this stack and deploy with another "
+            "--stack-name"
         )
     return name
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as some
 
-from perennial.runs import naming
+from perennial.runs import configuration, naming
 from perennial.runs.naming import StackNameError
 from tools import cfn
 
@@ -196,3 +196,11 @@ def test_alarms_of_this_stack_alone_may_use_topic_and_key() -> None:
     for arns in allowed:
         listed = [arn["Fn::Sub"].rpartition(":alarm:")[2] for arn in arns]
         assert sorted(listed) == sorted(alarm["Fn::Sub"] for alarm in alarms)
+
+
+def test_data_are_in_none_of_the_folders_that_a_stack_has_of_its_own() -> None:
+    """Who may drop data might else write code, results or records of deployments."""
+    text = "".join((ROOT / name).read_text() for name in ("template.yaml", "delivery/deployer.yaml"))
+    folders = set(re.findall(r"(?:Bucket\.Arn\}|StackName\}-bucket-\*)/([a-z-]+/)", text))
+    assert {"code/", "deployments/"} < folders
+    assert folders <= set(configuration.RESERVED_PREFIXES)

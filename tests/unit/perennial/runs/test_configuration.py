@@ -363,7 +363,7 @@ def test_a_part_may_be_overridable_alone(allowed, run):
         ),
         (
             {"run": {"DataPrefix": "runs/1/"}},
-            "runs/1/'; runs/, copies/, code/, capture/, batch/, monitoring/, ground-truth/, ingested/ are the stack",
+            "runs/1/'; runs/, copies/, code/, capture/, batch/, monitoring/, ground-truth/, ingested/, deployments/",
         ),
         ({"run": {"DataPrefix": "raw"}}, "DataPrefix: got 'raw'; expected a folder of its own such as 'raw/'"),
         ({"stack": {"GateThreshold": "many"}}, "the stack's parameters, GateThreshold: got 'many'; expected a number"),

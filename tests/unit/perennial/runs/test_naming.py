@@ -57,6 +57,14 @@ def test_a_stack_name_that_names_cannot_start_with_is_refused(name):
         naming.check_stack_name(name)
 
 
+@pytest.mark.parametrize("name", ["cars-bucket", "cars-bucket-eu"])
+def test_a_stack_name_that_a_shorter_ones_bucket_may_have_is_refused(name):
+    """Policies of the stack `cars` name its bucket cars-bucket-*: CloudFormation writes names of buckets small."""
+    with pytest.raises(StackNameError, match=r"goes on like the name of a bucket.*deploy with another"):
+        naming.check_stack_name(name)
+    assert naming.check_stack_name("cars-buckets") == "cars-buckets"
+
+
 @pytest.mark.parametrize("name", ["aws-cars", "awscars", "ssm", "ssm-cars"])
 def test_a_stack_name_that_parameter_store_reserves_is_refused_with_what_to_do(name):
     with pytest.raises(StackNameError, match=f"begins with {name[:3]!r}.*Delete this stack and deploy with another"):
