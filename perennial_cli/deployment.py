@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from perennial_cli.parameters import Setting
 
 TEMPLATE = "template.yaml"
 LOG = ".local/deploy.log"
+LOCK = ".local/deploy.lock"
 CONFIG = "samconfig.toml"
 SIZES = "sizes.toml"
 MODEL, BOUNDARY = "ModelName", "PermissionsBoundaryArn"
@@ -129,11 +133,29 @@ def deploy(wanted: Deployment) -> str | None:
     }
     if wanted.is_local:  # layers of this machine's Python; seconds between looks at the stack
         variables |= {"LAYER_PLATFORM": "", "SAM_CLI_POLL_DELAY": "1"}
+    with _alone(folder):
+        return _deploy(wanted, folder, sam, variables)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a second deployment out: both would build in one place, for another cloud perhaps. Raises CommandError."""
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandError(f"another deployment builds in {folder / BUILD}; wait until it has ended") from error
+        yield
+
+
+def _deploy(wanted: Deployment, folder: Path, sam: str, variables: dict[str, str]) -> str | None:
     _step("sam build", [sam, "build"], folder, variables)
     template = str(packed(folder / BUILD))
     confirm = "--confirm-changeset" if wanted.confirms else "--no-confirm-changeset"
     command = [sam, "deploy", "--template-file", template, "--config-file", str(folder / CONFIG)]
     command += ["--config-env", wanted.environment.section, "--stack-name", wanted.stack, confirm]
+    if "s3_prefix" not in wanted.environment.options:  # in a bucket of all stacks: a deployer may write below its own
+        command += ["--s3-prefix", wanted.stack]
     command += ["--parameter-overrides", *map(parameters.quoted, wanted.parameters)]
     output = _talk(command, folder, variables) if wanted.confirms else _step("sam deploy", command, folder, variables)
     created = _CHANGE_SET.search(output)
@@ -157,15 +179,29 @@ def packed(build: Path) -> Path:
 def pack(layer: Path, file: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
     """Make one file of a layer's folder, and return it.
 
-    The same files make the same bytes, so that CloudFormation keeps a layer in which nothing has changed. Everybody may
-    read them, as functions run as a user of their own.
+    The same files make the same bytes, whatever the umask, so that CloudFormation keeps a layer in which nothing has
+    changed. Everybody may read them, as functions run as a user of their own. Links are followed, as by the SAM CLI.
+    Raises CommandError: something is no file, or a link leads nowhere or around in a circle.
     """
     with zipfile.ZipFile(file, "w") as archive:
-        for path in sorted(path for path in layer.rglob("*") if path.is_file()):
+        for path in sorted(_files(layer)):
             entry = zipfile.ZipInfo(str(path.relative_to(layer)))
-            entry.external_attr = (path.stat().st_mode | 0o444) << 16
+            entry.external_attr = (stat.S_IFREG | (0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)) << 16
             archive.writestr(entry, path.read_bytes(), compression, compresslevel=1)
     return file
+
+
+def _files(folder: Path, around: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files of a folder and of those in it. `around` are the folders that it is in."""
+    around = (*around, folder.resolve())
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif path.is_dir() and path.resolve() not in around:
+            yield from _files(path, around)
+        else:
+            where = f", a link to {path.readlink()}" if path.is_symlink() else ""
+            raise CommandError(f"{path} is no file{where}; expected files, folders and links to them in a layer")
 
 
 # ---- Sections, and whether the template takes them
@@ -237,6 +273,7 @@ def environment(section: str) -> Environment:
     options = sections[section]["deploy"].get("parameters")
     if not isinstance(options, dict):
         raise CommandError(f"{CONFIG} has a table [{section}.deploy] without [{section}.deploy.parameters]")
+    options = _of_all_commands(sections[section]) | options
     place = f"{CONFIG}, section {section}"
     settings = tuple(parameters.read(options.get("parameter_overrides"), place, project.required()))
     return Environment(
@@ -248,6 +285,16 @@ def environment(section: str) -> Environment:
         options.get("region"),
         frozenset(options),
     )
+
+
+def _of_all_commands(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a section sets for each command of the SAM CLI, of what a deployment knows.
+
+    SAM CLI, `SamConfig.get_all`: a command's own parameters count before these, among which may be other commands'.
+    """
+    common = section.get("global")
+    options = common.get("parameters") if isinstance(common, dict) else None
+    return {name: value for name, value in options.items() if name in OPTIONS} if isinstance(options, dict) else {}
 
 
 def _for_deployments(sections: Mapping[str, Any]) -> list[str]:

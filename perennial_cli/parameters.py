@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ import yaml
 from perennial_cli.console import CommandError
 
 _FILE, _INCLUDE = "file://", "$include"
+_LONGEST_BYTES = 4096  # CloudFormation, "Quotas": a value of a parameter
+_WHOLE, _NUMBER = r"-?[0-9]+", r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _SAMPLE = "RetrainSchedule='rate(1 day)'"
 _WORD = re.compile(
     r"(?:ParameterKey=(?P<key>[^\s,=]+),ParameterValue|(?P<name>[^\s,=]+))="
-    r"""(?P<value>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?:\\.|[^\s"\\])*)(?=\s|\Z)""",
-    re.DOTALL,
+    r"""(?P<value>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?:\\.|[^\s"\\])*)(?=\s|\Z)"""
 )
 
 
@@ -106,6 +108,17 @@ def quoted(setting: Setting) -> str:
     return f'{setting.name}="' + setting.value.replace('"', '\\"') + '"'
 
 
+def _is_carried(setting: Setting) -> bool:
+    """Return whether a value comes through the SAM CLI, whose quotes are escaped and whose backslashes are not."""
+    if "ParameterKey=" in setting.value:  # the SAM CLI looks for that first, within quotes, too
+        return False
+    try:
+        (read_again,) = _of_text(quoted(setting), setting.place)
+    except (ValueError, UnreadableError):
+        return False
+    return read_again == setting
+
+
 # ---- Whether the template takes them
 
 
@@ -156,6 +169,13 @@ def _problem(setting: Setting, bodies: Mapping[str, Any]) -> str | None:
         meant = nearest(setting.name, bodies)
         return f"{setting.place}: template.yaml has no parameter {setting.name} (here {setting.value!r}){meant}"
     body = bodies[setting.name]
+    if (size := len(setting.value.encode(errors="replace"))) > _LONGEST_BYTES:
+        return f"{setting.place}: {setting.name} has {size:,} bytes; CloudFormation takes {_LONGEST_BYTES:,} at most"
+    if not _is_carried(setting):
+        return (
+            f"{setting.place}: {setting.name} is {setting.value!r}, which the SAM CLI reads otherwise; expected no "
+            "backslash before a quote, a blank or the end (in JSON \\u0022 is a quote), and no ParameterKey="
+        )
     items = _items(body, setting.value)
     if all(_is_allowed(item, body) for item in (items if isinstance(items, list) else [items])):
         return None
@@ -169,11 +189,14 @@ def _is_allowed(value: str, body: Mapping[str, Any]) -> bool:
     if "AllowedPattern" in body and not re.fullmatch(body["AllowedPattern"], value):
         return False
     if "Number" in body["Type"]:
-        try:
-            return bool(body.get("MinValue", float("-inf")) <= float(value) <= body.get("MaxValue", float("inf")))
-        except ValueError:
-            return False
+        is_number = re.fullmatch(_WHOLE if _is_whole(body) else _NUMBER, value)
+        return bool(is_number and body.get("MinValue", -inf) <= float(value) <= body.get("MaxValue", inf))
     return bool(body.get("MinLength", 0) <= len(value) <= body.get("MaxLength", len(value)))
+
+
+def _is_whole(body: Mapping[str, Any]) -> bool:
+    """Return whether a number has no fraction. CloudFormation knows no such type, and hands 5.0 on as it is written."""
+    return not any(isinstance(body.get(name), float) for name in ("Default", "MinValue", "MaxValue"))
 
 
 def _expected(body: Mapping[str, Any]) -> str:
@@ -185,7 +208,9 @@ def _expected(body: Mapping[str, Any]) -> str:
     if "AllowedPattern" in body:
         return f"what matches {body['AllowedPattern']}"
     what, low, high = (
-        ("a number", "MinValue", "MaxValue") if "Number" in body["Type"] else ("a text", "MinLength", "MaxLength")
+        ("a whole number" if _is_whole(body) else "a number", "MinValue", "MaxValue")
+        if "Number" in body["Type"]
+        else ("a text", "MinLength", "MaxLength")
     )
     unit = "" if "Number" in body["Type"] else " characters"
     bounds = [f"{word} {body[end]}{unit}" for word, end in (("at least", low), ("at most", high)) if end in body]

@@ -1,7 +1,9 @@
 """`perennial deploy`: what the SAM CLI is asked, and what is shown where it fails. The SAM CLI is a script here."""
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -9,9 +11,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from perennial_cli import deployment, parameters
 from perennial_cli.account import Account
+from perennial_cli.console import CommandError
+from perennial_cli.parameters import Setting
 from perennial_cli.stacks import Stack
 from tests.command import perennial
 
@@ -127,7 +133,10 @@ def test_a_section_that_wants_change_sets_confirmed_has_the_sam_cli_ask(
 ) -> None:
     monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: CLOUD)
     assert perennial("deploy", "rents", "--env", "prod").exit_code == 0
-    assert ' --confirm-changeset --parameter-overrides ModelName="rents" ' in asked(project)[-1]
+    assert (
+        ' --confirm-changeset --s3-prefix perennial-rents --parameter-overrides ModelName="rents" '
+        in asked(project)[-1]
+    )
     assert perennial("deploy", "rents", "--env", "prod", "--yes").exit_code == 0
     assert " --no-confirm-changeset " in asked(project)[-1]
     (project / "deploy-says").write_text("no\n")
@@ -199,8 +208,21 @@ SECTION = "[local.deploy.parameters]\nregion = 'us-east-1'\nparameter_overrides 
         ),
         ("'LogRetentionDays=31'", "LogRetentionDays is '31'; expected one of 1, 3, 5, 7, 14, 30, 60,"),
         ("'Approval=manuel'", "Approval is 'manuel'; expected one of auto, manual; did you mean manual?"),
-        ("'PollSeconds=301'", "PollSeconds is '301'; expected a number at least 0 and at most 300"),
-        ("'PollSeconds=soon'", "PollSeconds is 'soon'; expected a number at least 0 and at most 300"),
+        ("'PollSeconds=301'", "PollSeconds is '301'; expected a whole number at least 0 and at most 300"),
+        ("'PollSeconds=soon'", "PollSeconds is 'soon'; expected a whole number at least 0 and at most 300"),
+        *(
+            (f"'PollSeconds=\"{one}\"'", f"PollSeconds is '{one}'; expected a whole number")
+            for one in ("1_0", " 1", "nan", "1.5", "5.0", "1e2", "\u0661")  # Python takes each for a number
+        ),
+        ("{PollSeconds = 5.0}", "PollSeconds is '5.0'; expected a whole number"),
+        (
+            f"'AlertEmails={','.join(['a' * 60 + '@b.de'] * 63)}'",
+            "AlertEmails has 4,157 bytes; CloudFormation takes 4,096 at most",
+        ),
+        (
+            r"""{HyperParameters = '{"a": "\"b"}'}""",
+            r"""HyperParameters is '{"a": "\\"b"}', which the SAM CLI reads otherwise; expected no backslash""",
+        ),
         (
             "'MonitorSchedule=hourly'",
             "MonitorSchedule is 'hourly'; expected a schedule expression of EventBridge, 256 ",
@@ -392,6 +414,43 @@ def test_the_same_layer_is_packed_into_the_same_bytes_which_everybody_may_read(p
     assert (build / "SharedLayer.zip").read_bytes() == first
 
 
+def test_a_layer_is_packed_whatever_the_umask_and_with_what_links_lead_to(tmp_path: Path) -> None:
+    """As the SAM CLI packs: `make_zip_with_permissions`."""
+    layer = tmp_path / "layer"
+    (layer / "python/a").mkdir(parents=True)
+    (layer / "python/run").write_text("#!/bin/sh\n")
+    (layer / "python/run").chmod(0o700)
+    for folder in (layer / "python/a", tmp_path / "shared"):
+        folder.mkdir(exist_ok=True)
+        (folder / "süd.py").write_text("ONE = 1\n")
+    (layer / "python/shared").symlink_to(tmp_path / "shared")
+    packed = deployment.pack(layer, tmp_path / "one.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        modes = {entry.filename: stat.filemode(entry.external_attr >> 16) for entry in archive.infolist()}
+    read = "-rw-r--r--"
+    assert modes == {"python/a/süd.py": read, "python/shared/süd.py": read, "python/run": "-rwxr-xr-x"}
+    (layer / "python/a/süd.py").chmod(0o664)
+    assert deployment.pack(layer, tmp_path / "two.zip").read_bytes() == packed
+
+
+@pytest.mark.parametrize("leads", ["nowhere", "."])
+def test_a_link_that_leads_to_nothing_that_can_be_packed_is_told(tmp_path: Path, leads: str) -> None:
+    (tmp_path / "layer").mkdir()
+    (tmp_path / "layer/link").symlink_to(leads)
+    with pytest.raises(CommandError, match=rf"layer/link is no file, a link to {re.escape(leads)}; expected files"):
+        deployment.pack(tmp_path / "layer", tmp_path / "one.zip")
+
+
+def test_a_second_deployment_from_one_folder_does_not_build_into_the_first(project: Path) -> None:
+    (project / ".local").mkdir()
+    with (project / ".local/deploy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = perennial("deploy", "rents")
+        assert (ended.exit_code, (project / "asked").exists()) == (1, False)
+        assert "another deployment builds in " in ended.stderr
+    assert perennial("deploy", "rents").exit_code == 0
+
+
 def test_what_is_deployed_is_what_was_packed(project: Path) -> None:
     assert perennial("deploy", "rents").exit_code == 0
     words = (project / "words").read_text().splitlines()
@@ -444,6 +503,51 @@ def test_a_section_may_set_what_sam_deploy_knows() -> None:
     script = "from samcli.commands.deploy.command import cli; print(*(one.name for one in cli.params if one.name))"
     ended = subprocess.run([ROOT / ".venvs/sam/bin/python", "-c", script], capture_output=True, text=True, check=True)
     assert {*ended.stdout.split(), "template"} == deployment.OPTIONS
+
+
+def test_what_a_section_says_for_all_commands_counts_as_with_the_sam_cli(project: Path) -> None:
+    """SAM CLI, `SamConfig.get_all`."""
+    common = (
+        "[local.global.parameters]\nregion = 'eu-west-1'\nstack_name = 'x'\nparameter_overrides = 'PollSeconds=3'\n"
+    )
+    replace(project, f"{common}lint = true\n[local.deploy.parameters]\nstack_name = 'flats'\n")
+    section = deployment.environment("local")
+    assert (section.region, section.stack, section.parameters[0].value) == ("eu-west-1", "flats", "3")
+    assert "lint" not in section.options
+    replace(project, f"{common}[local.deploy.parameters]\nparameter_overrides = 'Api=none'\n")
+    assert [one.name for one in deployment.environment("local").parameters] == ["Api"]
+
+
+def test_an_upload_lies_below_the_stacks_name_where_the_section_says_nothing_else(project: Path) -> None:
+    assert perennial("deploy", "rents").exit_code == 0
+    assert " --s3-prefix perennial-rents " in asked(project)[-1]
+    replace(project, "[local.deploy.parameters]\ns3_prefix = 'a/b'\n")
+    assert perennial("deploy", "rents").exit_code == 0
+    assert "--s3-prefix" not in asked(project)[-1]
+
+
+SIGNS = st.text(alphabet="ab\"'\\ =,{}\n", max_size=8)
+
+
+@settings(max_examples=1)
+@given(st.lists(SIGNS, min_size=300, max_size=300))
+@example(["ParameterKey=A,ParameterValue=b", '{"a": 1}', "\\", "'a'", '"a"'])
+def test_a_value_that_the_sam_cli_reads_otherwise_is_known(values: list[str]) -> None:
+    script = (
+        "import json, sys; from samcli.cli.types import CfnParameterOverridesType as Type\n"
+        "def read(one):\n"
+        "    try: return Type().convert([one], None, None)\n"
+        "    except Exception: return None\n"
+        "print(json.dumps([read(one) for one in json.load(sys.stdin)]))"
+    )
+    written = [Setting("N", value, "here") for value in values]
+    ended = subprocess.run(
+        [ROOT / ".venvs/sam/bin/python", "-c", script],
+        input=json.dumps([parameters.quoted(one) for one in written]), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    template = {"Parameters": {"N": {"Type": "String"}}}
+    refused = [bool(parameters.problems_of_values(template, [one])) for one in written]
+    assert refused == [one != {"N": value} for one, value in zip(json.loads(ended.stdout), values, strict=True)]
 
 
 WRITTEN = [
