@@ -219,7 +219,7 @@ def trust_policy(role_arn: str) -> JsonObject | str | None:
     """Return who may assume the role; None if there is no such role."""
     _, _, _, _, account, resource = role_arn.split(":", 5)
     role = iam._roles.get_scoped(account, None, resource.rsplit("/", 1)[-1])
-    policy: JsonObject | str | None = role["AssumeRolePolicyDocument"] if role else None
+    policy: JsonObject | str | None = role["AssumeRolePolicyDocument"] if role and role["Arn"] == role_arn else None
     return policy
 
 

@@ -22,10 +22,13 @@ cloudwatch_logs = Seams("services.cloudwatch_logs", _log_groups="efb237e9")
 lambda_svc = Seams(
     "services.lambda_svc", _emit_lambda_logs="744516da", _functions="cdeb4246", _route_async_failure="59646370"
 )
+iam = Seams("services.iam", _roles="190f3297")
 sts = Seams(
     "services.sts",
+    _error="bb134803",
     _evict_expired_sessions="d28d3d3b",
     _session_expired="20122a5b",
+    _session_policies="ac1a2d24",
     _sessions="c712c346",
     register_session="97189b42",
 )
@@ -47,6 +50,7 @@ def register() -> None:
     if not enforced():
         return
     sts.replace("_evict_expired_sessions", lambda _: _evict_expired_sessions)
+    sts.replace("_session_policies", _make_session_policies)
     lambda_svc.replace("_emit_lambda_logs", _make_emit_lambda_logs)
     lambda_svc.replace("_route_async_failure", _make_route_async_failure)
     cloudwatch.replace("_dispatch_alarm_actions", _make_dispatch_alarm_actions)
@@ -229,6 +233,29 @@ def _evict_expired_sessions() -> None:
     for key, session in list(sts._sessions.items()):
         if sts._session_expired(session):
             sts._sessions.pop(key, None)
+
+
+def _make_session_policies(original: Any) -> Any:
+    def session_policies(params: JsonObject, account_id: str | None = None, check: bool = True) -> tuple[Any, Any]:
+        """Refuse what MiniStack gives: a session that lasts longer than the role lets, and a role by another path.
+
+        STS API Reference, "AssumeRole", DurationSeconds. There is no role of an ARN whose path is not the role's.
+        """
+        policies, error = original(params, account_id, check)
+        named = {name: value[0] if isinstance(value, list) else value for name, value in params.items() if value}
+        arn = str(named.get("RoleArn", ""))
+        role = iam._roles.get_scoped(account_id, None, arn.rsplit("/", 1)[-1]) if arn and account_id else None
+        if error or not role:
+            return policies, error
+        if role["Arn"] != arn:
+            text = f"User:  is not authorized to perform: sts:AssumeRole on resource: {arn}"
+            return None, sts._error(403, "AccessDenied", text, ns="sts")
+        if int(str(named.get("DurationSeconds", 0))) > role["MaxSessionDuration"]:
+            text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+            return None, sts._error(400, "ValidationError", text, ns="sts")
+        return policies, None
+
+    return session_policies
 
 
 # ---- SageMaker

@@ -287,6 +287,32 @@ def client(cloud: Cloud, service: str, keys: Credentials | None = None, **config
     )  # fmt: skip
 
 
+def test_a_session_lasts_no_longer_than_its_role_lets(cloud: Cloud) -> None:
+    """STS API Reference, "AssumeRole": of MaxSessionDuration an hour, if nothing else is said."""
+    iam, sts, trust = cloud.client("iam"), cloud.client("sts"), {"Effect": "Allow", "Principal": {"AWS": "*"}}
+    document = policy({**trust, "Action": "sts:AssumeRole"})
+    for most in (3600, 7200):
+        given = {"RoleName": unique("role"), "AssumeRolePolicyDocument": document, "MaxSessionDuration": most}
+        arn = iam.create_role(**given)["Role"]["Arn"]
+        assert sts.assume_role(RoleArn=arn, RoleSessionName="ada", DurationSeconds=most)["Credentials"]
+        with pytest.raises(ClientError, match="exceeds the MaxSessionDuration set for this role") as error:
+            sts.assume_role(RoleArn=arn, RoleSessionName="ada", DurationSeconds=most + 1)
+        assert error.value.response["Error"]["Code"] == "ValidationError"
+
+
+def test_a_role_is_not_there_by_another_path(cloud: Cloud) -> None:
+    """A policy about role/x says nothing of role/people/x."""
+    iam, sts, name = cloud.client("iam"), cloud.client("sts"), unique("role")
+    document = policy({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"})
+    given = {"RoleName": name, "Path": "/people/", "AssumeRolePolicyDocument": document}
+    arn = iam.create_role(**given)["Role"]["Arn"]
+    assert sts.assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
+    for other in (arn.replace("/people/", "/"), arn.replace("/people/", "/others/")):
+        with pytest.raises(ClientError) as error:
+            sts.assume_role(RoleArn=other, RoleSessionName="ada")
+        assert error.value.response["Error"]["Code"] == "AccessDenied"
+
+
 @pytest.mark.parametrize(("service", "operation", "code"), [
     ("s3", "list_buckets", "SignatureDoesNotMatch"),
     ("sts", "get_caller_identity", "SignatureDoesNotMatch"),
