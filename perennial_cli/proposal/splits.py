@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from perennial_cli.proposal.columns import ColumnGuess
 from perennial_cli.proposal.texts import Texts
+from perennial_cli.proposal.times import are_periods
 
 IN_ORDER = 0.98  # correlation of the ranks of times with sorted ones: a log with some late rows has more
 LEAST_DIFFERENT = 20  # times, or groups: of fewer a set could be empty
@@ -62,7 +63,11 @@ class SplitGuess:
 
     def by_chance(self, why: str) -> SplitGuess:
         """Return a split by chance in place of one that leaves a set empty."""
-        return replace(self, method="random", column=None, evidence=(f"By chance: {why}.", *self.evidence[1:]))
+        doubt = (
+            f"{why}, so it is one by chance: rows are tested beside which others of the same {self.column} have trained"
+        )
+        evidence = (f"By chance: {why}.", *self.evidence[1:])
+        return replace(self, method="random", column=None, evidence=evidence, doubts=(*self.doubts, doubt))
 
 
 def guessed(texts: Texts, columns: Iterable[ColumnGuess], target: str) -> SplitGuess:
@@ -136,7 +141,8 @@ def _orders(guess: ColumnGuess, texts: Texts) -> bool:
 def _of_series(texts: Texts, columns: Sequence[ColumnGuess]) -> list[str]:
     """Return what is to be said where each name has a row of a time, over and over, as series have."""
     names = [guess for guess in columns if guess.type in ("integer", "string") and len(guess.words) > 1]
-    for time in (guess for guess in columns if guess.type == "timestamp" and len(guess.words) >= LEAST_DIFFERENT):
+    times = [guess for guess in columns if guess.type == "timestamp" or are_periods(guess.words)]
+    for time in (guess for guess in times if len(guess.words) >= LEAST_DIFFERENT):
         for name in names:
             both = len(name.words) * len(time.words)
             codes = [_codes(guess, texts) for guess in (name, time)]

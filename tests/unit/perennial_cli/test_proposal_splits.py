@@ -11,7 +11,7 @@ from perennial.model import definition
 from perennial_cli.proposal import document, splits, target
 from perennial_cli.proposal.splits import SplitGuess
 from perennial_cli.proposal.texts import Texts
-from tests.command import perennial
+from tests.command import perennial, says
 
 ROWS = 200
 DAYS = [str(date(2025, 1, 1) + timedelta(days=row)) for row in range(ROWS)]
@@ -56,6 +56,12 @@ def test_series_are_told_for_what_they_are() -> None:
     assert doubt.startswith(
         "shop and sold_at: each shop has a row of a sold_at, as series have. What comes next of each"
     )
+
+
+def test_a_quarter_is_a_time_of_series_as_well() -> None:
+    quarters = [f"{1990 + row % 50 // 4} Q{row % 4 + 1}" for row in range(ROWS)]
+    doubts = split(shop=[f"shop {row // 50}" for row in range(ROWS)], quarter=quarters).doubts
+    assert any(doubt.startswith("shop and quarter: each shop has a row of a quarter") for doubt in doubts)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +194,11 @@ def test_a_proposed_split_by_time_is_one_that_trains(sales: Path) -> None:
 def test_a_split_that_would_leave_a_set_empty_is_one_by_chance(sales: Path) -> None:
     header, *rows = sales.read_text().splitlines()
     sales.write_text("\n".join([header, *rows[:30], *[f"2026-01-01,{row.split(',', 1)[1]}" for row in rows[30:]]]))
-    assert perennial("init", sales).exit_code == 0
+    ended = perennial("init", sales)
+    assert (ended.exit_code, says(ended, "look at split: a split by sold_at leaves a set with too few rows")) == (
+        0,
+        True,
+    )
     path = sales.parent / "models/sales/model.yaml"
     assert definition.load(path).split.method == "random"
     assert "# By chance: a split by sold_at leaves a set with too few rows." in path.read_text()
