@@ -101,7 +101,8 @@ def _header_problem(
     line = ",".join(header)
     for separator, spoken in SEPARATORS.items():
         parts = [part.strip(' "') for part in line.split(separator)]
-        if separator != "," and len(match(parts, columns).positions) > max(1, len(columns) // 2):
+        is_read = separator == "," and len(header) > 1
+        if not is_read and len(match(parts, columns).positions) > max(1, len(columns) // 2):
             return [f"the fields are separated by {spoken}; set files.delimiter in model.yaml, or leave it out"]
     needed = [column for column in columns if not column.optional]
     if not match(header, needed).positions and not any(_alike(column, others) for column in missing):
