@@ -240,7 +240,7 @@ def _threshold_of_constant(target: TargetGuess) -> float:
     if target.problem == "binary_classification":
         return 0.5
     if target.problem == "multiclass_classification":
-        return math.floor(100 * target.column.words.counts[0] / target.column.words.known) / 100
+        return math.floor(100 * int(target.column.words.counts[0]) / target.column.words.known) / 100
     values = known_values(target.column.reading) if target.column.reading else np.zeros(0)
     return round_number(float(np.std(values)), up=True) if len(values) else 1.0
 

@@ -1,5 +1,6 @@
 """How `perennial init` proposes to deal rows: by time, by what they are about or by chance; and by which key."""
 
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -189,6 +190,15 @@ def test_a_proposed_split_by_time_is_one_that_trains(sales: Path) -> None:
     assert "# By time: rows stand in the order of sold_at" in text
     assert "# Quick fits on 3 splits by time reach rmse " in text
     assert perennial("try", "sales", "--file", sales).exit_code == 0
+
+
+def test_a_quick_fit_of_a_split_by_time_is_measured_on_the_latest_rows_as_the_gate_will(sales: Path) -> None:
+    header, *rows = sales.read_text().splitlines()
+    late = [f"{row.rpartition(',')[0]},{float(row.rpartition(',')[2]) + 1000}" for row in rows[-ROWS // 5 :]]
+    sales.write_text("\n".join([header, *rows[: -ROWS // 5], *late]))
+    assert perennial("init", sales).exit_code == 0
+    fit = json.loads(perennial("try", "sales", "--file", sales, "--json").stdout)["fit"]
+    assert (fit["rows"], fit["model"] > 900) == (ROWS // 5, True)
 
 
 def test_a_split_that_would_leave_a_set_empty_is_one_by_chance(sales: Path) -> None:
