@@ -17,7 +17,7 @@ from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.words import number, printable, quoted
-from perennial_cli.proposal import splits
+from perennial_cli.proposal import leaks, splits
 from perennial_cli.proposal.columns import ColumnGuess, guessed, known_values, round_number
 from perennial_cli.proposal.names import column_names, needs_source
 from perennial_cli.proposal.numbers import decimal_mark, in_other_marks
@@ -68,7 +68,7 @@ class Proposal:
     def of(cls, model: str, texts: Texts, columns: Sequence[ColumnGuess], target: TargetGuess) -> Proposal:
         """Return what is proposed for columns of which one is predicted."""
         split = splits.guessed(texts, columns, target.column.name)
-        able = _encoded(splits.fitted(split, columns), target)
+        able = leaks.doubted(texts, _encoded(splits.fitted(split, columns), target), target.column)
         return cls(model, texts, able, target, split=split)
 
     @property

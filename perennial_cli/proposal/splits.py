@@ -131,10 +131,10 @@ def _orders(guess: ColumnGuess, texts: Texts) -> bool:
         return False
     stripped = pc.utf8_trim_whitespace(texts.columns[guess.header])
     places = pc.index_in(stripped, value_set=guess.words.texts)
-    ranks = _ranks(pc.cast(guess.reading.values, pa.int64()).take(places).drop_null().to_numpy())
-    in_order, steps = np.sort(ranks), np.diff(ranks)
+    ranked = ranks(pc.cast(guess.reading.values, pa.int64()).take(places).drop_null().to_numpy())
+    in_order, steps = np.sort(ranked), np.diff(ranked)
     is_by_files = min((steps < 0).sum(), (steps > 0).sum()) < len(texts.files)  # each in order, the files in any
-    alike = max(float(np.corrcoef(ranks, order)[0, 1]) for order in (in_order, in_order[::-1]))
+    alike = max(float(np.corrcoef(ranked, order)[0, 1]) for order in (in_order, in_order[::-1]))
     return bool(is_by_files) or alike >= IN_ORDER
 
 
@@ -162,7 +162,7 @@ def _codes(guess: ColumnGuess, texts: Texts) -> npt.NDArray[np.int64]:
     return np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
 
 
-def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the rank of each value; equal ones share the mean of theirs."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     mean: npt.NDArray[np.float64] = np.cumsum(counts) - (counts + 1) / 2

@@ -212,3 +212,25 @@ def test_a_split_that_would_leave_a_set_empty_is_one_by_chance(sales: Path) -> N
     path = sales.parent / "models/sales/model.yaml"
     assert definition.load(path).split.method == "random"
     assert "# By chance: a split by sold_at leaves a set with too few rows." in path.read_text()
+
+
+# ---- What says the target
+
+
+@pytest.mark.parametrize(
+    ("net", "is_doubted"),
+    [
+        ([f"{float(price) / 1.19:.2f}" for price in PRICE], True),
+        ([f"{1000 - float(price)}" for price in PRICE], True),
+        ([None if row % 4 else price for row, price in enumerate(PRICE)], True),
+        ([f"{float(price) + row % 9}" for row, price in enumerate(PRICE)], False),
+        ([str(row) for row in MIXED], False),
+        (["80"] * ROWS, False),
+        ([f"{float(price) > 118:d}" for price in PRICE], False),
+    ],
+    ids=["of it", "against it", "where it is there", "near it", "another", "constant", "of two values"],
+)
+def test_a_column_in_the_order_of_the_target_is_for_people_to_look_at(net: list[str | None], is_doubted: bool) -> None:
+    doubts = [doubt for doubt in proposed(net=net).doubts if "puts the rows in nearly the order of price" in doubt]
+    assert bool(doubts) == is_doubted
+    assert all(doubt.startswith("net: ") for doubt in doubts)
