@@ -78,7 +78,7 @@ def absence(names: Sequence[str]) -> list[str]:
 
 def expected(columns: Sequence[Column]) -> str:
     """Return the names that a file has to have, for a message."""
-    return ", ".join(" or ".join(column.names_in_files) for column in columns if not column.optional)
+    return ", ".join(" or ".join(dict.fromkeys(column.names_in_files)) for column in columns if not column.optional)
 
 
 def _taken(matched: Matched) -> set[int]:

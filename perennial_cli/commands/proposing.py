@@ -72,7 +72,8 @@ def init(
     Writes the model.yaml of a folder in models/: types, ranges, categories, how texts are read, the target, the split,
     and a threshold from quick fits against the mean predictor. Each guess is there with its evidence, and what is not
     understood is said. Rows in the order of a time are split by it, those of one customer or machine are in one set,
-    and an id that is another one in every row is their key.
+    and an id that is another one in every row is their key. Exit code 1: a run could not use the files as it is
+    written; what is wrong stands first in it, for a person to put right.
     """
     model = name or names.model_name(files[0].name)
     path = project.models() / model / "model.yaml"
