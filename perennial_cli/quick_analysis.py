@@ -18,7 +18,7 @@ from perennial.model.algorithms import ALGORITHMS
 from perennial.model.definition import Definition
 from perennial.monitoring import analysis
 from perennial.monitoring.facets import section_of
-from perennial_cli.quick_fit import NO_IMAGE, prepare, quick_model
+from perennial_cli.quick_fit import NO_IMAGE, labels_of, prepare, quick_model
 from processing import analyze_model_quality, contributions
 
 OWN_SCRIPT = "train.py is not run for an analysis; a run on its stack analyses what it serves"
@@ -70,8 +70,8 @@ def _fit(definition: Definition, prepared: Path, serving: Path, predicted: Path)
         archive.addfile(member, io.BytesIO(content))
     preprocessor = contributions.load_preprocessor(serving)
     encoded = contributions.encode_lines(preprocessor, analyze_model_quality.lines(prepared / "test"))
-    lines = (line for path in sorted((prepared / "labels").glob("*.csv")) for line in path.read_text().splitlines())
-    labels = predictions.labels(lines, "labels")
-    columns = metrics.measures_of(definition.problem).columns(labels, learned.scores(encoded), definition.classes)
+    columns = metrics.measures_of(definition.problem).columns(
+        labels_of(prepared), learned.scores(encoded), definition.classes
+    )
     with (predicted / "predictions.csv").open("wb") as file:
         file.writelines(predictions.table(columns))

@@ -24,7 +24,7 @@ import pyarrow.csv as pa_csv
 
 from perennial.data.copies import copy_name
 from perennial.data.report import IN_QUARANTINE
-from perennial.evaluation import forecasts
+from perennial.evaluation import forecasts, predictions
 from perennial.evaluation.metrics import UndefinedMetricError, metric_named
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.values import DataError
@@ -34,7 +34,8 @@ from perennial.model.algorithms.ranges import is_range
 from perennial.model.definition import Definition
 from perennial.words import number
 from perennial_cli import own_script
-from processing import preprocess
+from processing import contributions, preprocess
+from processing.analyze_model_quality import lines as test_lines
 
 ROUNDS = 120
 MOST_ROWS = 10_000  # that it learns from
@@ -201,11 +202,32 @@ def _threads(features: npt.NDArray[Any]) -> dict[str, int]:
 
 
 def quick_fit(definition: Definition, prepared: Path) -> Fit:
-    """Return how a model of the prepared training rows does on those that validate."""
+    """Return how a model of the prepared training rows does on those that validate; of a split by time that test.
+
+    Those that validate come next after the ones that train, and are easier than the latest, which the gate asks about.
+    """
     model = quick_model(definition, prepared)
-    labels, unseen = _table(prepared / "validation")
     constant = _constant(model.learned, len(definition.classes))
+    if definition.split.method == "time":
+        actual, encoded = _tested(prepared)
+        return _measured(definition, actual, model.scores(encoded), constant)
+    labels, unseen = _table(prepared / "validation")
     return _measured(definition, model.back(labels), model.scores(unseen), constant)
+
+
+def _tested(prepared: Path) -> tuple[Floats, npt.NDArray[Any]]:
+    """Return the target of the rows that test, in its own unit, and their features as the preprocessor encodes them."""
+    serving = prepared.with_name("serving")
+    serving.mkdir()
+    (serving / "preprocessor.tar.gz").symlink_to(prepared / "preprocessor/model.tar.gz")
+    preprocessor = contributions.load_preprocessor(serving)
+    return labels_of(prepared), contributions.encode_lines(preprocessor, test_lines(prepared / "test"))
+
+
+def labels_of(prepared: Path) -> Floats:
+    """Return the target of the rows that test `(n_rows,)`, in its own unit."""
+    lines = (line for path in sorted((prepared / "labels").glob("*.csv")) for line in path.read_text().splitlines())
+    return predictions.labels(lines, "labels")
 
 
 def _script_fit(definition: Definition, model: str, prepared: Path, models: Path) -> Fit:

@@ -91,6 +91,21 @@ def find(name: str) -> dict[str, Any]:
     return described
 
 
+def model_of(name: str) -> str | None:
+    """Return the model of a stack; None: there is no such stack yet, or it is none of Perennial.
+
+    Asks about this one alone, as whoever deploys it may.
+    """
+    try:
+        described = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        return None
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in described.get("Parameters", [])}
+    return parameters.get("ModelName")
+
+
 def names() -> list[str]:
     """Return the names of all stacks of Perennial that are here."""
     return _named(_ours())

@@ -294,7 +294,8 @@ def _missing_labels(section: Mapping[str, Any], window: Window, joined: Joined) 
     if labels >= section["min_labels"] and labels >= section["min_labelled_share"] * most:
         return ""
     what = "forecast periods" if isinstance(window, SeriesWindow) else "records"
-    least = f"{section['min_labels']:,} and {section['min_labelled_share']:.0%} of the {what}"
+    share = section["min_labelled_share"]
+    least = f"{section['min_labels']:,}{f' and {share:.0%} of the {what}' if share else ''}"
     few = f"not enough labels: {labels:,} of {most:,} {what}; expected {least}"
     unread = joined.unread
     return f"{few}; {unread.labels:,} could not be read, the first: {unread.first}" if unread.labels else few

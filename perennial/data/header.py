@@ -78,7 +78,7 @@ def absence(names: Sequence[str]) -> list[str]:
 
 def expected(columns: Sequence[Column]) -> str:
     """Return the names that a file has to have, for a message."""
-    return ", ".join(" or ".join(column.names_in_files) for column in columns if not column.optional)
+    return ", ".join(" or ".join(dict.fromkeys(column.names_in_files)) for column in columns if not column.optional)
 
 
 def _taken(matched: Matched) -> set[int]:
@@ -101,7 +101,8 @@ def _header_problem(
     line = ",".join(header)
     for separator, spoken in SEPARATORS.items():
         parts = [part.strip(' "') for part in line.split(separator)]
-        if separator != "," and len(match(parts, columns).positions) > max(1, len(columns) // 2):
+        is_read = separator == "," and len(header) > 1
+        if not is_read and len(match(parts, columns).positions) > max(1, len(columns) // 2):
             return [f"the fields are separated by {spoken}; set files.delimiter in model.yaml, or leave it out"]
     needed = [column for column in columns if not column.optional]
     if not match(header, needed).positions and not any(_alike(column, others) for column in missing):

@@ -38,6 +38,11 @@ FILES_BEFORE = {
     TAKEN_AWAY: "the window was judged before: its file was taken away from the data, because it gives no rows now",
 }
 START_A_RUN = "A model may have learned from what it was before: start a run."
+NOT_RETRAINED = (
+    "Look at the report. If the world is like this now, drop labelled data of it under the data prefix, which starts a "
+    "run itself; until then the model in service answers from what was before. If callers send what they do not mean, "
+    "ask them."
+)
 ADVICE = {
     BAD_DATA: (
         "Ask whoever sends these records, or the labels where these are named, what has changed. Nothing retrains on "
@@ -144,6 +149,8 @@ def _file_before(window: Mapping[str, Any]) -> str:
 
 def _advice(window: Mapping[str, Any]) -> str:
     text = ADVICE.get(window["verdict"]) or (window["training"] and window["trains"])
+    if window["verdict"] == DRIFT and not window["training"]:
+        text = NOT_RETRAINED
     if window["verdict"] == FAILED and window["start"]:
         text = (
             f"{text} To judge them yourself, start the monitor with\n  {_window_input(window['start'], window['end'])}"

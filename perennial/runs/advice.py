@@ -23,7 +23,9 @@ MAX_NAMES = 400
 
 _CORRECT_THE_DATA = (
     "Correct the data that are named above and drop them again, under the same names, or take them away (aws s3 rm). "
-    "Where rows were put aside one by one, they are under quarantine/ in the run's folder, with reasons."
+    "Where rows were put aside one by one, they are under quarantine/ in the run's folder, with reasons. If they are "
+    "right, as data will be from now on (a new category, a column of another name, a larger range), let model.yaml say "
+    "so (`perennial try` shows what a run then makes of the file), deploy, and start a run: it reads the file again."
 )
 # Instead of the data's correction.
 _CHANGED = (

@@ -110,9 +110,13 @@ def line(record: RunRecord) -> str:
         return ""
     if cost.unknown:
         machines = f"{', '.join(cost.unknown)} in {region[0] if region else 'this region'}"
-        return f"{cost.jobs} jobs of {cost.seconds:,.0f} s; `perennial cost` asks AWS for the price of {machines}"
-    jobs = f"{cost.jobs} jobs of {cost.seconds:,.0f} s from creation to end"
+        return f"{_jobs(cost.jobs)} of {cost.seconds:,.0f} s; `perennial cost` asks AWS for the price of {machines}"
+    jobs = f"{_jobs(cost.jobs)} of {cost.seconds:,.0f} s from creation to end"
     return f"at most {spoken(cost.usd)} for {jobs} (public prices of {DATE})"
+
+
+def _jobs(number_of_jobs: int) -> str:
+    return "1 job" if number_of_jobs == 1 else f"{number_of_jobs:,} jobs"
 
 
 def asleep(hourly: float, when: Hours | None) -> float:

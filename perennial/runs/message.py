@@ -202,7 +202,7 @@ def _aside(record: RunRecord) -> str:
     if not new:
         return ""
     count = f"{facts.counted(len(new))} {'is' if len(new) == 1 else 'are'}"
-    lines = [f"{count} put aside: not trained on, and left alone until replaced"]
+    lines = [f"{count} put aside: not trained on, and left alone until replaced, or model.yaml changes"]
     for stray in new[:ASIDE_SHOWN]:
         lines.append(f"  {safe(stray['Key'], MAX_LINE)}")
         if not news.is_reported(stray["Reason"], record):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from perennial.model.definition import MAX_COLUMNS
 from perennial.model.folder import FEATURES
 from perennial.words import number, quoted
 from perennial_cli import project
@@ -70,7 +72,8 @@ def init(
     Writes the model.yaml of a folder in models/: types, ranges, categories, how texts are read, the target, the split,
     and a threshold from quick fits against the mean predictor. Each guess is there with its evidence, and what is not
     understood is said. Rows in the order of a time are split by it, those of one customer or machine are in one set,
-    and an id that is another one in every row is their key.
+    and an id that is another one in every row is their key. Exit code 1: a run could not use the files as it is
+    written; what is wrong stands first in it, for a person to put right.
     """
     model = name or names.model_name(files[0].name)
     path = project.models() / model / "model.yaml"
@@ -99,6 +102,8 @@ def init(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(document.text(proposal, measured), encoding="utf-8")
     _show_proposal(proposal, measured, path, as_json=as_json)
+    if proposal.unusable:
+        raise CommandError(f"a run could not use the files as {path} is now: {proposal.unusable}")
 
 
 def _require_table(texts: Texts) -> None:
@@ -119,6 +124,12 @@ def _require_table(texts: Texts) -> None:
         raise CommandError(
             f"{where}: expected a column to predict and at least one to predict it from; it has {names}. Is another "
             "mark than , ; | or a tab between the fields?"
+        )
+    if len(texts.columns) > MAX_COLUMNS:
+        raise CommandError(
+            f"{where}: expected at most {MAX_COLUMNS} columns, as a definition has; there are {len(texts.columns):,}. "
+            "Propose one from a copy with those that matter; with `other_columns: ignore` in it, runs pass over the "
+            "others of whole files"
         )
     if texts.rows < LEAST_ROWS:
         raise CommandError(
@@ -146,7 +157,7 @@ def _show_proposal(proposal: document.Proposal, measured: document.Measured, pat
                 "problem": proposal.target.problem, "metric": proposal.target.metric, "threshold": measured.threshold,
                 "quick_fits": [fit.model for fit in measured.fits], "constant": measured.constant,
                 "split": proposal.split.fields(0), "features": features, "rows": proposal.texts.rows,
-                "doubts": proposal.doubts,
+                "doubts": proposal.doubts, "usable": not proposal.unusable,
             }
         )  # fmt: skip
         return
@@ -156,12 +167,14 @@ def _show_proposal(proposal: document.Proposal, measured: document.Measured, pat
             "target": f"{proposal.target.column.name}, {proposal.target.evidence}",
             "problem": proposal.target.problem.replace("_", " "),
             "features": f"{len(features)} of {len(proposal.columns)} columns, {proposal.texts.rows:,} rows",
-            "quick fits": beside(proposal.target.metric, measured.model, measured.constant),
+            "quick fits": beside(proposal.target.metric, measured.model, measured.constant)
+            if measured.fits
+            else "none",
             "split": " ".join(filter(None, (proposal.split.method, proposal.split.column))),
             "threshold": number(measured.threshold),
         }
     )
-    for doubt in proposal.doubts:
+    for doubt in replace(proposal, unusable="").doubts:  # that is the error
         warn(f"look at {doubt}")
     if measured.is_perfect:
         warn("quick fits are nearly perfect: look for a column that is known only after what is predicted")
@@ -169,7 +182,9 @@ def _show_proposal(proposal: document.Proposal, measured: document.Measured, pat
         warn(document.UNSURE)
     if measured.is_weak:
         warn("the columns say little of the target: a quick fit is hardly better than always the same answer")
+    deploys = f"`perennial deploy {proposal.model}`"
+    if project.folder() is None:
+        deploys = f"move {path.parent} into models/ of the project's folder, where {deploys} works"
     notice(
-        f"Next: read it, then `perennial deploy {proposal.model}`; what a run makes of a file says "
-        f"`perennial try {proposal.model} --file FILE`"
+        f"Next: read it, then {deploys}; what a run makes of a file says `perennial try {proposal.model} --file FILE`"
     )

@@ -94,6 +94,7 @@ def deploy(
     of_section = environment.stack if (section or not model) and environment.model in (None, model_name) else None
     name = stack or of_section or deployment.stack_name(model_name)
     naming.check_stack_name(name)
+    _require_its_own(name, model_name)
     asks = not whom.is_local and not yes
     confirms = asks and environment.confirms
     deploys = deployment.Deployment(model_name, name, environment, whom.is_local, confirms, size, boundary)
@@ -112,6 +113,16 @@ def deploy(
     data = f"s3://{chosen.outputs['DataBucketName']}/{chosen.outputs['DataPrefix']}"
     pairs({"stack": chosen.name, "changed": deployments.summary(record), "data": data, **({"api": api} if api else {})})
     notice(f"Next: `perennial drop FILE{f' --stack {chosen.name}' if stack else ''}` puts data there, and a run starts")
+
+
+def _require_its_own(stack: str, model: str) -> None:
+    """Raise CommandError if a stack is there whose bucket, versions and endpoint are another model's."""
+    if (there := known.model_of(stack)) not in (None, model):
+        raise CommandError(
+            f"the stack {stack} is the model {there}'s, with its data, versions and endpoint; a stack has one model. "
+            f"Leave --stack (or PERENNIAL_STACK) out, which deploys {deployment.stack_name(model)}, or name another. "
+            f"To give {stack} to {model}, delete it first: perennial delete {stack}"
+        )
 
 
 def list_deployments(stack: StackName = None, as_json: AsJson = False) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from perennial.features.grammar import FALSE_WORDS, TRUE_WORDS
 from perennial.words import number, quoted
 from perennial_cli.proposal.numbers import in_other_marks, numbers, sentinels, unit_of
-from perennial_cli.proposal.times import forms_of, times
+from perennial_cli.proposal.times import are_periods, forms_of, times
 from perennial_cli.proposal.values import MARKERS_IN_STRINGS, Reading, Words, read_as
 
 MOST_CATEGORIES, LEAST_ROWS_OF_CATEGORY = 20, 20
@@ -83,7 +83,7 @@ def guessed(name: str, header: str, column: pa.StringArray, decimal: str | None 
         return ColumnGuess(
             name, header, fields, "empty in every row", words, ("has no value: nobody can tell what it is",)
         )
-    for guess in (_boolean, _time, partial(_number, decimal=decimal)):  # 20240501 is a time
+    for guess in (_boolean, _time, _period, partial(_number, decimal=decimal)):  # 20240501 is a time, 2024 Q2 no 2024
         if (column_guess := guess(name, header, words)) is not None:
             return _judged(column_guess, column)
     return _judged(_string(name, header, words), column)
@@ -134,6 +134,19 @@ def _time(name: str, header: str, words: Words) -> ColumnGuess | None:
     return guess
 
 
+def _period(name: str, header: str, words: Words) -> ColumnGuess | None:
+    if not are_periods(words):
+        return None
+    example = quoted(words.examples(most=1)[0])
+    guess = _guess(
+        name, header, read_as("string", words), {"feature": False}, f"{len(words):,} periods, such as {example}"
+    )
+    return guess.with_doubt(
+        f"{example} names a period, which comes once and says nothing of later ones: it is no feature. As a date, that "
+        "of its first day, it can order the rows; the number of a quarter or a week alone can be a feature"
+    )
+
+
 # ---- Numbers
 
 
@@ -144,14 +157,14 @@ def _number(name: str, header: str, words: Words, decimal: str | None) -> Column
     reading = other if is_other else reading
     if reading is None or (reading.parse and _ID_NAME.search(name) and len(words) > MOST_CATEGORIES):  # 7590-VHVEG
         return None
-    values = _known_values(reading)
+    values = known_values(reading)
     if not len(values):
         return None
     if markers := sentinels(reading):
         reading = read_as(
             reading.type, words, {**reading.parse, "missing": [*reading.parse.get("missing", []), *markers]}
         )
-        values = _known_values(reading)
+        values = known_values(reading)
     low, high = _range(name, reading.type, values)
     unit = unit_of(reading.parse)
     limits = {**({"unit": unit} if unit else {}), "min": low, "max": high}
@@ -165,7 +178,7 @@ def _number(name: str, header: str, words: Words, decimal: str | None) -> Column
     return guess.with_doubt(*unsure, *_doubts_of_number(reading, values, markers))
 
 
-def _known_values(reading: Reading) -> npt.NDArray[np.float64]:
+def known_values(reading: Reading) -> npt.NDArray[np.float64]:
     """Return the value of each row that has one `(n_rows,)`, those of the same text together."""
     known = pc.is_valid(reading.values).to_numpy(zero_copy_only=False)
     values = pc.cast(reading.values.drop_null(), pa.float64(), safe=False).to_numpy()

@@ -17,12 +17,12 @@ from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.words import number, printable, quoted
-from perennial_cli.proposal import splits
-from perennial_cli.proposal.columns import ColumnGuess, guessed, round_number
+from perennial_cli.proposal import leaks, splits
+from perennial_cli.proposal.columns import ColumnGuess, guessed, known_values, round_number
 from perennial_cli.proposal.names import column_names, needs_source
 from perennial_cli.proposal.numbers import decimal_mark, in_other_marks
 from perennial_cli.proposal.splits import SEEDS, SplitGuess
-from perennial_cli.proposal.target import TargetGuess
+from perennial_cli.proposal.target import TargetGuess, without_rare_classes
 from perennial_cli.proposal.texts import Texts
 from perennial_cli.quick_fit import LEAST_GAIN, Fit, Trial, tried
 
@@ -37,6 +37,8 @@ GAIN_OF_LOGARITHM = 0.01
 PERFECT = 0.03  # of the mean predictor's error
 ROOM_IN_QUALITY = 1.5
 LEAST_ROWS = 10
+MOST_UNTARGETED = 0.05  # of the rows without a target, before it is said
+MOST_CATEGORIES = 100  # that are a 0/1 feature each
 MOST_REFUSED = 0.5  # of the rows; with more the table is another one than was understood
 UNSURE = (
     "quick fits differ much from split to split, so that the threshold asks for no more than always the same answer: "
@@ -50,6 +52,7 @@ class Proposal:
 
     logarithm  whether the algorithm learns the logarithm of the target
     refused    share of the rows that a first quick fit has put aside, where that was too many, and what most break
+    unusable   why a run could not use the files with it; nothing where it could
     """
 
     model: str
@@ -59,12 +62,14 @@ class Proposal:
     logarithm: bool = False
     split: SplitGuess = field(default_factory=SplitGuess)
     refused: tuple[float, str] = (0.0, "")
+    unusable: str = ""
 
     @classmethod
     def of(cls, model: str, texts: Texts, columns: Sequence[ColumnGuess], target: TargetGuess) -> Proposal:
         """Return what is proposed for columns of which one is predicted."""
         split = splits.guessed(texts, columns, target.column.name)
-        return cls(model, texts, splits.fitted(split, columns), target, split=split)
+        able = leaks.doubted(texts, _encoded(splits.fitted(split, columns), target), target.column)
+        return cls(model, texts, able, target, split=split)
 
     @property
     def broken_share(self) -> float:
@@ -76,7 +81,8 @@ class Proposal:
     @property
     def allowed_share(self) -> float:
         """Share of the rows that a run may put aside, with room for other files."""
-        return min(max(0.01, math.ceil(self.broken_share * ROOM_IN_QUALITY * 100) / 100), 0.9)
+        most = max(0.9, math.ceil(50 + 50 * self.broken_share) / 100)
+        return min(max(0.01, math.ceil(self.broken_share * ROOM_IN_QUALITY * 100) / 100), most, 0.99)
 
     @property
     def untargeted_share(self) -> float:
@@ -88,9 +94,14 @@ class Proposal:
     @property
     def doubts(self) -> list[str]:
         """What is not understood, or may be wrong."""
-        listed = [*self.texts.doubts]
+        listed = [f"a run could not use the files as this is now: {self.unusable}"] if self.unusable else []
+        listed += self.texts.doubts
         listed += [f"{guess.name}: {doubt}" for guess in self.all_columns for doubt in guess.doubts]
-        listed += [f"target: {self.target.doubt}"] if self.target.doubt else []
+        listed += [f"target: {doubt}" for doubt in (self.target.doubt, self.target.rare) if doubt]
+        if self.untargeted_share > MOST_UNTARGETED:
+            rows = round(self.untargeted_share * self.texts.rows)
+            name = self.target.column.name
+            listed.append(f"target: {rows:,} of {self.texts.rows:,} rows have no {name} (they are put aside)")
         listed += [f"split: {doubt}" for doubt in self.split.doubts]
         listed += [f"{self.refused[1]} (the rows are put aside)"] if self.refused[1] else []
         return [*listed, *(f"{problem} (the row is put aside)" for problem in self.texts.broken[:5])]
@@ -122,6 +133,26 @@ def columns_of(texts: Texts) -> tuple[ColumnGuess, ...]:
     return tuple(guesses)
 
 
+def _encoded(columns: Sequence[ColumnGuess], target: TargetGuess) -> tuple[ColumnGuess, ...]:
+    """Return the columns without texts as features that no encoding has numbers for: of classes there is no mean."""
+    if target.problem != "multiclass_classification":
+        return tuple(columns)
+    return tuple(_without_mean(guess) if _has_many_texts(guess, target) else guess for guess in columns)
+
+
+def _has_many_texts(guess: ColumnGuess, target: TargetGuess) -> bool:
+    is_text = guess.type == "string" and guess.is_feature and guess.name != target.column.name
+    return is_text and len(guess.words) > MOST_CATEGORIES
+
+
+def _without_mean(guess: ColumnGuess) -> ColumnGuess:
+    why = f"{len(guess.words):,} different texts, and classes have no mean that could stand for each"
+    return guess.without_feature(why).with_doubt(
+        f"is no feature: {why}. With more max_categories (under quality, at most 1,000) each text is a 0/1 feature; "
+        "features.py can make others of them"
+    )
+
+
 def _is_open(guess: ColumnGuess) -> bool:
     """Return whether only other columns can tell what a column's marks mean."""
     return guess.type in NUMBERS and guess.reading is not None and in_other_marks(guess.reading) is not None
@@ -141,6 +172,7 @@ def _decimal_mark(guesses: Iterable[ColumnGuess]) -> str | None:
 class Measured:
     """Quick fits of a proposal on different splits, and the threshold that follows.
 
+    fits        none where a run could not use the files
     is_weak     the fits are hardly better than always answering the same
     is_unsure   they differ so much from split to split that no threshold lets all of them pass and asks for more
     is_perfect  they make hardly a mistake, as where a column says the answer
@@ -160,25 +192,17 @@ class Measured:
 
     @property
     def constant(self) -> float:
-        return float(np.mean([fit.constant for fit in self.fits]))
+        return float(np.mean([fit.constant for fit in self.fits])) if self.fits else self.threshold
 
 
 def measured(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tuple[Proposal, Measured]:
     """Return a proposal with or without a logarithm, whichever fits better, and its fits.
 
-    Raises UnusableError: a run could not use the files.
+    Where a run could not use the files it is a proposal all the same, for people to correct, and says so (`unusable`).
     """
-    try:
-        fits = _fits(proposal, models, step)
-    except UnusableError as error:
-        if proposal.allowed_share < error.refused_share <= MOST_REFUSED:
-            proposal = replace(proposal, refused=(error.refused_share, error.refused))
-        elif proposal.split.method == "random":
-            raise
-        else:
-            why = f"a split by {proposal.split.column} leaves a set with too few rows"
-            proposal = replace(proposal, split=proposal.split.by_chance(why))
-        fits = _fits(proposal, models, step)
+    proposal, fits = _usable(proposal, models, step)
+    if not fits:
+        return proposal, Measured((), _threshold_of_constant(proposal.target), is_weak=False)
     if not _spans_magnitudes(proposal):
         return proposal, _judged(proposal, fits)
     other = replace(proposal, logarithm=True)
@@ -186,6 +210,39 @@ def measured(proposal: Proposal, models: Path, step: Callable[[str], None]) -> t
     before, after = (float(np.mean([fit.model for fit in some])) for some in (fits, logarithmic))
     chosen, best = (other, logarithmic) if after < before * (1 - GAIN_OF_LOGARITHM) else (proposal, fits)
     return chosen, replace(_judged(chosen, best), with_logarithm=after, without_logarithm=before)
+
+
+def _usable(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tuple[Proposal, tuple[Fit, ...]]:
+    """Return a proposal with what trials show to be wrong in it put right, and its fits; none where more is wrong."""
+    while True:
+        try:
+            return proposal, _fits(proposal, models, step)
+        except UnusableError as error:
+            better = _put_right(proposal, error)
+            if better is None:
+                return replace(proposal, unusable=str(error)), ()
+            proposal = better
+
+
+def _put_right(proposal: Proposal, error: UnusableError) -> Proposal | None:
+    """Return a proposal without what a trial has failed by; None where nobody here knows how."""
+    if proposal.allowed_share < error.refused_share <= MOST_REFUSED:
+        return replace(proposal, refused=(error.refused_share, error.refused))
+    if proposal.split.method != "random":
+        why = f"a split by {proposal.split.column} leaves a set with too few rows"
+        return replace(proposal, split=proposal.split.by_chance(why))
+    target = without_rare_classes(proposal.target)
+    return replace(proposal, target=target) if target else None
+
+
+def _threshold_of_constant(target: TargetGuess) -> float:
+    """Return what always the same answer reaches, of the target's values alone."""
+    if target.problem == "binary_classification":
+        return 0.5
+    if target.problem == "multiclass_classification":
+        return math.floor(100 * int(target.column.words.counts[0]) / target.column.words.known) / 100
+    values = known_values(target.column.reading) if target.column.reading else np.zeros(0)
+    return round_number(float(np.std(values)), up=True) if len(values) else 1.0
 
 
 class UnusableError(Exception):
@@ -352,11 +409,14 @@ def _quality(proposal: Proposal) -> Iterator[str]:
         why = f": {without:.2%} have no {proposal.target.column.name}, the target" if without else ""
         yield from _comment(f"{share:.2%} of these rows break the contract as it is written here{why}.")
     least = max(LEAST_ROWS, min(100, rows // 2))
-    yield f"quality: {{max_invalid_share: {proposal.allowed_share}, min_rows: {least}, max_categories: 100}}"
+    limits = {"max_invalid_share": proposal.allowed_share, "min_rows": least, "max_categories": MOST_CATEGORIES}
+    yield f"quality: {_flow(limits)}"
 
 
 def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -> Iterator[str]:
-    if measurements:
+    if measurements and not measurements.fits:
+        yield "# There is no quick fit of these rows (see above): the threshold is what always the same answer reaches."
+    elif measurements:
         values = sorted(fit.model for fit in measurements.fits)
         constant = (
             f"always the same answer gives {_rounded(measurements.constant)}"

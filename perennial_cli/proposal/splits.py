@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from perennial_cli.proposal.columns import ColumnGuess
 from perennial_cli.proposal.texts import Texts
+from perennial_cli.proposal.times import are_periods
 
 IN_ORDER = 0.98  # correlation of the ranks of times with sorted ones: a log with some late rows has more
 LEAST_DIFFERENT = 20  # times, or groups: of fewer a set could be empty
@@ -62,7 +63,11 @@ class SplitGuess:
 
     def by_chance(self, why: str) -> SplitGuess:
         """Return a split by chance in place of one that leaves a set empty."""
-        return replace(self, method="random", column=None, evidence=(f"By chance: {why}.", *self.evidence[1:]))
+        doubt = (
+            f"{why}, so it is one by chance: rows are tested beside which others of the same {self.column} have trained"
+        )
+        evidence = (f"By chance: {why}.", *self.evidence[1:])
+        return replace(self, method="random", column=None, evidence=evidence, doubts=(*self.doubts, doubt))
 
 
 def guessed(texts: Texts, columns: Iterable[ColumnGuess], target: str) -> SplitGuess:
@@ -126,17 +131,18 @@ def _orders(guess: ColumnGuess, texts: Texts) -> bool:
         return False
     stripped = pc.utf8_trim_whitespace(texts.columns[guess.header])
     places = pc.index_in(stripped, value_set=guess.words.texts)
-    ranks = _ranks(pc.cast(guess.reading.values, pa.int64()).take(places).drop_null().to_numpy())
-    in_order, steps = np.sort(ranks), np.diff(ranks)
+    ranked = ranks(pc.cast(guess.reading.values, pa.int64()).take(places).drop_null().to_numpy())
+    in_order, steps = np.sort(ranked), np.diff(ranked)
     is_by_files = min((steps < 0).sum(), (steps > 0).sum()) < len(texts.files)  # each in order, the files in any
-    alike = max(float(np.corrcoef(ranks, order)[0, 1]) for order in (in_order, in_order[::-1]))
+    alike = max(float(np.corrcoef(ranked, order)[0, 1]) for order in (in_order, in_order[::-1]))
     return bool(is_by_files) or alike >= IN_ORDER
 
 
 def _of_series(texts: Texts, columns: Sequence[ColumnGuess]) -> list[str]:
     """Return what is to be said where each name has a row of a time, over and over, as series have."""
     names = [guess for guess in columns if guess.type in ("integer", "string") and len(guess.words) > 1]
-    for time in (guess for guess in columns if guess.type == "timestamp" and len(guess.words) >= LEAST_DIFFERENT):
+    times = [guess for guess in columns if guess.type == "timestamp" or are_periods(guess.words)]
+    for time in (guess for guess in times if len(guess.words) >= LEAST_DIFFERENT):
         for name in names:
             both = len(name.words) * len(time.words)
             codes = [_codes(guess, texts) for guess in (name, time)]
@@ -156,7 +162,7 @@ def _codes(guess: ColumnGuess, texts: Texts) -> npt.NDArray[np.int64]:
     return np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
 
 
-def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the rank of each value; equal ones share the mean of theirs."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     mean: npt.NDArray[np.float64] = np.cumsum(counts) - (counts + 1) / 2

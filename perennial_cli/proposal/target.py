@@ -21,14 +21,20 @@ _OF_CLASSES = (
     (2, re.compile(r"(^|_)(status|category|grade)(_|$)")),
 )
 _OF_NUMBERS = (
-    (3, re.compile(r"(^|_)(price|cost|salary|income|amount|revenue|rent|charges|premium|medv|mpg)$")),
-    (2, re.compile(r"(^|_)(price|cost|salary|amount|revenue|score|value|quality|demand|sales|strength|yield)(_|$)")),
+    (3, re.compile(r"(^|_)(price|cost|salary|amount|revenue|rent|charges|premium|medv|mpg)$")),
+    (
+        2,
+        re.compile(
+            r"(^|_)(price|cost|salary|income|amount|revenue|score|value|quality|demand|sales|strength|yield)(_|$)"
+        ),
+    ),
 )
 _Y, _LONE = 4, {"x", "z"}  # beside which `y` is a place or a length
 
 
 METRICS = {"regression": "rmse", "binary_classification": "auc", "multiclass_classification": "accuracy"}
 MOST_CLASSES = 100
+LEAST_ROWS_OF_CLASS = 20  # of fewer than that each set has some only by luck
 
 
 class TargetError(DataError):
@@ -45,6 +51,7 @@ class TargetGuess:
 
     evidence  why it is this one
     doubt     why it may be another one
+    rare      which of its classes are left out; nothing where none is
     """
 
     column: ColumnGuess
@@ -52,6 +59,7 @@ class TargetGuess:
     metric: str
     evidence: str
     doubt: str = ""
+    rare: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,10 @@ def guess_name(guesses: Sequence[ColumnGuess]) -> NameGuess:
     if others:
         return NameGuess(best, evidence, f"it may as well be {' or '.join(others)}: --target names it")
     if says[best] < CLEAR:
-        return NameGuess(best, evidence, "no name says what is to be predicted: --target names it")
+        little = (
+            "its name says little, and no other says more" if says[best] else "no name says what is to be predicted"
+        )
+        return NameGuess(best, evidence, f"{little}: --target names it")
     return NameGuess(best, evidence)
 
 
@@ -134,6 +145,24 @@ def _named_classes(guess: ColumnGuess) -> ColumnGuess:
     """Return a column of several texts with all of them as its categories, which are the classes."""
     texts = sorted(_texts(guess))
     return replace(guess, fields={**guess.fields, "categories": texts}, evidence=f"{len(texts)} classes")
+
+
+def without_rare_classes(guess: TargetGuess) -> TargetGuess | None:
+    """Return a target of the classes alone that have rows for each set; None: it has no others, or too few are left."""
+    classes, words = guess.column.fields.get("categories"), guess.column.words
+    if guess.problem != "multiclass_classification" or not classes:
+        return None
+    rows = dict(zip(words.texts.to_pylist(), words.counts.tolist(), strict=True))
+    often = [name for name in classes if rows[name] >= LEAST_ROWS_OF_CLASS]
+    rare = [f"{quoted(name)} ({rows[name]})" for name in classes if name not in often]
+    if len(often) < 3 or not rare:
+        return None
+    column = replace(guess.column, fields={**guess.column.fields, "categories": often})
+    why = (
+        f"no classes are {', '.join(rare)}, of fewer than {LEAST_ROWS_OF_CLASS} rows, too few to train and to test; "
+        "the rows are put aside. Give them a common name in the files, or collect more of them"
+    )
+    return replace(guess, column=replace(column, evidence=f"{len(often)} classes"), rare=why)
 
 
 def _two_words(guess: ColumnGuess) -> ColumnGuess:

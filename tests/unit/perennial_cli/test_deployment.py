@@ -69,6 +69,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("PERENNIAL_STACK", raising=False)
     monkeypatch.setattr("perennial_cli.commands.stacks.say_whom", lambda: LOCAL)
     monkeypatch.setattr("perennial_cli.deployments.keep", lambda stack, environment, change_set: {"changes": []})
+    monkeypatch.setattr("perennial_cli.stacks.model_of", lambda name: None)
     outputs = {"DataBucketName": "b-2", "DataPrefix": "raw/"}
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack(name, outputs, {}))
     return tmp_path
@@ -93,6 +94,17 @@ def test_a_name_that_is_none_of_a_stack_is_refused_before_anything_is_built(proj
     ended = perennial("deploy", "rents", "--stack", "Bad Name")
     assert (ended.exit_code, (project / "asked").exists()) == (1, False)
     assert "the stack name 'Bad Name' has 8 characters; expected at most 26, lower-case" in ended.stderr
+
+
+def test_a_model_is_not_deployed_over_another_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERENNIAL_STACK", "perennial-flats")
+    monkeypatch.setattr("perennial_cli.stacks.model_of", {"perennial-flats": "flats"}.get)
+    ended = perennial("deploy", "rents")
+    assert (ended.exit_code, (project / "asked").exists()) == (1, False)
+    assert "the stack perennial-flats is the model flats's, with its data, versions and endpoint" in ended.stderr
+    assert "Leave --stack (or PERENNIAL_STACK) out, which deploys perennial-rents, or name another." in ended.stderr
+    monkeypatch.setattr("perennial_cli.stacks.model_of", {"perennial-flats": "rents"}.get)
+    assert perennial("deploy", "rents").exit_code == 0
 
 
 def test_what_was_deployed_is_json_for_machines_and_nothing_else(project: Path) -> None:

@@ -153,12 +153,30 @@ def test_words_for_yes_and_no_are_booleans(texts, parse) -> None:
         (("1 May 2024", "31 Dec 2023"), ["%d %b %Y"]),
         (("20240501", "20231231"), ["%Y%m%d"]),
         (("31/12/2023 10:15", "01/05/2024 09:00"), ["%d/%m/%Y %H:%M"]),
+        (("Jan-2018", "Dec-2017"), ["%b-%Y"]),
+        (("January 2018", "December 2017"), ["%B %Y"]),
+        (("2018-01", "2017-12"), ["%Y-%m"]),
+        (("01/2018", "12/2017"), ["%m/%Y"]),
     ],
 )
 def test_dates_are_read_in_their_form_and_are_no_features(texts, forms) -> None:
     form = {"nullable": True, "parse": {"formats": forms}} if forms else {}
     expected = {"type": "timestamp", "feature": False, **form}
     assert fields(*texts) == expected
+
+
+@pytest.mark.parametrize("texts", [("1998 Q1", "1998 Q2"), ("Q4 2020", "q1 2021"), ("2018-W05", "2018-W06")], ids=ascii)
+def test_quarters_and_weeks_are_neither_numbers_nor_features(texts: tuple[str, ...]) -> None:
+    guess = column(*texts)
+    assert guess.fields == {"type": "string", "feature": False}
+    assert "names a period, which comes once" in guess.doubts[0]
+
+
+@pytest.mark.parametrize("texts", [("2018", "2017"), ("12.2018", "11.2017"), ("Type 12", "Type 2018"), ("4-1", "9-3")])
+def test_numbers_and_names_are_no_months_and_no_quarters(texts: tuple[str, ...]) -> None:
+    guess = column(*texts)
+    assert guess.type != "timestamp"
+    assert not any("period" in doubt for doubt in guess.doubts)
 
 
 def test_a_date_that_reads_in_two_ways_is_said_to_be_for_people_to_decide() -> None:
@@ -429,7 +447,8 @@ def test_a_target_is_guessed_by_its_name_and_else_the_last_column() -> None:
         ({"price": numbers, "category": words, "area": numbers}, "price", "it may as well be category: "),
         ({"price": numbers, "cost": numbers, "age": numbers}, "cost", "it may as well be price: "),
         ({"price": numbers, "label": words}, "label", ""),
-        ({"salary_rise": numbers, "age": numbers}, "salary_rise", "no name says what is to be predicted: "),
+        ({"salary_rise": numbers, "age": numbers}, "salary_rise", "its name says little, and no other says more: "),
+        ({"income": numbers, "visits": numbers}, "income", "its name says little, and no other says more: "),
         ({"first": numbers, "second": numbers}, "second", "no name says what is to be predicted: "),
     ):
         guess = target.guess_name(guesses(**columns))
@@ -476,6 +495,33 @@ def test_several_texts_are_classes_and_all_of_them_categories() -> None:
     assert wanted.column.fields == {"type": "string", "categories": ["Adelie", "Chinstrap", "Gentoo"]}
 
 
+def test_classes_of_few_rows_are_left_out_where_a_run_could_not_test_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    classes = [*(f"kind {row % 3}" for row in range(300)), "odd", "even"]
+    (tmp_path / "a.csv").write_text(
+        "\n".join(["x,class", *(f"{n * 7 % 301},{name}" for n, name in enumerate(classes))])
+    )
+    ended = perennial("init", "a.csv", "-y")
+    assert ended.exit_code == 0, ended.stderr
+    assert says(ended, "look at target: no classes are 'even' (1), 'odd' (1), of fewer than 20 rows")
+    assert definition.load(tmp_path / "models/a/model.yaml").classes == ("kind 0", "kind 1", "kind 2")
+
+
+def test_texts_that_would_need_a_mean_of_classes_are_no_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"maker {row % 150},{row % 7},kind {row % 3}" for row in range(600)]
+    (tmp_path / "a.csv").write_text("\n".join(["maker,x,class", *rows]))
+    ended = perennial("init", "a.csv", "-y")
+    assert ended.exit_code == 0, ended.stderr
+    assert says(ended, "look at maker: is no feature: 150 different texts, and classes have no mean")
+    columns = definition.load(tmp_path / "models/a/model.yaml").columns
+    assert (columns["maker"].feature, columns["x"].feature) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
@@ -500,8 +546,12 @@ def test_what_cannot_be_predicted_is_refused_in_words(name: str, problem: str) -
         ("a\n" + "1\n2\n" * 20, "expected a column to predict and at least one to predict it from; it has 'a'"),
         ('{"start": "2020-01-01", "target": [1, 2]}\n' * 20, "these are series as DeepAR reads them"),
         (",a\n" + "1,2\n" * 20, "expected a column to predict and at least one to predict it from; it has 'a'"),
+        (
+            f"{','.join(f'a{n}' for n in range(501))}\n" + "1\n" * 20,
+            "expected at most 500 columns, as a definition has",
+        ),
     ],
-    ids=["nothing", "no row", "one row", "one column", "series", "a column and numbers"],
+    ids=["nothing", "no row", "one row", "one column", "series", "a column and numbers", "too many columns"],
 )
 def test_a_file_that_nothing_can_be_learned_from_is_refused_by_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
@@ -703,6 +753,35 @@ def test_rows_that_break_the_contract_for_want_of_a_target_are_told_so(cars: Pat
     assert perennial("init", cars, "--target", "value").exit_code == 0
     text = (cars.parent / "models/my-cars/model.yaml").read_text()
     assert "# 10.00% of these rows break the contract as it is written here: 10.00% have no value, the target." in text
+
+
+def test_a_target_that_few_rows_have_is_learned_from_those(cars: Path) -> None:
+    rows = [f"{n},{(n * 7) % 997},{n * 3 if n % 20 == 0 else ''}" for n in range(4000)]
+    cars.write_text("\n".join(["a,b,value", *rows]))
+    ended = perennial("init", cars, "--target", "value")
+    assert ended.exit_code == 0, ended.stderr
+    assert says(ended, "look at target: 3,800 of 4,000 rows have no value (they are put aside)")
+    whole = definition.load(cars.parent / "models/my-cars/model.yaml")
+    assert whole.quality.max_invalid_share == 0.98
+
+
+def test_a_proposal_that_a_run_could_not_use_is_written_all_the_same_and_says_why(cars: Path) -> None:
+    """Nobody can correct what is not there."""
+    cars.write_text("\n".join(["place,temperature", *(f"{'abc'[row % 3]},{row % 40}" for row in range(300))]))
+    ended = perennial("init", cars, "-y")
+    path = cars.parent / "models/my-cars/model.yaml"
+    assert (ended.exit_code, f"a run could not use the files as {path} is now: the " in ended.stderr) == (1, True)
+    assert "quick fits  none" in ended.stdout
+    whole, text = definition.load(path), path.read_text()
+    assert whole.gate.threshold == 12  # the standard deviation is 11.5
+    assert "# * a run could not use the files as this is now: the " in text
+    assert "# There is no quick fit of these rows (see above)" in text
+    ended = perennial("init", cars, "-y", "--force", "--json")
+    assert (ended.exit_code, json.loads(ended.stdout)["usable"]) == (1, False)
+
+
+def test_where_no_project_is_it_says_where_the_model_belongs(cars: Path) -> None:
+    assert says(perennial("init", cars, "-y"), "into models/ of the project's folder, where `perennial deploy my-cars`")
 
 
 def test_try_ends_with_1_where_a_run_would_fail(proposed: tuple[Path, str], cars: Path) -> None:

@@ -1,5 +1,6 @@
 """How `perennial init` proposes to deal rows: by time, by what they are about or by chance; and by which key."""
 
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from perennial.model import definition
 from perennial_cli.proposal import document, splits, target
 from perennial_cli.proposal.splits import SplitGuess
 from perennial_cli.proposal.texts import Texts
-from tests.command import perennial
+from tests.command import perennial, says
 
 ROWS = 200
 DAYS = [str(date(2025, 1, 1) + timedelta(days=row)) for row in range(ROWS)]
@@ -56,6 +57,12 @@ def test_series_are_told_for_what_they_are() -> None:
     assert doubt.startswith(
         "shop and sold_at: each shop has a row of a sold_at, as series have. What comes next of each"
     )
+
+
+def test_a_quarter_is_a_time_of_series_as_well() -> None:
+    quarters = [f"{1990 + row % 50 // 4} Q{row % 4 + 1}" for row in range(ROWS)]
+    doubts = split(shop=[f"shop {row // 50}" for row in range(ROWS)], quarter=quarters).doubts
+    assert any(doubt.startswith("shop and quarter: each shop has a row of a quarter") for doubt in doubts)
 
 
 @pytest.mark.parametrize(
@@ -185,10 +192,45 @@ def test_a_proposed_split_by_time_is_one_that_trains(sales: Path) -> None:
     assert perennial("try", "sales", "--file", sales).exit_code == 0
 
 
+def test_a_quick_fit_of_a_split_by_time_is_measured_on_the_latest_rows_as_the_gate_will(sales: Path) -> None:
+    header, *rows = sales.read_text().splitlines()
+    late = [f"{row.rpartition(',')[0]},{float(row.rpartition(',')[2]) + 1000}" for row in rows[-ROWS // 5 :]]
+    sales.write_text("\n".join([header, *rows[: -ROWS // 5], *late]))
+    assert perennial("init", sales).exit_code == 0
+    fit = json.loads(perennial("try", "sales", "--file", sales, "--json").stdout)["fit"]
+    assert (fit["rows"], fit["model"] > 900) == (ROWS // 5, True)
+
+
 def test_a_split_that_would_leave_a_set_empty_is_one_by_chance(sales: Path) -> None:
     header, *rows = sales.read_text().splitlines()
     sales.write_text("\n".join([header, *rows[:30], *[f"2026-01-01,{row.split(',', 1)[1]}" for row in rows[30:]]]))
-    assert perennial("init", sales).exit_code == 0
+    ended = perennial("init", sales)
+    assert (ended.exit_code, says(ended, "look at split: a split by sold_at leaves a set with too few rows")) == (
+        0,
+        True,
+    )
     path = sales.parent / "models/sales/model.yaml"
     assert definition.load(path).split.method == "random"
     assert "# By chance: a split by sold_at leaves a set with too few rows." in path.read_text()
+
+
+# ---- What says the target
+
+
+@pytest.mark.parametrize(
+    ("net", "is_doubted"),
+    [
+        ([f"{float(price) / 1.19:.2f}" for price in PRICE], True),
+        ([f"{1000 - float(price)}" for price in PRICE], True),
+        ([None if row % 4 else price for row, price in enumerate(PRICE)], True),
+        ([f"{float(price) + row % 9}" for row, price in enumerate(PRICE)], False),
+        ([str(row) for row in MIXED], False),
+        (["80"] * ROWS, False),
+        ([f"{float(price) > 118:d}" for price in PRICE], False),
+    ],
+    ids=["of it", "against it", "where it is there", "near it", "another", "constant", "of two values"],
+)
+def test_a_column_in_the_order_of_the_target_is_for_people_to_look_at(net: list[str | None], is_doubted: bool) -> None:
+    doubts = [doubt for doubt in proposed(net=net).doubts if "puts the rows in nearly the order of price" in doubt]
+    assert bool(doubts) == is_doubted
+    assert all(doubt.startswith("net: ") for doubt in doubts)

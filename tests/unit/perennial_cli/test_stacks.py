@@ -51,6 +51,19 @@ def test_what_aws_refuses_is_not_a_missing_stack(answers):
     answers("cloudformation", "DescribeStacks", (MISSING[0], MISSING[1].replace("ValidationError", "AccessDenied")))
     with pytest.raises(ClientError, match="AccessDenied"):
         stacks.find("perennial-telco")
+    answers("cloudformation", "DescribeStacks", (MISSING[0], MISSING[1].replace("ValidationError", "AccessDenied")))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stacks.model_of("perennial-telco")
+
+
+@pytest.mark.parametrize(
+    ("answer", "model"),
+    [(listed("perennial-x"), "x"), (MISSING, None), (listed("perennial-x", parameter="Vpc"), None)],
+    ids=["ours", "missing", "somebody's"],
+)
+def test_the_model_of_a_stack_is_asked_of_that_stack_alone(answers, answer, model):
+    answers("cloudformation", "DescribeStacks", answer)
+    assert stacks.model_of("perennial-x") == model
 
 
 def whole(name: str) -> tuple[int, str]:

@@ -559,6 +559,19 @@ def test_header_that_is_not_the_definitions_is_explained(file: Path, header: byt
     assert problem in refusal(file, header + b"\n1.5,Saab,4\n")
 
 
+def test_a_name_that_source_lists_as_well_is_expected_once(file: Path) -> None:
+    file.write_bytes(b"cost\n1\n")
+    with pytest.raises(FileError, match=r"Expected the columns price or net$"):
+        list(read(file, [Column("price", "float", sources=("price", "net"))]))
+
+
+def test_commas_in_place_of_the_declared_delimiter_are_named(file: Path) -> None:
+    file.write_bytes(b"price,make,doors\n1.5,Saab,4\n")
+    expected = "the fields are separated by commas; set files.delimiter in model.yaml, or leave it out"
+    with pytest.raises(FileError, match=expected):
+        list(read(file, COLUMNS, form=FileForm(delimiter=";")))
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -98,9 +98,11 @@ def test_a_limit_that_changed_with_the_model_is_told_with_the_one_before() -> No
     assert "Limit  " not in composed()[1]
 
 
-def test_drift_that_retrains_says_what_else_trains_and_drift_that_does_not_keeps_silent() -> None:
+def test_drift_that_retrains_says_what_else_trains_and_drift_that_does_not_what_people_can_do() -> None:
     assert "What to do\n  Rows of the world before" in composed(trains="Rows of the world before train too")[1]
-    assert "What to do" not in composed(trains="Rows of the world before train too", training=None)[1]
+    _, body = composed(trains="Rows of the world before train too", training=None)
+    assert "What to do\n  Look at the report. If the world is like this now, drop labelled data" in body
+    assert "Rows of the world before" not in body
     assert "What to do" not in composed()[1]
 
 

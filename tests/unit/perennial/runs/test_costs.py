@@ -59,10 +59,10 @@ def test_a_machine_without_a_price_is_named_and_not_in_the_sum() -> None:
 
 
 def test_the_mail_has_a_line_where_all_prices_are_known() -> None:
-    expected = f"at most 0.115 USD for 1 jobs of 1,800 s from creation to end (public prices of {costs.DATE})"
+    expected = f"at most 0.115 USD for 1 job of 1,800 s from creation to end (public prices of {costs.DATE})"
     assert costs.line(record(job("train", "Training", 30))) == expected
     elsewhere = costs.line(record(job("train", "Training", 30), arn=ARN.replace("us-east-1", "mars-1")))
-    assert elsewhere.startswith("1 jobs of 1,800 s; `perennial cost` asks AWS for the price of ml.")
+    assert elsewhere.startswith("1 job of 1,800 s; `perennial cost` asks AWS for the price of ml.")
     assert elsewhere.endswith(" in mars-1")
     other = costs.line(record(job("train", "Training", 30), train="ml.x9.huge"))
     assert other.endswith("asks AWS for the price of ml.x9.huge in us-east-1")

@@ -930,7 +930,7 @@ def test_a_file_that_is_put_aside_is_named_once_with_the_reason_and_how_to_take_
     body = compose(data={**RECORD["data"], "aside": strays}).body
     assert "Data          3 files under 'raw/', 1 ignored, 2 put aside\n" in body
     assert (
-        "\n1 file is put aside: not trained on, and left alone until replaced\n"
+        "\n1 file is put aside: not trained on, and left alone until replaced, or model.yaml changes\n"
         "  raw/read me.txt: column 'price' is missing\n"
         "    to take it away: aws s3 rm 's3://cars/raw/read me.txt'\n"
     ) in body
