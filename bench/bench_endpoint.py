@@ -25,7 +25,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -346,17 +346,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         cloud = Cloud(folder, folder)
         try:
             with peer(model) as its:
-                return report(cloud, its, script, shares(cloud, folder, script["encoded"], image), arguments)
+                parts = partial(shares, cloud, folder, script["encoded"], image)
+                return report(cloud, its, script, parts, arguments)
         finally:
             process.stop(cloud.settings.state)
             image.close()
 
 
 def report(
-    cloud: Cloud, its: tuple[int, int], script: dict[str, Any], parts: dict[str, float], arguments: argparse.Namespace
+    cloud: Cloud,
+    its: tuple[int, int],
+    script: dict[str, Any],
+    measure_parts: Callable[[], dict[str, float]],
+    arguments: argparse.Namespace,
 ) -> int:
-    """Measure the loads, print the tables and return the exit code. `its` are port and process of the peer."""
+    """Measure loads and parts in turn, print the table and return the exit code. `its`: the peer's port and process."""
     took: dict[tuple[str, int], list[Load]] = {}
+    of_parts: list[dict[str, float]] = []
     peer_request = [_http(f"http://{HOST}:{its[0]}/invocations", {"Content-Type": CSV}, script["encoded"])]
     ours = cloud.settings.port, (process.describe(cloud.settings.state) or {})["pid"]
     for number in range(-1, arguments.rounds):
@@ -372,6 +378,8 @@ def report(
                 measured = load(*targets[who], clients, arguments.seconds if number >= 0 else 0.5)
                 if number >= 0:
                     took.setdefault((who, clients), []).append(measured)
+        if number >= 0:
+            of_parts.append(measure_parts())
     medians = {
         key: Load(*(statistics.median(one[part] for one in measured) for part in range(4)))
         for key, measured in took.items()
@@ -397,7 +405,8 @@ def report(
         floor = script["floor_records_per_second"]
         rows.append(Row(f"script, 1,000 of {kind}, a second", per_second, "", floor=floor, least=100_000))
     alone = medians["endpoint", 1].median * 1e3
-    parts = {"permission": max(0.0, alone - medians["root", 1].median * 1e3), **parts}
+    parts = {"permission": max(0.0, alone - medians["root", 1].median * 1e3)}
+    parts |= {part: statistics.median(one[part] for one in of_parts) for part in of_parts[0]}
     parts["HTTP, routing and the rest"] = alone - sum(parts.values())
     rows += [Row(f"share: {part}", microseconds, "us") for part, microseconds in parts.items()]
     text = (

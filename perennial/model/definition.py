@@ -321,7 +321,7 @@ class Monitoring(Strict):
 
 
 class JobInstance(Strict):
-    """The machines of one job. `count` is 1 for baselines: nothing divides among machines what they read."""
+    """The machines of one job: of several that preprocess or describe the data, Spark makes a cluster."""
 
     type: str = "ml.m5.large"
     count: int = Field(default=1, ge=1, le=100)

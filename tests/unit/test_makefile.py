@@ -149,6 +149,29 @@ def test_data_are_copied_to_a_stack_that_somebody_has_named() -> None:
     assert make("-n", "copy-data", "STACK=cars", "FROM=s3://old/raw/").rstrip().endswith('copy-data "$FROM" cars')
 
 
+@pytest.mark.parametrize("missed", ["", "bench_preprocess --rows", "bench_jobs"])
+def test_a_bound_that_is_missed_fails_the_benchmark_after_all_others_have_run(missed: str, tmp_path: Path) -> None:
+    """Each section of the page is of a benchmark that is run, by `make bench` or by a target of its own."""
+    python, ran = tmp_path / "python", tmp_path / "ran"
+    python.write_text(f"""#!/bin/sh
+echo "$2 $3" >> {ran}
+case "$2 $3" in *"{missed or "no such"}"*) exit 1;; esac
+""")
+    python.chmod(0o755)
+    made = ("-o", "install", "-o", ".venvs/bench/.installed", f"BIN={tmp_path}")
+    if missed:
+        with pytest.raises(subprocess.CalledProcessError):
+            make(*made, "bench")
+    else:
+        make(*made, "bench")
+    *called, last = ran.read_text().splitlines()
+    assert last.startswith("bench.table ")
+    page = (ROOT / "docs" / "benchmark.md").read_text()
+    sections = {name.replace(" ", "_") for name in re.findall(r"<!-- bench: (.+?)(?: [\d,]+ rows)? -->", page)}
+    assert {call.split()[0].removeprefix("bench.bench_") for call in called} == sections - {"drift"}
+    assert "bench.bench_drift" in make("-n", "bench-drift")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from localcloud.sagemaker.jobs import data_processing
 from localcloud.sagemaker.jobs.family import Jobs
 from localcloud.sagemaker.jobs.inputs import check_source, download, list_source, require_objects, uploading
 from localcloud.sagemaker.jobs.queue import JobQueue
-from localcloud.sagemaker.jobs.run import JobRun
+from localcloud.sagemaker.jobs.run import FIRST_HOST, JobRun
 from localcloud.sagemaker.platform.aws import S3Object
 from localcloud.sagemaker.platform.files import decompressing, safe_path
 from localcloud.sagemaker.platform.log_stream import LogStream
@@ -34,6 +35,7 @@ _MEBIBYTE = 1024 * 1024
 _DEFAULT_PAYLOAD_MIB = 6
 _STARTUP_SECONDS = 240.0  # the container's first /ping, as on AWS
 _MAX_PAYLOAD_MIB = 100
+_MOST_INSTANCES = 8
 _SEE_LOGS = "See job logs for more information"
 _SUPPORTED = {
     "TransformJobName",
@@ -93,24 +95,47 @@ class TransformJobs(Jobs):
         role: str = description["Model"]["ExecutionRoleArn"]
         return role
 
-    def log_stream(self, name: str) -> str:
-        return f"{name}/i-{hashlib.sha256(name.encode()).hexdigest()[:17]}"
+    def log_stream(self, name: str, host: str = FIRST_HOST) -> str:
+        """Return the stream of an instance, whose id AWS makes up."""
+        machine = name if host == FIRST_HOST else f"{name}/{host}"
+        return f"{name}/i-{hashlib.sha256(machine.encode()).hexdigest()[:17]}"
 
     def execute(self, run: JobRun) -> None:
-        job = run.description
+        """Share out the objects among the instances. Where there are fewer objects than instances, the rest do nothing.
+
+        Source: Developer Guide, "Use batch transform to run inference with Amazon SageMaker AI": the objects of the
+        input are mapped to instances by their keys, and an object is never divided among several.
+        """
         run.fail_without_program()
-        source = job["TransformInput"]["DataSource"]["S3DataSource"]
-        objects = list_source(run.aws, source["S3Uri"], source["S3DataType"], self.role(job))
+        source = run.description["TransformInput"]["DataSource"]["S3DataSource"]
+        objects = list_source(run.aws, source["S3Uri"], source["S3DataType"], self.role(run.description))
+        count = min(run.description["TransformResources"]["InstanceCount"], len(objects))
+        failed = threading.Event()
+        with ThreadPoolExecutor(count, thread_name_prefix=f"instances {run.name}") as pool:
+            shares = ((f"algo-{place + 1}", objects[place::count]) for place in range(count))
+            ends = [pool.submit(self._score, run, host, share, failed) for host, share in shares]
+        for end in ends:
+            end.result()
+
+    def _score(self, run: JobRun, host: str, objects: list[S3Object], failed: threading.Event) -> None:
+        """Score the share of one instance, until it is done or another instance has failed."""
+        there, job = run.on_host(host), run.description
+        there.directory.mkdir(parents=True, exist_ok=True)
         containers = [_with_batch_environment(container, job) for container in job["Model"]["Containers"]]
-        server = self._make_server(containers, run)
-        log = LogStream(run.aws, self.log_group, f"{self.log_stream(run.name)}/data-log")
+        server = self._make_server(containers, there)
+        log = LogStream(run.aws, self.log_group, f"{self.log_stream(run.name, host)}/data-log")
         run.on_stop(server.stop, partial(server.stop, 0))
         try:
             server.start(_STARTUP_SECONDS)
             log.write(_limits(job))
             for item in objects:
                 run.raise_if_stopped()
-                _Scorer(run, server, log).score(item)
+                if failed.is_set():
+                    return
+                _Scorer(there, server, log).score(item)
+        except BaseException:
+            failed.set()
+            raise
         finally:
             server.stop()
             log.close()
@@ -262,8 +287,11 @@ def _model_server(containers: list[Document], run: JobRun) -> ModelServer:
 
 def _check_resources(resources: Document) -> None:
     requests.only(resources, ("InstanceType", "InstanceCount", "VolumeKmsKeyId"), "TransformResources.")
-    if resources["InstanceCount"] > 1:
-        raise unsupported(f"InstanceCount {resources['InstanceCount']}", "Jobs run on one instance here; use 1.")
+    if resources["InstanceCount"] > _MOST_INSTANCES:
+        raise unsupported(
+            f"InstanceCount {resources['InstanceCount']}",
+            f"Instances are processes of one machine here; use {_MOST_INSTANCES} at most.",
+        )
 
 
 def _check_limits(request: Document) -> None:

@@ -136,6 +136,12 @@ def test_one_machine_checks_a_file_however_many_preprocess(aws, registry, resolv
     assert resolve(**drop(aws.put(KEY, "1")))["Cluster"]["InstanceCount"] == 1
 
 
+def test_as_many_machines_score_a_file_as_the_stack_says(aws, registry, resolve):
+    aws.override('{"Instances": {"Predict": {"InstanceCount": 2}}}')
+    registry({1: ("Approved", RUN)})
+    assert resolve(**drop(aws.put(KEY, "1")))["Predict"]["InstanceCount"] == 2
+
+
 def test_jobs_of_a_file_are_in_the_network_of_the_stack_and_their_disks_under_its_key(
     aws, registry, resolve, monkeypatch
 ):

@@ -108,7 +108,7 @@ def test_what_was_saved_where_the_machine_might_have_been_taken_away_is_recorded
     labels(aws, *LABELS)
     predicted(aws, *LABELS)
     runs.put({"run_id": RUN, "status": "Running"})
-    went = ("Starting", "Training", "Interrupted", "Starting", "Training", "Interrupted", "Starting", "Completed")
+    went = (*("Starting", "Training", "Interrupted") * 2, "Starting", "Training", "Completed")
     body["SecondaryStatusTransitions"] = [{"Status": status, "StartTime": 1_764_400_000} for status in went]
     answers("sagemaker", "DescribeTrainingJob", (200, {**body, **seconds, "FinalMetricDataList": listed}))
     query()
