@@ -227,9 +227,10 @@ SECTION = "[local.deploy.parameters]\nregion = 'us-east-1'\nparameter_overrides 
             for one in ("1_0", " 1", "nan", "1.5", "5.0", "1e2", "\u0661")  # Python takes each for a number
         ),
         ("{PollSeconds = 5.0}", "PollSeconds is '5.0'; expected a whole number"),
-        (
+        pytest.param(
             f"'AlertEmails={','.join(['a' * 60 + '@b.de'] * 63)}'",
             "AlertEmails has 4,157 bytes; CloudFormation takes 4,096 at most",
+            id="4,157 bytes",
         ),
         (
             r"""{HyperParameters = '{"a": "\"b"}'}""",
