@@ -189,8 +189,8 @@ bench-quality: install ## Test error of the defaults against a plain solution by
 .PHONY: test
 test: install .venvs/notebooks/.installed .venvs/spark/.installed ## Run every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
-# Two more than cores: some tests wait while others work.
-WORKERS ?= 4
+# One more than cores: some tests wait while others work.
+WORKERS ?= 3
 
 .PHONY: browser
 browser: ## Install Debian's Chromium, if there is no browser that the tests of the console can drive and this is root
