@@ -18,9 +18,9 @@ from boto3.s3.transfer import TransferConfig
 from perennial.runs import work
 from perennial_cli import stacks
 from perennial_cli.console import CommandError
+from perennial_cli.parts import LARGEST, headers_of
 
-AT_ONCE = TransferConfig(multipart_threshold=5 << 30)  # CopyObject, of "an object of up to 5 GB in size"; else parts
-HEADERS = ("ContentType", "ContentEncoding")  # of the answer of HeadObject
+AT_ONCE = TransferConfig(multipart_threshold=LARGEST)
 
 
 class CopyDataError(CommandError):
@@ -68,8 +68,7 @@ def copy(s3: Any, source: tuple[str, str], target: tuple[str, str]) -> Iterator[
             yield Copy(key, False, file.last_modified)
             continue
         metadata = {**head.get("Metadata", {}), work.DROPPED_AT: file.last_modified.isoformat()}
-        headers = {name: head[name] for name in HEADERS if head.get(name)}
-        replaced = {"Metadata": metadata, "MetadataDirective": "REPLACE", **headers}
+        replaced = {"Metadata": metadata, "MetadataDirective": "REPLACE", **headers_of(head)}
         version = {"Bucket": bucket, "Key": file.key, "VersionId": file.version_id}
         s3.copy(version, to_bucket, key, ExtraArgs=replaced, Config=AT_ONCE)
         yield Copy(key, True, file.last_modified)

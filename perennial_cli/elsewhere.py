@@ -6,6 +6,7 @@ copied, and the copy's metadata say where it is from. Nothing comes over this ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,12 @@ from botocore.exceptions import ClientError
 
 from perennial.runs import batch_file
 from perennial.runs.batch_file import INCOMING, SOURCE
-from perennial_cli.console import CommandError
-from perennial_cli.parts import LARGEST, in_parts
+from perennial_cli.console import CommandError, working
+from perennial_cli.parts import LARGEST, headers_of, in_parts
 
 SCHEME, HINT = "s3://", "s3://BUCKET/KEY, or s3://BUCKET/PREFIX/ for all files below it"
 PART_BYTES = 1 << 28  # of a copy, which does not come over this machine
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
-HEADERS = ("ContentType", "ContentEncoding")  # of the answer of HeadObject
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,8 @@ def find(s3: Any, at: Address) -> Original:
         raise CommandError(_archived(at, str(archive), is_coming="ongoing-request" in restored))
     if not head["ContentLength"]:
         raise CommandError(f"{at} is empty; expected rows")
-    headers = {name: str(head[name]) for name in HEADERS if head.get(name)}
     version = None if head.get("VersionId") in (None, "null") else str(head["VersionId"])
-    return Original(at, version, head["ETag"].strip('"'), head["ContentLength"], headers)
+    return Original(at, version, head["ETag"].strip('"'), head["ContentLength"], headers_of(head))
 
 
 def _why_not(s3: Any, at: Address, error: ClientError) -> str:
@@ -166,6 +165,27 @@ def waiting(s3: Any, bucket: str, key: str, original: Original, *, force: bool) 
             "score it once more: --force"
         ) from error
     return str(head.get("VersionId", "null")) if batch_file.source_of(head["Metadata"]) == original.source else None
+
+
+def copy_visibly(s3: Any, original: Original, bucket: str, key: str) -> str:
+    """Copy a file as `copy` does, and show how far it is."""
+    done, whole = 0, original.size_bytes
+    with working(f"copying {original.at}") as step:
+
+        def progress(size_bytes: int) -> None:
+            nonlocal done
+            done += size_bytes
+            step(f"{size(done)} of {size(whole)}")
+
+        return copy(s3, original, bucket, key, progress)
+
+
+def size(size_bytes: float) -> str:
+    """Return bytes in words: 1.5 GB. Units are powers of 1,000."""
+    if size_bytes < 1_000:
+        return f"{size_bytes:,.0f} bytes"
+    power = min(int(math.log(size_bytes, 1_000)), 4)
+    return f"{size_bytes / 1_000**power:,.1f} {('', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def copy(s3: Any, original: Original, bucket: str, key: str, progress: Callable[[int], None]) -> str:

@@ -53,6 +53,7 @@ from perennial.words import printable, quoted
 from perennial_cli import deployments, judged_windows, stacks
 from perennial_cli import versions as registry
 from perennial_cli.console import CommandError, show_json, working
+from perennial_cli.parts import LARGEST, headers_of
 from perennial_cli.without_rows import Counts, UnreadableError, Wanted, copy_captures, copy_table
 
 DERIVED = (*SETS, VERIFICATION, "report/problems.txt", "approval.html", "approval.json", "report.html")
@@ -66,7 +67,6 @@ COPIES_OF_RUN = "input.manifest"
 # What a file that is scored leaves beside its rows; records and answers go with the rest of the folder after some days.
 OF_BATCH = re.compile(r"batch/(runs/|work/[^/]+/(records|predictions|result/(report\.(json|html)|capture)))")
 REPORTS = (".report.html", ".report.json")  # in the order of the keys
-LARGEST = 5 << 30  # Amazon S3 API Reference, PutObject: "you can upload an object up to 5 GB"
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict")  # of a PutObject with If-Match
 MOST_AT_ONCE = 1000  # Amazon S3 API Reference, DeleteObjects
 ERRORS_NAMED = 3
@@ -461,9 +461,8 @@ class Eraser:
                     "what S3 takes at once. Drop it in parts, delete it, and start again"
                 )
             head = self._s3.head_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
-            metadata: Any = {name: head[name] for name in ("ContentType", "ContentEncoding") if head.get(name)}
             dropped_at = {DROPPED_AT: version["LastModified"].isoformat()}  # under a key the last file counts
-            metadata["Metadata"] = {**dropped_at, **head.get("Metadata", {})}
+            metadata: Any = {**headers_of(head), "Metadata": {**dropped_at, **head.get("Metadata", {})}}
             with _naming(f"s3://{bucket}/{key}"), (Path(folder) / "target").open("rb") as body:
                 self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=version["ETag"], **metadata)
 

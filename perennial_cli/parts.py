@@ -14,6 +14,12 @@ from botocore.exceptions import ClientError
 
 LARGEST = 5 << 30  # PutObject and CopyObject take "an object of up to 5 GB in size"; parts beyond
 PART_BYTES, MOST_PARTS, AT_ONCE = 1 << 26, 10_000, 4
+HEADERS = ("ContentType", "ContentEncoding")  # of the answer of HeadObject
+
+
+def headers_of(head: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a copy keeps of what HeadObject says: how the bytes are to be read."""
+    return {name: str(head[name]) for name in HEADERS if head.get(name)}
 
 
 def put(s3: Any, body: BinaryIO, bucket: str, key: str) -> str:

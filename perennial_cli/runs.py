@@ -20,7 +20,7 @@ from perennial.runs.run_id import RUN_ID
 from perennial.runs.run_record import RunRecord
 from perennial.runs.work import AWAITS_APPROVAL, RUNNING
 from perennial_cli import elsewhere, parts, versions
-from perennial_cli.console import CommandError, WrongUseError, working
+from perennial_cli.console import CommandError, WrongUseError
 from perennial_cli.elsewhere import Address
 from perennial_cli.stacks import Stack
 
@@ -268,9 +268,7 @@ def drop_copy(stack: Stack, key: str, at: Address) -> dict[str, Any]:
     s3 = boto3.client("s3")
     original = elsewhere.find(s3, at)
     bucket, whole = _place_of(stack, key, original.size_bytes)
-    with working(f"copying {at}"):
-        version = elsewhere.copy(s3, original, bucket, whole, lambda _: None)
-    return {"bucket": bucket, "key": whole, "version": version}
+    return {"bucket": bucket, "key": whole, "version": elsewhere.copy_visibly(s3, original, bucket, whole)}
 
 
 def _place_of(stack: Stack, key: str, size: int) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,8 @@ from perennial.data.broken import counted
 from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
 from perennial_cli import elsewhere, following
-from perennial_cli.console import FAILED, CommandError, notice, safe, short, show, show_json, table, working
-from perennial_cli.elsewhere import Address, Original
+from perennial_cli.console import FAILED, CommandError, notice, safe, short, show, show_json, table
+from perennial_cli.elsewhere import Address, size
 from perennial_cli.stacks import Stack
 
 MANY = 100  # files that are scored without a question: each is an execution with its jobs
@@ -52,29 +51,9 @@ def drop(stack: Stack, at: Address, key: str, options: Options) -> Dropped:
     if version := elsewhere.waiting(s3, stack.bucket, key, original, force=options.force):
         notice(f"{at} waits already: s3://{stack.bucket}/{key}")
         return Dropped(key, version, _again(stack, key, version))
-    version = _copied(s3, original, stack.bucket, key)
+    version = elsewhere.copy_visibly(s3, original, stack.bucket, key)
     notice(f"copied {at} -> s3://{stack.bucket}/{key}")
     return Dropped(key, version)
-
-
-def _copied(s3: Any, original: Original, bucket: str, key: str) -> str:
-    done, whole = 0, original.size_bytes
-    with working(f"copying {original.at}") as step:
-
-        def progress(size_bytes: int) -> None:
-            nonlocal done
-            done += size_bytes
-            step(f"{size(done)} of {size(whole)}")
-
-        return elsewhere.copy(s3, original, bucket, key, progress)
-
-
-def size(size_bytes: float) -> str:
-    """Return bytes in words: 1.5 GB. Units are powers of 1,000."""
-    if size_bytes < 1_000:
-        return f"{size_bytes:,.0f} bytes"
-    power = min(int(math.log(size_bytes, 1_000)), 4)
-    return f"{size_bytes / 1_000**power:,.1f} {('', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def _start(stack: Stack, file: Mapping[str, str]) -> str:
