@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import access, faults, mailbox
 from localcloud.settings import Settings, variables
-from tests import lifecycle, sam_cli
+from tests import delivered, lifecycle, sam_cli
 from tests.command import perennial
 from tests.e2e.conftest import pointed_at
 from tests.integration import servers
@@ -133,18 +133,8 @@ def guest(known: Mapping[str, str], account: str, **role: Any) -> Keys:
 
 def pipeline(keys: Keys, stack: str, **parameters: str) -> dict[str, str]:
     """Deploy delivery/deployer.yaml for a stack; return its outputs."""
-    cloudformation, name = boto3.client("cloudformation", **keys), f"{stack}-pipeline"
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=(ROOT / "delivery/deployer.yaml").read_text(),
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[
-            {"ParameterKey": key, "ParameterValue": value} for key, value in {"StackName": stack, **parameters}.items()
-        ],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
-    return {one["OutputKey"]: one["OutputValue"] for one in outputs}
+    cloudformation = boto3.client("cloudformation", **keys)
+    return delivered.deploy(cloudformation, f"{stack}-pipeline", "deployer", StackName=stack, **parameters)
 
 
 def deployed(cloud: Settings, name: str) -> tuple[dict[str, str], str]:

@@ -17,8 +17,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud import access
+from tests import delivered
 from tests.command import exit_code, perennial
 from tests.e2e.conftest import ROOT, App, Run, given_to
+from tests.unit.test_other_accounts import whole
 from tests.waiting import wait_for
 from tools import cfn, demo_data
 
@@ -89,30 +91,14 @@ def statements_of(resource: str, name: str, parameters: Mapping[str, str], *othe
     pseudo = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::URLSuffix": "amazonaws.com"}
     given = {**pseudo, **parameters, "Bucket.Arn": f"arn:aws:s3:::{THEIRS}"}
 
-    def made(value: Any) -> Any:
-        if isinstance(value, list):
-            return [made(one) for one in value]
-        if not isinstance(value, dict):
-            return value
-        if "Fn::Sub" in value:
-            return re.sub(r"\$\{([^}]+)\}", lambda match: given[match[1]], value["Fn::Sub"])
-        return given[".".join(value["Fn::GetAtt"])] if "Fn::GetAtt" in value else {k: made(v) for k, v in value.items()}
-
     document = cfn.load(ROOT / "delivery/data.yaml")["Resources"][resource]["Properties"][name]
-    stacks = [made(one) for one in document["Statement"] if one["Sid"].startswith("Stack")]
+    stacks = [whole(one, given) for one in document["Statement"] if one["Sid"].startswith("Stack")]
     return json.dumps({"Version": document["Version"], "Statement": [*others, *stacks]})
 
 
 def send_events(**parameters: str) -> None:
     """Deploy delivery/data.yaml, as the account of the data does."""
-    cloudformation, name = of_data("cloudformation"), "linear-data"
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=(ROOT / "delivery/data.yaml").read_text(),
-        Capabilities=["CAPABILITY_IAM"],
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    delivered.deploy(of_data("cloudformation"), "linear-data", "data", **parameters)
 
 
 @pytest.fixture(scope="module")
@@ -426,8 +412,8 @@ def test_series_are_forecast_with_a_band_and_judged_when_the_truth_has_come(
         jobs.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=jobs.endpoint, ContentType="application/json", InferenceId=f"q{first}", Body=json.dumps(asked)
         )
-        for place, (one, whole) in enumerate(zip(some, later, strict=True)):
-            truth = enumerate(whole["target"][len(one["target"]) :], start=1)
+        for place, (one, full) in enumerate(zip(some, later, strict=True)):
+            truth = enumerate(full["target"][len(one["target"]) :], start=1)
             labels += [f"q{first}/{place}/{step},{value}" for step, value in truth]
     put = jobs.client("s3").put_object
     put(Bucket=jobs.bucket, Key="ground-truth/2019.csv", Body="\n".join(labels).encode())

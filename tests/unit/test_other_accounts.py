@@ -54,17 +54,7 @@ def made(document: Any, **parameters: Any) -> Any:
     pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": OWNER, "AWS::StackName": STACK}
     arns = {"Bucket.Arn": BUCKET, "SealArtifactRole.Arn": f"arn:aws:iam::{OWNER}:role/seal", "Key.Arn": KEY}
     given = {**parameter_values(), **pseudo, **arns, "AWS::URLSuffix": "amazonaws.com", **parameters}
-    texts = {name: value.replace("${Bucket.Arn}", BUCKET) for name, value in given.items() if isinstance(value, str)}
-    return whole(_with_arns(document), {**given, **texts})
-
-
-def _with_arns(value: Any) -> Any:
-    """Sub may name an attribute, which `rendered` does not know."""
-    if isinstance(value, dict):
-        return {name: _with_arns(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_arns(item) for item in value]
-    return value.replace("${Bucket.Arn}", BUCKET) if isinstance(value, str) else value
+    return whole(document, given)
 
 
 def refusal(

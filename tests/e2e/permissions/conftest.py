@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from perennial.registry.approval import APPROVED
 from perennial.runs import naming, work
 from perennial.runs.record import FILES_IN_ITEM
+from tests import delivered
 from tests.e2e.api import Api
 from tests.e2e.conftest import App, Run, dropped_version, given_to, struck, when_one_has_begun
 from tests.e2e.permissions import policy_replay
@@ -98,18 +99,7 @@ def _pipeline(**given: str) -> dict[str, str]:
 
 def _delivered(name: str, **given: str) -> dict[str, str]:
     """Deploy a template of delivery/ for the stack; return its outputs."""
-    cloudformation, stack = App.client("cloudformation"), f"{STACK}-{name}"
-    cloudformation.create_stack(
-        StackName=stack,
-        TemplateBody=(policy_replay.ROOT / f"delivery/{name}.yaml").read_text(),
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[
-            {"ParameterKey": key, "ParameterValue": value} for key, value in {"StackName": STACK, **given}.items()
-        ],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
-    return {one["OutputKey"]: one["OutputValue"] for one in outputs}
+    return delivered.deploy(App.client("cloudformation"), f"{STACK}-{name}", name, StackName=STACK, **given)
 
 
 @pytest.fixture(scope="session")
