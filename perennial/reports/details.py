@@ -15,8 +15,10 @@ DEEPEST = 3
 
 
 def tables(details: Mapping[str, Any], title: str = "", depth: int = 0) -> Iterator[Element]:
-    """Yield what is plain as one table, then each list and each group of entries as one of its own."""
-    plain = [(words(name), cell(value)) for name, value in details.items() if not _is_nested(value)]
+    """Yield what is plain as one table, without what is empty, then each list and each group of entries as its own."""
+    plain = [
+        (words(name), shown) for name, value in details.items() if not _is_nested(value) and (shown := cell(value))
+    ]
     if plain:
         yield pairs(plain, title)
     for name, value in details.items():

@@ -113,6 +113,14 @@ def test_all_that_a_run_left_is_on_one_page_that_needs_nothing() -> None:
         assert fact in page.text, fact
 
 
+def test_a_first_run_without_slices_has_no_row_for_what_it_has_not() -> None:
+    measured = {**RECORD["metrics"], "champion": None, "comparison": {}, "slices": []}
+    page = read({**RECORD, "metrics": measured})
+    assert "both models on the same rows" not in page.text
+    assert "slices" not in page.text
+    assert "threshold 2,222" in page.text
+
+
 def test_what_differs_from_the_model_in_service_is_a_table_and_what_both_rest_on_stands_side_by_side() -> None:
     algorithm = {"name": "xgboost", "hyperparameters": {"eta": "0.1"}}
     now = {
