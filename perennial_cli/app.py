@@ -120,6 +120,10 @@ COMMANDS = {
         "batches": Entry(
             "perennial_cli.commands.scoring.batches", "List files that were to be scored in batch, and how that ended."
         ),
+        "monitor": Entry(
+            "perennial_cli.commands.watching.monitor",
+            "Judge requests now: what came since the last window, or between two times.",
+        ),
         "windows": Entry(
             "perennial_cli.commands.watching.windows",
             "List windows of requests that the monitor has judged, with verdict and first reason.",

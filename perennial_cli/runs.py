@@ -244,10 +244,10 @@ def id_of(execution_arn: str) -> str:
     return run_id(execution_arn, described["startDate"])
 
 
-def start(stack: Stack, execution_input: Mapping[str, Any]) -> str:
-    """Start a run and return the ARN of its execution."""
+def start(stack: Stack, execution_input: Mapping[str, Any], machine: str | None = None) -> str:
+    """Start a run and return the ARN of its execution; of another state machine than the one that trains, if given."""
     started = boto3.client("stepfunctions").start_execution(
-        stateMachineArn=stack.state_machine_arn, input=json.dumps(execution_input)
+        stateMachineArn=machine or stack.state_machine_arn, input=json.dumps(execution_input)
     )
     return str(started["executionArn"])
 
@@ -279,7 +279,14 @@ def _place_of(stack: Stack, key: str, size: int) -> tuple[str, str]:
 
 def windows(stack: Stack, most: int) -> list[dict[str, Any]]:
     """Return the newest windows that the monitor has judged, the newest first, each with where its report is."""
-    return [
-        {**one, "report": f"s3://{stack.bucket}/monitoring/{one['id']}/report.html"}
-        for one in documents(stack, "monitoring/", "verdict.json", most)
-    ]
+    return [_with_report(stack, one) for one in documents(stack, "monitoring/", "verdict.json", most)]
+
+
+def window(stack: Stack, window_id: str) -> dict[str, Any]:
+    """Return one window that the monitor has judged, as `windows` does."""
+    verdict = document(stack, f"monitoring/{window_id}/verdict.json") or {}
+    return _with_report(stack, {**verdict, "id": window_id})
+
+
+def _with_report(stack: Stack, verdict: Mapping[str, Any]) -> dict[str, Any]:
+    return {**verdict, "report": f"s3://{stack.bucket}/monitoring/{verdict['id']}/report.html"}

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 MAX_SERVED = 50  # models that are remembered with the time since which they answer
 MAX_DAYS = 400  # of a window
+EXPECTED = "expected a time in UTC such as 2026-11-29T10:00:00Z"
 
 
 class WindowError(ValueError):
@@ -106,9 +107,7 @@ def _time(text: str, name: str) -> datetime:
     try:
         return read(text)
     except ValueError as error:
-        raise WindowError(
-            f"Window.{name}: got {text!r}; expected a time in UTC such as 2026-11-29T10:00:00Z"
-        ) from error
+        raise WindowError(f"Window.{name}: got {text!r}; {EXPECTED}") from error
 
 
 def read(text: str) -> datetime:

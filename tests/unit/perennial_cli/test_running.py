@@ -66,7 +66,7 @@ def record(run: str = RUN, rmse: float = 2345.6789012345, **more: Any) -> dict[s
 def stack(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     outputs = {
         "BucketName": BUCKET, "DataBucketName": BUCKET, "DataPrefix": "raw/", "StateMachineArn": MACHINE,
-        "CodeUri": f"s3://{BUCKET}/code/{CODE}", "EndpointName": "cars",
+        "MonitorStateMachineArn": f"{MACHINE}-monitor", "CodeUri": f"s3://{BUCKET}/code/{CODE}", "EndpointName": "cars",
     }  # fmt: skip
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda name: Stack("cars", outputs, {"ModelName": "used-cars"}))
     monkeypatch.setattr("perennial_cli.following.POLL_SECONDS", 0)
@@ -1242,7 +1242,80 @@ def test_standard_input_in_another_encoding_is_refused_in_words(stack) -> None:
     assert "standard input is no UTF-8; name the file instead" in ended.stderr
 
 
-# ---- windows
+# ---- monitor, windows
+
+
+ASKED = {"Start": "2026-11-21T10:00:00Z", "End": "2026-11-21T11:00:00Z"}
+AT = 1_790_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [([], {}), (["--start", ASKED["Start"], "--end", ASKED["End"]], {"Window": ASKED})],
+    ids=["next", "asked"],
+)
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("Healthy", 0), ("NotEnoughData", 0), ("Drift", 1), ("BadData", 1), ("Failed", 1)]
+)
+def test_a_window_is_judged_at_once_and_its_verdict_is_the_exit_code(
+    stack, executions, given, asked, verdict, code
+) -> None:
+    judged = {
+        "WindowId": OTHER, "Verdict": verdict, "Retrain": False, "Reason": "the policy starts no run",
+    }  # fmt: skip
+    started = executions((OTHER, AT, "SUCCEEDED"), output=judged)
+    known = {
+        "verdict": verdict, "reasons": ["one", "two"], "records": 1200,
+        "window": {"start": ASKED["Start"], "end": ASKED["End"]},
+    }  # fmt: skip
+    window = run_id(f"{MACHINE}:{OTHER}", datetime.fromtimestamp(AT, UTC))
+    stack.put(f"monitoring/{window}/verdict.json", json.dumps(known))
+    ended = perennial("monitor", *given)
+    assert ended.exit_code == code
+    assert ended.stdout.splitlines() == [
+        f"window    {window}: {verdict}",
+        f"requests  1,200 from {ASKED['Start']} to {ASKED['End']}",
+        "because   one",
+        "          two",
+        "follows   the policy starts no run",
+        f"report    s3://{BUCKET}/monitoring/{window}/report.html",
+    ]
+    (call,) = [json.loads(request.body) for request in started]
+    assert (call["stateMachineArn"], json.loads(call["input"])) == (f"{MACHINE}-monitor", asked)
+    as_json = json.loads(perennial("monitor", "--json").stdout)
+    assert (as_json["id"], as_json["verdict"], as_json["retrain"]) == (window, verdict, False)
+
+
+def test_where_there_is_nothing_to_judge_the_reason_is_said(executions) -> None:
+    executions((OTHER, AT, "SUCCEEDED"), output={"Decision": "NoWindow", "Reason": "nothing has come"})
+    ended = perennial("monitor")
+    assert ended.exit_code == 0
+    assert "because  nothing has come" in ended.stdout
+
+
+def test_a_monitor_that_fails_says_why(executions, answers) -> None:
+    executions((OTHER, AT, "FAILED"))
+    cause = json.dumps({"errorType": "WindowError", "errorMessage": "Window.End: it is in the future"})
+    failed = {"executionArn": f"{MACHINE}:{OTHER}", "startDate": AT, "status": "FAILED", "cause": cause}
+    answers("stepfunctions", "DescribeExecution", (200, failed))
+    ended = perennial("monitor")
+    assert ended.exit_code == 1
+    assert "Failed" in ended.stdout
+    assert "because  Window.End: it is in the future" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--start", ASKED["Start"]], "a window has both, or neither"),
+        (["--start", "yesterday", "--end", ASKED["End"]], "got 'yesterday'; expected a time in UTC such as"),
+    ],
+)
+def test_half_a_window_and_what_is_no_time_start_nothing(executions, given, expected) -> None:
+    started = executions((OTHER, AT, "SUCCEEDED"))
+    ended = perennial("monitor", *given)
+    assert (ended.exit_code, started) == (2, [])
+    assert expected in " ".join(ended.stderr.split())
 
 
 def test_windows_that_were_judged_are_listed_the_newest_first(stack) -> None:
