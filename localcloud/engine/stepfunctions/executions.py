@@ -296,6 +296,8 @@ def _make_emit(original: Handler, files: ExecutionFiles) -> Handler:
         first.setdefault("previousEventId", 0)
         first["executionStartedEventDetails"].setdefault("inputDetails", {"truncated": False})
         files.begin(execution)
+        if execution["status"] == "RUNNING" and sfn._executions.get(execution["executionArn"]) is execution:
+            execution = sfn._executions[execution["executionArn"]] = files.stored(execution)
         metrics.record_execution(execution)
         original(_as_told(execution))
         files.tell(execution)
@@ -585,6 +587,7 @@ def announce_interrupted(files: ExecutionFiles) -> None:
                 began = {**execution, "events": execution["events"], "status": "RUNNING", "stopDate": None}
                 sfn._emit_execution_status_event(began)
             if arn in _interrupted:
+                execution["events"] = execution["events"]  # the end is added to them, whether the disk takes it or not
                 failure = {"error": execution["error"], "cause": execution["cause"]}
                 sfn._add_event(execution, "ExecutionFailed", {"executionFailedEventDetails": failure})
                 logger.warning("execution %s was interrupted by the end of the last process and has failed", arn)

@@ -2,7 +2,7 @@
 
 A file has a line for the record as it was at the start, one for each event of the history, one with what the end has
 changed, and one for each status that EventBridge knows. What an execution costs does not depend on how many
-there are. Histories are read when somebody asks for them.
+there are. A history is in memory for as long as its execution runs; then it is read when somebody asks for it.
 
 Executions are kept for 90 days after their end (Step Functions Developer Guide, "Quotas", execution history retention).
 """
@@ -22,8 +22,8 @@ _EVENT_LINE = b'{"event": '
 logger = logging.getLogger(__name__)
 
 
-class _Stored(dict[str, Any]):
-    """An execution from its file. Its events are read when they are needed."""
+class Stored(dict[str, Any]):
+    """An execution that has a file. Its events, unless it holds them, are read from there each time."""
 
     def __init__(self, record: JsonObject, path: Path) -> None:
         super().__init__(record)
@@ -32,8 +32,7 @@ class _Stored(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name != "events":
             raise KeyError(name)
-        events = [line["event"] for line in disk.documents(self._path) if "event" in line]
-        return self.setdefault("events", events)
+        return [line["event"] for line in disk.documents(self._path, loads=packs.loads) if "event" in line]
 
 
 class ExecutionFiles:
@@ -53,7 +52,7 @@ class ExecutionFiles:
                 path.unlink()
                 continue
             self._known[record["executionArn"]] = record["status"], known_status
-            yield _Stored(record, path)
+            yield Stored(record, path)
 
     def pack(self) -> None:
         """Spare the next start what was written since the last one. For the end, when nothing more is written."""
@@ -62,6 +61,10 @@ class ExecutionFiles:
 
     def _read(self) -> Iterator[tuple[Path, tuple[JsonObject, str | None]]]:
         return packs.read(self._folder, ".jsonl", _without_events, self._folder.with_suffix(".pack"))
+
+    def stored(self, execution: JsonObject) -> Stored:
+        """Return an execution that lets go of its events when they are in its file, and nothing follows them."""
+        return Stored(execution, self._path(execution["executionArn"]))
 
     def begin(self, execution: JsonObject, known_status: str | None = None) -> None:
         """Write an execution that has no file yet."""
@@ -83,11 +86,13 @@ class ExecutionFiles:
             self._add(execution, disk.line({**ended, "event": event}))
 
     def tell(self, execution: JsonObject) -> None:
-        """Write that EventBridge knows the status."""
+        """Write that EventBridge knows the status. After the end the history is on the disk only, once it is there."""
         arn, status = execution["executionArn"], execution["status"]
         with self._lock:
             self._known[arn] = self._known[arn][0], status
             self._add(execution, disk.line({"told": status}))
+            if status != "RUNNING" and isinstance(execution, Stored) and arn not in self._behind:
+                execution.pop("events", None)
 
     def known_status(self, execution: JsonObject) -> str | None:
         """Return the last status that EventBridge knows."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from localcloud import disk
 from tests.integration.conftest import (
     ROLE,
     Cloud,
@@ -83,6 +84,21 @@ def handler(event, context):
     (start,) = started.read_text().split()
     called = next(event["timestamp"] for event in history(cloud, execution) if event["type"] == "TaskScheduled")
     assert pause == 0 or float(start) < called.timestamp(), "the function has started when it was called"
+
+
+def test_the_history_of_what_has_ended_is_no_longer_in_memory(cloud: Cloud) -> None:
+    """Of hundreds of runs it would be hundreds of megabytes; here the file says something else than what was."""
+    ended = run_machine(cloud, {"StartAt": "Only", "States": {"Only": {"Type": "Succeed"}}})
+    path = disk.lines_of(cloud.state / "engine/executions", ended["executionArn"])
+    assert [event["type"] for event in history(cloud, ended["executionArn"])] == [
+        "ExecutionStarted", "SucceedStateEntered", "SucceedStateExited", "ExecutionSucceeded",
+    ]  # fmt: skip
+
+    path.write_text(path.read_text().replace("SucceedState", "PassState"))
+
+    assert [event["type"] for event in history(cloud, ended["executionArn"])][1:3] == [
+        "PassStateEntered", "PassStateExited",
+    ]  # fmt: skip
 
 
 def test_an_exception_of_a_function_is_caught_by_its_class_name(cloud: Cloud) -> None:

@@ -105,6 +105,30 @@ def test_which_status_has_been_told_is_known(tmp_path: Path) -> None:
     assert (execution["status"], again.known_status(execution)) == ("SUCCEEDED", "RUNNING")
 
 
+def test_a_history_is_in_memory_until_its_end_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    files = files_in(tmp_path)
+    one, other = files.stored(begun()), files.stored(begun(f"{ARN}-2"))
+    for execution in (one, other):
+        files.begin(execution)
+        files.tell(execution)
+    assert "events" in set(one)
+
+    add(files, one, "ExecutionSucceeded", status="SUCCEEDED", stopDate=now())
+    files.tell(one)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "append", full)
+        add(files, other, "ExecutionSucceeded", status="SUCCEEDED", stopDate=now())
+        files.tell(other)
+
+    assert "events" not in set(one)
+    assert "events" in set(other)
+    for execution in (one, other):
+        assert [event["type"] for event in execution["events"]] == ["ExecutionStarted", "ExecutionSucceeded"]
+
+
 def test_an_execution_is_forgotten_90_days_after_its_end(tmp_path: Path) -> None:
     day = timedelta(days=1)
     files = files_in(tmp_path)
