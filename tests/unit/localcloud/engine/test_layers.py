@@ -4,9 +4,11 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from localcloud.engine import persistence
 from localcloud.engine.lambda_ import layers
 
 
@@ -41,6 +43,22 @@ def test_what_a_power_cut_has_left_of_a_layer_is_unpacked_again(tmp_path: Path, 
 def test_a_layer_that_is_unpacked_is_not_read_for_each_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = _packed()
     path = layers.unpack(package, tmp_path)
-    monkeypatch.setattr(layers, "hashlib", None)
+    monkeypatch.setattr(persistence, "hashlib", None)
     monkeypatch.setattr(layers, "zipfile", None)
     assert layers.unpack(package, tmp_path) == path
+
+
+def test_layers_of_many_stacks_with_the_same_content_have_it_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(key: str) -> bytes | None:
+        return {"same": bytes(bytearray(package)), "other": b"other"}.get(key)
+
+    package, deleted = _packed(), {"_zip_data": None}
+    stored = {"mine": {"versions": [deleted, {"_zip_data": b"another"}, {"_zip_data": package}]}}
+    monkeypatch.setattr(layers, "lambda_svc", SimpleNamespace(_layers=SimpleNamespace(all_values=stored.values)))
+    assert get("same") is not package
+
+    shared = layers._make_get_object_data(get)
+
+    assert shared("same") is package
+    assert shared("other") == b"other"
+    assert shared("none") is None

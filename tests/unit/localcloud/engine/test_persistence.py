@@ -1,5 +1,6 @@
 """What a service has is written as json would write it, and large bytes that a file refers to stay."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_large_bytes_that_a_file_of_either_form_names_are_kept(tmp_path: Path) -
         (blobs / digest).write_bytes(b"")
     persistence.prune_blobs(tmp_path, blobs)
     assert {path.name for path in blobs.iterdir()} == set(named)
+
+
+def test_large_bytes_are_kept_in_memory_for_as_long_as_something_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests, layer, deleted = persistence.Digests(), bytes(bytearray(b"layer")), bytes(bytearray(b"deleted"))
+    known = [digests.of(layer), digests.of(deleted)]
+    del deleted
+
+    digests.of(b"what is new")
+
+    assert known == [hashlib.sha256(content).hexdigest() for content in (b"layer", b"deleted")]
+    assert {content for content, _ in digests._known.values()} == {b"layer", b"what is new"}
+    monkeypatch.setattr(persistence, "hashlib", None)
+    assert digests.of(layer) == known[0]
 
 
 @pytest.mark.parametrize(("changes", "pause"), [(True, 60), (False, 600)])
