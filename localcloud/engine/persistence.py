@@ -53,6 +53,7 @@ _COPYING = frozenset({"cloudformation", "cloudwatch", "eventbridge", "iam", "sns
 METRICS = "cloudwatch_metrics"
 """What is saved as if it were a service: the points, of which there are many, are written less often than the rest."""
 _NO_COPY = SimpleNamespace(deepcopy=lambda value: value)
+_COPY_OF_FUNCTION = SimpleNamespace(deepcopy=lambda value: _with_records_of_its_own(value))
 logger = logging.getLogger(__name__)
 
 
@@ -212,6 +213,8 @@ class Saver:
         """
         if service in _COPYING:
             get_state = rebound(get_state)
+        elif service == "lambda":
+            get_state = rebound(get_state, copy=_COPY_OF_FUNCTION)
         for attempt in range(_ATTEMPTS):
             try:
                 state = get_state()
@@ -242,6 +245,14 @@ def _encoded(document: Any, default: Callable[[Any], Any], service: str) -> byte
         if service != METRICS or b"null" not in content:  # orjson writes NaN and infinity as null
             return content
     return json.dumps(document, default=default).encode()
+
+
+def _with_records_of_its_own(value: Any) -> Any:
+    """Return a function, in whose record and those of its versions MiniStack puts a name instead of the code."""
+    if type(value) is not dict:
+        return value
+    versions = {number: {**version} for number, version in value.get("versions", {}).items()}
+    return {**value, "versions": versions} if versions else {**value}
 
 
 def _states() -> dict[str, FunctionType]:

@@ -26,6 +26,7 @@ from localcloud.engine.invocations import DirectInvocations, answer_invocation, 
 from localcloud.engine.journal import Journal
 from localcloud.engine.permissions import guests
 from localcloud.engine.permissions.decisions import ledger
+from localcloud.engine.permissions.requests import present_operation
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import scopes
@@ -45,6 +46,8 @@ _GRACE_SECONDS = 2
 _LAST_RESORT_SECONDS = 8.0
 _MAILS = 200  # the newest
 _GARBAGE = (20_000, 20, 20)  # how many new objects, and how many looks at them, before there is a look
+_READ_METHODS = ("GET", "HEAD", "OPTIONS")
+_GIVES = ("GetSessionToken", "GetFederationToken")  # these make what they give
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
 _RUNNING_JOBS = (
     ("ListProcessingJobs", "Processing"),
@@ -327,9 +330,10 @@ class _Server:
 
         async def send_when_saved(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start" and message["status"] < 400:
-                if service := _service_to_save(scope):
+                service = _service_to_save(scope)
+                if service and _may_change_state(scope):
                     await asyncio.to_thread(self._saver.settle, service)
-                if service == "cloudformation" and (stacks := _stack_statuses()) != self._stacks:
+                if service == "cloudformation" and (stacks := _stack_statuses()) != self._stacks:  # also for who waits
                     await asyncio.to_thread(self._saver.settle_all)
                     self._stacks = stacks
             await send(message)
@@ -443,8 +447,8 @@ class _Server:
 
 
 def _service_to_save(scope: Scope) -> str:
-    """Return the service whose state a request may have changed; empty if none, or if that is saved already."""
-    if not _may_change_state(scope):
+    """Return the service that a request has asked for something; empty where what that changes is saved already."""
+    if scope["method"] in _READ_METHODS:
         return ""
     request = Request.of(scope)
     service = str(router.detect_service(request.method, request.path, request.headers, request.query))
@@ -457,12 +461,12 @@ def _stack_statuses() -> dict[str, str]:
 
 
 def _may_change_state(scope: Scope) -> bool:
-    """Return whether a request may have changed something: everything but reads, calls of APIs, and JSON reads."""
+    """Return whether a request that was answered may have changed something: everything but reads and calls of APIs."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    if scope["method"] in ("GET", "HEAD", "OPTIONS") or apigateway.is_execution(scope["path"], headers):
+    if scope["method"] in _READ_METHODS or apigateway.is_execution(scope["path"], headers):
         return False
-    target = headers.get("x-amz-target", "")
-    return not target.rpartition(".")[2].startswith(_READ_ACTIONS)
+    operation = present_operation() or headers.get("x-amz-target", "").rpartition(".")[2]
+    return operation in _GIVES or not operation.startswith(_READ_ACTIONS)
 
 
 def _later(seconds: float, act: Callable[[], None]) -> None:

@@ -287,6 +287,12 @@ def _make_s3_additional_checks(original: Any) -> Any:
     return s3_additional_checks
 
 
+def present_operation() -> str:
+    """Return the operation that the present request has turned out to be; empty before that, and of other services."""
+    call = _call.get()
+    return call.operation if call else ""
+
+
 def _make_dispatch_service_request(original: Any) -> Any:
     async def dispatch_service_request(
         method: str, path: str, headers: JsonObject, body: bytes, query_params: JsonObject, request_id: str
