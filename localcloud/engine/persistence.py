@@ -69,9 +69,9 @@ class Digests:
     def of(self, data: bytes) -> str:
         if (known := self._known.get(id(data))) is None:
             elsewhere = 2  # references: that of the tuple, and that of the call itself
-            kept = {key: each for key, each in list(self._known.items()) if sys.getrefcount(each[0]) > elsewhere}
+            others = {key: each for key, each in list(self._known.items()) if sys.getrefcount(each[0]) > elsewhere}
             known = data, hashlib.sha256(data).hexdigest()
-            self._known = {**kept, id(data): known}
+            self._known = {**others, id(data): known}
         return known[1]
 
 
