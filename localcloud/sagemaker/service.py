@@ -107,7 +107,7 @@ class SageMakerService:
         packages = ModelPackages(self.context, groups)
         models = Models(self.context, packages)
         configs = EndpointConfigs(self.context, models)
-        queue = JobQueue(max_jobs)
+        self._queue = queue = JobQueue(max_jobs)
         training = TrainingJobs(self.context, queue)
         self.tuning = TuningJobs(self.context, training)
         self.jobs = (
@@ -149,6 +149,8 @@ class SageMakerService:
         self.endpoints.stop()
         self.offline_store.stop()
         self.context.image.close()
+        self._queue.close()
+        self.context.outbox.close()
         self.store.flush()
         self.store.pack()
 

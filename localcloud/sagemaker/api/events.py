@@ -58,9 +58,12 @@ class Outbox:
         self._store.put(_KIND, name, {"Name": name, "At": time.time(), "Event": [detail_type, resources, detail]})
         self._waiting.put(name)
 
+    def close(self) -> None:
+        """Send what waits, and nothing more."""
+        self._waiting.put("")
+
     def _run(self) -> None:
-        while True:
-            name = self._waiting.get()
+        while name := self._waiting.get():
             if (document := self._store.get(_KIND, name)) is None:  # the store has been emptied meanwhile
                 continue
             detail_type, resources, detail = document["Event"]

@@ -21,16 +21,21 @@ class JobQueue:
     """Runs at most `workers` jobs at a time, in the order of their creation."""
 
     def __init__(self, workers: int) -> None:
-        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._workers = workers
         for number in range(workers):
             threading.Thread(target=self._work, name=f"sagemaker job {number}", daemon=True).start()
 
     def submit(self, job: Callable[[], None]) -> None:
         self._waiting.put(job)
 
+    def close(self) -> None:
+        """Run what waits, and nothing more."""
+        for _ in range(self._workers):
+            self._waiting.put(None)
+
     def _work(self) -> None:
-        while True:
-            job = self._waiting.get()
+        while job := self._waiting.get():
             try:
                 job()
             except Exception:  # the worker must outlive whatever a job does

@@ -1,6 +1,8 @@
 """The local model registry: groups, versions, approval, and what is refused."""
 
 import json
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,11 +65,12 @@ class Registry:
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     monkeypatch.setattr(Aws, "client", lambda *_: Anything())
     registry = Registry(tmp_path)
     registry("CreateModelPackageGroup", ModelPackageGroupName="Cars", Tags=[{"Key": "a", "Value": "1"}])
-    return registry
+    yield registry
+    registry.service.stop()
 
 
 class Anything:
@@ -161,6 +164,7 @@ def test_versions_outlive_a_restart(registry: Registry, tmp_path: Path) -> None:
     again = Registry(tmp_path)
     assert again("DescribeModelPackage", ModelPackageName=arn)["ModelPackageVersion"] == 1
     assert (again.register(ClientToken="one"), again.register()) == (arn, f"{ARN}:model-package/cars/2")
+    again.service.stop()
 
 
 def test_an_approval_is_recorded_and_announced_with_what_it_changed(registry: Registry) -> None:
@@ -358,3 +362,12 @@ def test_a_version_says_who_has_registered_and_who_has_changed_it(registry: Regi
     described = registry("DescribeModelPackage", ModelPackageName=arn)
     assert (described["CreatedBy"], described["LastModifiedBy"]) == (made, changed)
     access.caller.set({})
+
+
+def test_a_service_that_is_stopped_leaves_no_thread(registry: Registry) -> None:
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("sagemaker")]
+    assert threads
+
+    registry.service.stop()
+
+    wait_for(lambda: not any(thread.is_alive() for thread in threads), "the end of its threads", 10, pause=0.01)
