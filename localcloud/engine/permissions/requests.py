@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 from localcloud.engine import operations
 from localcloud.engine.permissions import actions, deletions, guests, owners, resources
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
-from localcloud.engine.permissions.decisions import Denial, check, ledger, request
+from localcloud.engine.permissions.decisions import PARSED, Denial, check, ledger, request
 from localcloud.engine.seams import Seams
 
 ministack_app = Seams(
@@ -563,7 +563,7 @@ def _refuse(denial: Denial | None) -> Any:
 
 
 def _make_parse_policy_document(original: Any) -> Any:
-    parsed = lru_cache(maxsize=4096)(original)
+    parsed = lru_cache(maxsize=PARSED)(original)
 
     def parse_policy_document(doc: str | JsonObject) -> Any:
         """Return the statements of a document; those of a text are parsed once, not with every request."""
