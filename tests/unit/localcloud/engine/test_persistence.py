@@ -1,5 +1,6 @@
 """What a service has is written as json would write it, and large bytes that a file refers to stay."""
 
+import copy
 import hashlib
 import json
 import math
@@ -63,6 +64,19 @@ def test_large_bytes_are_kept_in_memory_for_as_long_as_something_has_them(monkey
     assert {content for content, _ in digests._known.values()} == {b"layer", b"what is new"}
     monkeypatch.setattr(persistence, "hashlib", None)
     assert digests.of(layer) == known[0]
+
+
+@pytest.mark.parametrize("versions", [{}, {"1": {"config": {}, "code_zip": b"zip"}}])
+def test_a_function_that_is_saved_under_the_name_of_its_code_keeps_the_code(versions: dict[str, Any]) -> None:
+    function = {"config": {"Layers": []}, "code_zip": b"zip", "versions": versions}
+    before = copy.deepcopy(function)
+
+    saved = persistence._with_records_of_its_own(function)
+    for record in (saved, *saved["versions"].values()):
+        record["code_zip"] = {"code_blob_ref": "name"}
+
+    assert function == before
+    assert saved["config"] is function["config"]
 
 
 @pytest.mark.parametrize(("changes", "pause"), [(True, 60), (False, 600)])
