@@ -18,7 +18,7 @@ from tests import about_states
 LONGEST_ID = 40  # characters of one parameter
 GZIP = b"\x1f\x8b"
 MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes a folder of its own in it, which nobody else may open
-ROOM_BYTES = 12 * 2**30  # all tests leave a quarter of it
+ROOM_BYTES = 18 * 2**30  # the folders of all tests take 6 of it, and the tests themselves 10
 _numbers = itertools.count()
 TEMPORARY = "PYTEST_DEBUG_TEMPROOT"  # where pytest makes the folders of tests
 # Threads of XGBoost, scikit-learn and NumPy wait for each other at full speed; on a machine as busy as the tests

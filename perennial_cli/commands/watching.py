@@ -81,7 +81,7 @@ def _show(judged: Mapping[str, Any]) -> None:
         "window": f"{judged['id']}: {judged['verdict'] or judged['status']}",
         "requests": f"{judged['records']:,} from {span['start']} to {span['end']}" if judged["verdict"] else "",
         "because": "\n".join(judged["reasons"]),
-        "follows": judged.get("follows", ""),
+        "follows": judged.get("follows", "") if judged["verdict"] not in SOUND else "",
         "report": judged.get("report", ""),
     }
     pairs({name: value for name, value in rows.items() if value})

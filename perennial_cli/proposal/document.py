@@ -228,6 +228,8 @@ def _put_right(proposal: Proposal, error: UnusableError) -> Proposal | None:
     """Return a proposal without what a trial has failed by; None where nobody here knows how."""
     if proposal.allowed_share < error.refused_share <= MOST_REFUSED:
         return replace(proposal, refused=(error.refused_share, error.refused))
+    if (larger := proposal.split.with_larger_sets()) != proposal.split:
+        return replace(proposal, split=larger)
     if proposal.split.method != "random":
         why = f"a split by {proposal.split.column} leaves a set with too few rows"
         return replace(proposal, split=proposal.split.by_chance(why))

@@ -27,7 +27,10 @@ FORECASTING = "a forecasting (docs/add-a-model.md, Forecasting), for which no de
 LEAST_FILLED = 0.3  # of the times of all names: who buys now and then fills less
 MOST_ROWS = 50  # of one name on average: of more it is rather a category, such as a shop
 MOST_CHARACTERS = 40  # of a key, on average
-SEEDS, TEST_SHARES = (42, 43, 44), (0.2, 0.1, 0.3)  # of the quick fits; the first is proposed
+VALIDATION, TEST = 0.15, 0.2
+SEEDS, TIMES_TEST = (42, 43, 44), (1.0, 0.5, 1.5)  # of the quick fits; the first is proposed
+# By time the newest rows are held out, and train no model: more of them than tells models apart make it stale.
+ENOUGH_ROWS, LEAST_SHARE = 1000, 0.05
 _BORN = re.compile(r"(^|_)(birth|birthday|born|dob|geburt)")
 _ID = re.compile(r"(^|_)(id|uuid|guid|vin|serial)$")
 _WHOM = (
@@ -43,6 +46,7 @@ _KEY = re.compile(r"(^|_)(id|uuid|guid|vin|serial|key|nr|no|num|number|code)$")
 class SplitGuess:
     """The section `split` of a model.yaml.
 
+    most      of a split by time, the share that validates and that tests, where it is less than else
     evidence  why it is this one
     doubts    what is for a person to decide
     """
@@ -50,6 +54,7 @@ class SplitGuess:
     method: str = "random"
     column: str | None = None
     key: str | None = None
+    most: float = TEST
     evidence: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
@@ -57,9 +62,21 @@ class SplitGuess:
         """Return the section; variants deal the same rows otherwise, and 0 is the one to propose."""
         column = {"column": self.column} if self.column else {}
         key = {"key": [self.key]} if self.key else {}
-        seed = {} if self.method == "time" else {"seed": SEEDS[variant]}
-        test = TEST_SHARES[variant] if self.method == "time" else TEST_SHARES[0]
-        return {"method": self.method, **column, **key, **seed, "validation": 0.15, "test": test}
+        if self.method != "time":
+            return {
+                "method": self.method,
+                **column,
+                **key,
+                "seed": SEEDS[variant],
+                "validation": VALIDATION,
+                "test": TEST,
+            }
+        test = round(TIMES_TEST[variant] * self.most, 3)
+        return {"method": self.method, **column, **key, "validation": min(VALIDATION, self.most), "test": test}
+
+    def with_larger_sets(self) -> SplitGuess:
+        """Return a split by time whose sets are as large as those of any other."""
+        return replace(self, most=TEST)
 
     def by_chance(self, why: str) -> SplitGuess:
         """Return a split by chance in place of one that leaves a set empty."""
@@ -89,7 +106,8 @@ def guessed(texts: Texts, columns: Iterable[ColumnGuess], target: str) -> SplitG
     else:
         why = "By chance: no time orders the rows, and nothing says that some are of one customer, machine or the like."
     method = "time" if time else "group" if group else "random"
-    return SplitGuess(method, time or group, key, (why, *(evidence if key else [])), tuple(doubts))
+    most = min(TEST, max(LEAST_SHARE, round(ENOUGH_ROWS / texts.rows, 2))) if time else TEST
+    return SplitGuess(method, time or group, key, most, (why, *(evidence if key else [])), tuple(doubts))
 
 
 def fitted(split: SplitGuess, columns: Iterable[ColumnGuess]) -> tuple[ColumnGuess, ...]:

@@ -1,10 +1,15 @@
 """What the suite relies on to be fast: tests that share a deployment stay on one worker."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests import browser
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.xdist_group("together")
@@ -15,6 +20,19 @@ def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
 
 def test_no_id_of_a_test_is_longer_than_200_characters(all_ids):
     assert [name[:200] for name in all_ids if len(name) > 200] == []
+
+
+def test_a_test_that_hangs_ends_its_worker_and_the_run_and_says_where(tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text("import time\ndef test_hangs(): time.sleep(300)\ndef test_passes(): pass\n")
+    run = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", "-n", "1"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    ended = subprocess.run(
+        [*run, "-o", "faulthandler_timeout=1", str(tmp_path)], capture_output=True, text=True, env=environ, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "crashed while running" in ended.stdout
+    assert "1 failed" in ended.stdout.splitlines()[-1]
+    assert 'test_one.py", line 2 in test_hangs' in ended.stderr
 
 
 def test_without_a_browser_its_tests_are_skipped_and_say_so_unless_there_has_to_be_one(

@@ -1,7 +1,7 @@
 """How `perennial init` proposes to deal rows: by time, by what they are about or by chance; and by which key."""
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,6 +42,19 @@ def test_rows_in_the_order_of_a_time_are_split_by_it(days) -> None:
     assert guess.fields(0) == {"method": "time", "column": "sold_at", "validation": 0.15, "test": 0.2}
     assert guess.evidence[0].startswith("By time: rows stand in the order of sold_at")
     assert guess.doubts == ()
+
+
+@pytest.mark.parametrize(("rows", "validation", "test"), [(4_000, 0.15, 0.2), (10_000, 0.1, 0.1), (90_000, 0.05, 0.05)])
+def test_by_time_no_more_is_held_out_than_tells_models_apart(rows: int, validation: float, test: float) -> None:
+    first = datetime(2020, 1, 1, tzinfo=UTC)
+    days = [f"{first + timedelta(hours=row):%Y-%m-%d %H:%M:%S}" for row in range(rows)]
+    columns = {"sold_at": pa.array(days), "price": pa.array([PRICE[row % ROWS] for row in range(rows)])}
+    texts = Texts(columns, FileForm(), rows, [Path("cars.csv")])
+    guess = splits.guessed(texts, document.columns_of(texts), "price")
+    section = {"method": "time", "column": "sold_at", "validation": validation, "test": test}
+    assert guess.fields(0) == section
+    assert [guess.fields(variant)["test"] for variant in (1, 2)] == [test / 2, pytest.approx(1.5 * test)]
+    assert guess.with_larger_sets().fields(0) == {**section, "validation": 0.15, "test": 0.2}
 
 
 def test_a_time_in_another_form_that_splits_the_rows_is_required() -> None:
@@ -212,6 +225,17 @@ def test_a_split_that_would_leave_a_set_empty_is_one_by_chance(sales: Path) -> N
     path = sales.parent / "models/sales/model.yaml"
     assert definition.load(path).split.method == "random"
     assert "# By chance: a split by sold_at leaves a set with too few rows." in path.read_text()
+
+
+def test_small_sets_that_leave_one_without_a_class_are_as_large_as_elsewhere(sales: Path, monkeypatch) -> None:
+    monkeypatch.setattr(splits, "ENOUGH_ROWS", 10)
+    header, *rows = sales.read_text().splitlines()
+    kinds = ["yes" if row % 3 and row < ROWS - 15 else "no" for row in range(ROWS)]
+    sales.write_text("\n".join([f"{header},returned", *(f"{row},{kinds[number]}" for number, row in enumerate(rows))]))
+    ended = perennial("init", sales, "--target", "returned")
+    assert ended.exit_code == 0, ended.stderr
+    split = definition.load(sales.parent / "models/sales/model.yaml").split
+    assert (split.method, split.validation, split.test) == ("time", 0.15, 0.2)
 
 
 # ---- What says the target
