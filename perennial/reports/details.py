@@ -16,9 +16,8 @@ DEEPEST = 3
 
 def tables(details: Mapping[str, Any], title: str = "", depth: int = 0) -> Iterator[Element]:
     """Yield what is plain as one table, without what is empty, then each list and each group of entries as its own."""
-    plain = [
-        (words(name), shown) for name, value in details.items() if not _is_nested(value) and (shown := cell(value))
-    ]
+    cells = {name: cell(value) for name, value in details.items() if not _is_nested(value)}
+    plain = [(words(name), content) for name, content in cells.items() if content]
     if plain:
         yield pairs(plain, title)
     for name, value in details.items():
