@@ -42,12 +42,16 @@ definition and code give the same bytes, on any number of cores.
 
 from __future__ import annotations
 
+import gc
 import os
 
 if __name__ == "__main__":
+    gc.disable()  # what is imported stays: to look for garbage among it takes a tenth of a start (keep_modules)
     # Before Arrow and NumPy are there. What Arrow takes by itself gives memory back to take it again, and the system
-    # makes each page of it zero; and numbers that several threads of BLAS add up may depend on how many there are.
+    # makes each page of it zero; huge pages, which NumPy asks for, have to be found first, now and then for 0.2 s a
+    # million rows; and numbers that several threads of BLAS add up may depend on how many there are.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import errno
@@ -82,7 +86,7 @@ from perennial.features.record_checks import KnownTexts, RecordChecks, Rules
 from perennial.features.values import DataError
 from perennial.hooks import HookError
 from perennial.model.series import category_columns, dynamic_columns
-from processing import job_script, spark
+from processing import job_script
 
 ROWS_PER_PART = 200_000
 MAX_NAME = 120  # of a file in messages
@@ -194,6 +198,8 @@ def run(
 def _machines(contract: Contract, output: Path, folder: Path) -> Iterator[Machines]:
     """Yield what reads the files: the machines of a cluster, where spark-submit has started this job, or this one."""
     if job_script.submitted_to_spark():
+        from processing import spark
+
         with closing(spark.SparkMachines(spark.session(), contract, output)) as machines:
             yield machines
     else:

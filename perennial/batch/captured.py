@@ -48,10 +48,10 @@ class CapturedRows:
         if not self._percentage or not ids:
             return
         values = [json_value(column.combine_chunks()) for column in records.columns]
-        lines = bytes(json_lines(records.column_names, values)).decode().rstrip("\n").split("\n")
+        lines = json_lines(records.column_names, values).to_pylist()
         for line, score, identifier in zip(lines, scores.tolist(), ids, strict=True):
             if crc32(identifier.encode()) % 10_000 < self._percentage * 100:
-                document = _captured(line, json.dumps({"score": score}), identifier, self._time)
+                document = _captured(line.rstrip("\n"), json.dumps({"score": score}), identifier, self._time)
                 self._writer.write(1, (json.dumps(document, ensure_ascii=False) + "\n").encode())
                 self.rows += 1
 

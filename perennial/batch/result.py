@@ -23,7 +23,7 @@ from perennial.data.csv_files import UnreadableRow
 from perennial.evaluation.predictions import PredictionsError, scores
 from perennial.evaluation.problem_types.measures import Floats
 from perennial.features.lines import Fields, csv_field, csv_lines, json_value
-from perennial.features.values import holds
+from perennial.features.values import decoded, holds
 
 CHARACTERS_AT_ONCE = 4 << 20
 FIRST_REFUSED = 5  # rows that are named
@@ -100,7 +100,7 @@ class _JsonLines:
 
     def _members(self, joined: Joined) -> list[bytes]:
         values = {
-            name: pc.fill_null(joined[name], "null") if name == PROBABILITIES else json_value(joined[name])
+            name: pc.fill_null(joined[name], "null") if name == PROBABILITIES else decoded(json_value(joined[name]))
             for name in self._names
         }
         parts: list[str | pa.Array] = []

@@ -87,16 +87,23 @@ class DuplicateCounter:
         The lowest bit of a hash gives way to the second mask, so that all are sorted once: a sample has no other there.
         """
         hashes, _, rows = self._counted()
-        marked = (hashes & ~_MARK) | some[rows]
-        ordered = np.sort(marked[used[rows]])
-        of_some = ordered[(ordered & _MARK) == 1]
+        marked, is_used = hashes & ~_MARK, used[rows]
+        marked |= some[rows]
+        marked = marked if is_used.all() else marked[is_used]
+        marked.sort()  # where it is: memory for millions of hashes takes longer to get than they to be sorted
+        differs = marked[1:] ^ marked[:-1]  # of one hash those with the mark are the last ones
+        marked &= _MARK
+        is_some = marked.astype(np.bool_)
+        is_last = np.append(differs != 0, True)[: len(marked)]
         return (
-            self._repeated(used, len(ordered), _distinct(ordered >> _MARK)),
-            self._repeated(used & some, len(of_some), _distinct(of_some)),
+            self._repeated(used, len(marked), int(np.count_nonzero(differs > _MARK)) + min(1, len(marked))),
+            self._repeated(used & some, int(np.count_nonzero(is_some)), int(np.count_nonzero(is_some & is_last))),
         )
 
     def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
         """Return how many of the new rows are like one that is not new; those left out do not count."""
+        if not is_new.any():
+            return 0
         new, rows = is_new & (sets != LEFT_OUT), self._counted()[2]
         return self._repeated(new, int(np.count_nonzero(new[rows])), len(self._unlike_known(sets, is_new)))
 
@@ -148,7 +155,3 @@ class DuplicateCounter:
         used, new = sets[rows] != LEFT_OUT, is_new[rows]
         unlike = ~are_among(hashes[used & new], hashes[used & ~new])
         return np.asarray(rows[used & new][unlike], np.int64)
-
-
-def _distinct(ordered: Hashes) -> int:
-    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + min(1, len(ordered))

@@ -205,7 +205,8 @@ class _NumberFit:
     def update(self, values: pa.Array) -> None:
         known = len(values) - values.null_count
         if known:
-            mean = pc.mean(values if pa.types.is_floating(values.type) else pc.cast(values, pa.float64(), safe=False))
+            is_summed_as_float = pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
+            mean = pc.mean(values if is_summed_as_float else pc.cast(values, pa.float64(), safe=False))
             self.add(known, mean.as_py())
 
     def add(self, count: int, mean: float) -> None:

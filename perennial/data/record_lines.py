@@ -10,15 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data.payload import LARGEST_LINE, WIDENING
-from perennial.features.lines import Fields, json_lines, json_value
-from perennial.features.values import DataError
+from perennial.features.lines import Fields, bytes_of, json_lines, json_value
+from perennial.features.values import DataError, decoded
 
 Lengths = npt.NDArray[np.int64]
-
-
-def lengths(lines: memoryview) -> Lengths:
-    """Return the bytes of each line, each ended by the only line feed in it."""
-    return np.diff(np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")), prepend=-1)
 
 
 def encoded_lengths(fields: Sequence[Fields]) -> Lengths:
@@ -45,14 +40,15 @@ def record_lines(
     texts = texts or {}
     values = [json_value(rows[name].combine_chunks(), texts.get(name)) for name in rows.column_names]
     lines = json_lines(rows.column_names, values)
-    bare = lengths(lines)
+    bare = pc.binary_length(lines).to_numpy()
     encoded = np.zeros_like(bare) if encoded is None else encoded
     wanted = np.maximum(-(-encoded // WIDENING), shortest)
     _require_short(np.maximum(bare, wanted), encoded)
     if (bare >= wanted).all():
-        return lines
+        return bytes_of(lines)
     blanks = pc.binary_repeat(pa.scalar(" "), pa.array(np.maximum(wanted - bare, 0)))
-    return json_lines(rows.column_names, [*values[:-1], pc.binary_join_element_wise(values[-1], blanks, "")])
+    padded = pc.binary_join_element_wise(decoded(values[-1]), blanks, "")
+    return bytes_of(json_lines(rows.column_names, [*values[:-1], padded]))
 
 
 def _require_short(line: Lengths, encoded: Lengths) -> None:

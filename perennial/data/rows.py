@@ -93,10 +93,13 @@ def shares(hashes: Hashes, seed: int) -> npt.NDArray[np.float64]:
 
 def mixed(hashes: Hashes) -> Hashes:
     """Return hashes whose bits each depend on all bits (the finalizer of SplitMix64, Steele, Lea and Flood, 2014)."""
-    hashes = hashes + GOLDEN
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * _FIRST
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * _SECOND
-    return hashes ^ (hashes >> np.uint64(31))
+    hashes = hashes + GOLDEN  # a copy; what follows is done where it is
+    hashes ^= hashes >> np.uint64(30)
+    hashes *= _FIRST
+    hashes ^= hashes >> np.uint64(27)
+    hashes *= _SECOND
+    hashes ^= hashes >> np.uint64(31)
+    return hashes
 
 
 def reads_alike(definition: Mapping[str, Any], champion: Mapping[str, Any]) -> bool:

@@ -318,7 +318,7 @@ class SetWriter:
             lengths = encoded_lengths(fields)
             lines = {
                 SETS[TEST]: record_lines(rows.select(self._features), lengths, shortest, texts),
-                "labels": csv_lines([csv_field(self._numbers(rows))]),
+                "labels": csv_lines([self._judged(rows, texts)]),
             }
             if CHAMPION in rows.column_names:
                 lines[CHAMPION_TEST] = record_lines(_of_champion(rows), None, shortest)
@@ -332,6 +332,10 @@ class SetWriter:
         learned = self._learned(rows)
         is_itself = learned.type == rows[self._target].type and not self._contract.target.logarithm
         return texts[self._target] if is_itself and learned.type != STRING else to_texts(learned)
+
+    def _judged(self, rows: pa.Table, texts: Mapping[str, Fields]) -> Fields:
+        """Return the target of each row, or the number of its class."""
+        return csv_field(self._numbers(rows)) if self._contract.classes else texts[self._target]
 
     def _hashes(self, number: int, rows: pa.Table) -> dict[str, Hashes]:
         """Return what tells rows, by the folder that it belongs in."""

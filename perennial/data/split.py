@@ -141,8 +141,9 @@ class Splitter:
 
     def _of_shares(self, drawn: npt.NDArray[np.float64]) -> Sets:
         """Return the set of each number from 0 to 1."""
-        held_out = drawn < self._shares.test + self._shares.validation
-        return np.where(drawn < self._shares.test, TEST, np.where(held_out, VALIDATION, TRAIN)).astype(np.uint8)
+        sets = (drawn < self._shares.test + self._shares.validation).astype(np.uint8)  # VALIDATION is one, TEST two
+        sets += drawn < self._shares.test
+        return sets
 
 
 def splitter(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from perennial.features.values import decoded, holds, to_text, to_texts
+from perennial.features.values import decoded, holds, to_texts
 
 Fields: TypeAlias = pa.StringArray | pa.DictionaryArray
 ROWS_OF_A_COMBINATION = 16  # on average, or it is no gain to make its text once
@@ -31,15 +32,15 @@ def csv_field(array: pa.Array) -> Fields:
     return _mapped(array, _quoted) if _is_text(array.type) else to_texts(array)
 
 
-def json_value(array: pa.Array, text: Fields | None = None) -> pa.StringArray:
+def json_value(array: pa.Array, text: Fields | None = None) -> Fields:
     """Return a column as JSON values, `null` for missing ones; `text` is the column's csv_field where it is known."""
     if _is_text(array.type):
-        text = decoded(_mapped(array, lambda value: json.dumps(value, ensure_ascii=False)))
+        text = _mapped(array, lambda value: json.dumps(value, ensure_ascii=False))
     elif pa.types.is_boolean(array.type):
-        text = pc.cast(array, pa.string())
-    else:
-        text = to_text(array) if text is None else decoded(text)
-    return pc.fill_null(text, "null") if text.null_count else text
+        text = pa.DictionaryArray.from_arrays(pc.cast(array, pa.int8()), pa.array(["false", "true"]), safe=False)
+    elif text is None:
+        text = to_texts(array)
+    return pc.fill_null(decoded(text), "null") if text.null_count else text
 
 
 def csv_lines(fields: Sequence[Fields]) -> memoryview:
@@ -48,7 +49,7 @@ def csv_lines(fields: Sequence[Fields]) -> memoryview:
     try:
         return _written(texts)
     except pa.ArrowInvalid:  # fields in quotation marks
-        return _joined([part for text in texts for part in (",", text)][1:])
+        return bytes_of(_rows([part for text in texts for part in (",", text)][1:]))
 
 
 def _combined(fields: Sequence[Fields]) -> Iterator[pa.StringArray]:
@@ -56,7 +57,7 @@ def _combined(fields: Sequence[Fields]) -> Iterator[pa.StringArray]:
     few: list[pa.DictionaryArray] = []
     combinations = 1
     for field in fields:
-        count = len(field.dictionary) if pa.types.is_dictionary(field.type) and not field.null_count else 0
+        count = len(field.dictionary) if _is_dictionary(field) and not field.null_count else 0
         if few and not 0 < combinations * count * ROWS_OF_A_COMBINATION <= len(field):
             yield _as_one(few)
             few, combinations = [], 1
@@ -106,28 +107,46 @@ def _characters(text: pa.StringArray) -> int:
     return int(ends[text.offset + len(text)] - ends[text.offset])
 
 
-def json_lines(names: Sequence[str], columns: Sequence[pa.StringArray]) -> memoryview:
-    """Return one JSON object a row, with the columns under their names."""
+def json_lines(names: Sequence[str], columns: Sequence[Fields]) -> pa.StringArray:
+    """Return one JSON object a row, ended by a line feed, with the columns (json_value) under their names."""
     parts: list[str | pa.StringArray] = []
-    for name, values in zip(names, columns, strict=True):
-        parts += ["," if parts else "{", json.dumps(name) + ":", values]
-    return _joined([*parts, "}"])
+    for is_dictionary, some in groupby(zip(names, columns, strict=True), lambda item: _is_dictionary(item[1])):
+        if is_dictionary:
+            parts += [part for text in _combined([_named(*item) for item in some]) for part in (",", text)]
+        else:
+            parts += [part for name, text in some for part in (f",{json.dumps(name)}:", text)]
+    return _rows(["{" + str(parts[0]).removeprefix(","), *parts[1:], "}"])
 
 
-def _joined(parts: Sequence[str | pa.StringArray]) -> memoryview:
+def _named(name: str, values: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return JSON values with their name before them."""
+    texts = pc.binary_join_element_wise(f"{json.dumps(name)}:", values.dictionary, "")
+    return pa.DictionaryArray.from_arrays(values.indices, texts, safe=False)
+
+
+def _rows(parts: Sequence[str | pa.StringArray]) -> pa.StringArray:
+    """Return what stands side by side as one text for each row, ended by a line feed. A null is empty."""
     merged: list[str | pa.StringArray] = []
     for part in [*parts, "\n"]:  # neighbouring constants as one: a cheaper join
         if isinstance(part, str) and merged and isinstance(merged[-1], str):
             merged[-1] += part
         else:
             merged.append(part)
-    rows = pc.binary_join_element_wise(*merged, "", null_handling="replace", null_replacement="")
+    return pc.binary_join_element_wise(*merged, "", null_handling="replace", null_replacement="")
+
+
+def bytes_of(rows: pa.StringArray) -> memoryview:
+    """Return the texts of all rows, one after the other, in UTF-8."""
     ends, data = rows.buffers()[1:]
     return memoryview(data)[: np.frombuffer(ends, np.int32)[len(rows)]] if len(rows) else memoryview(b"")
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_dictionary(kind) or pa.types.is_string(kind))
+
+
+def _is_dictionary(field: Fields) -> bool:
+    return bool(pa.types.is_dictionary(field.type))
 
 
 def _mapped(array: pa.Array, escape: Callable[[str], str]) -> pa.DictionaryArray:

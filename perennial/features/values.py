@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.features.grammar import LARGEST_EXACT_FLOAT, LARGEST_FLOAT
+from perennial.features.hundredths import text_of_hundredths
 
 STRING = pa.dictionary(pa.int32(), pa.string())
 ARROW_TYPES: dict[str, pa.DataType] = {
@@ -97,6 +98,8 @@ def to_texts(array: pa.Array) -> pa.StringArray | pa.DictionaryArray:
         return _text_of_integers(array)
     if array.type == pa.float64() and (integers := _as_integers(array)) is not None:
         return _text_of_integers(integers)
+    if array.type == pa.float64() and len(array) >= NARROW and (text := text_of_hundredths(array)) is not None:
+        return text
     text = pc.cast(array, pa.string())
     return _without_exponents(array, text) if pa.types.is_floating(array.type) and holds(text, "e") else text
 

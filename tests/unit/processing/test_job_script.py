@@ -103,3 +103,9 @@ def test_a_number_that_json_does_not_have_is_not_written_as_one(tmp_path: Path) 
 def test_no_job_imports_pandas_before_it_can_be_left_out(script: str) -> None:
     code = f"import sys, processing.{script}; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_garbage_is_collected_once_a_script_has_loaded_its_modules() -> None:
+    code = "import gc; gc.disable(); from processing import job_script; job_script.keep_modules(); "
+    code += "sys.exit(not (gc.isenabled() and gc.get_freeze_count()))"
+    assert subprocess.run([sys.executable, "-c", f"import sys; {code}"], check=False).returncode == 0

@@ -24,10 +24,31 @@ def columns(records: list[Any]) -> list[pa.Array]:
 @given(rows)
 @settings(max_examples=200)
 def test_json_lines_read_back_as_the_same_records_one_a_line(records: list[Any]) -> None:
-    data = bytes(json_lines(["text", "number", "flag"], [json_value(column) for column in columns(records)]))
-    lines = data.split(b"\n")
-    assert lines.pop() == b""
+    lines = json_lines(["text", "number", "flag"], [json_value(column) for column in columns(records)]).to_pylist()
+    assert [line.index("\n") for line in lines] == [len(line) - 1 for line in lines]
     assert [tuple(json.loads(line, parse_int=float).values()) for line in lines] == records
+
+
+def test_json_lines_of_neighbours_with_few_combinations_say_what_each_row_says() -> None:
+    """Such neighbours are looked up as one text, between numbers, missing values and texts of many values."""
+    rows = [
+        {
+            'a "b", c': ("x", 'y, "z"', "ä\n")[row % 3],
+            "flag": row % 5 < 2,
+            "count": row % 4,
+            "number": row / 8,
+            "missing": None if row % 7 == 0 else row % 2 == 0,
+            "id": f"{row}",
+            "end": row % 6 == 0,
+        }
+        for row in range(2_000)
+    ]
+    names = list(rows[0])
+    arrays = [pa.array([row[name] for row in rows]) for name in names]
+    fields = [array.dictionary_encode() if array.type == pa.string() else array for array in arrays]
+    lines = json_lines(names, [json_value(field) for field in fields]).to_pylist()
+    assert [json.loads(line) for line in lines] == rows
+    assert lines[0] == '{"a \\"b\\", c":"x","flag":true,"count":0,"number":0,"missing":null,"id":"0","end":true}\n'
 
 
 @given(rows)
