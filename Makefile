@@ -202,7 +202,7 @@ browser: ## Install Debian's Chromium, if there is no browser that the tests of 
 BROWSERS := chromium chromium-browser google-chrome
 
 .PHONY: test-changed
-test-changed: install ## Run the quick tests of what differs from a commit, in under a minute: make test-changed BASE=HEAD (main)
+test-changed: install .venvs/notebooks/.installed .venvs/spark/.installed ## Run the quick tests of what differs from a commit, in under a minute: make test-changed BASE=HEAD (main)
 	@$(BIN)/python -m tests.changed $(BASE) -n $(WORKERS) --dist loadgroup
 BASE ?= main
 
