@@ -47,9 +47,9 @@ $(UV): requirements/uv.txt
 	@$(UV) pip install --quiet --no-deps --require-hashes --target .venvs/data -r $<
 	@touch $@
 
-# The benchmark's peer: the image's Python finds it beside its own packages.
+# The benchmark's peers: the image's Python finds them beside its own packages.
 .venvs/bench/.installed: requirements/bench.txt .venvs/image/.installed
-	@echo "installing the benchmark's peer"
+	@echo "installing the benchmark's peers"
 	@rm -rf .venvs/bench
 	@$(UV) pip install --quiet --require-hashes --compile-bytecode --python .venvs/image --target .venvs/bench -r $<
 	@touch $@
@@ -168,7 +168,7 @@ stack-drift: install ## Mail what somebody has changed beside deployments: make 
 	@$(PERENNIAL) stack-drift --env $(ENV) --mail
 
 .PHONY: bench
-bench: install .venvs/bench/.installed ## Time and memory, against the floor, polars, pandas and others, in one table at the end (WRITE=1: tables into docs/benchmark.md)
+bench: install .venvs/bench/.installed ## Time and memory, against the floor, polars, XGBoost, MLServer and others, in one table at the end (WRITE=1: tables into docs/benchmark.md)
 	@export BENCH_ROWS=$$(mktemp); failed=0; \
 	for rows in "" "--rows 10000000 --rounds 3 --no-pandas"; do \
 	  $(BIN)/python -m bench.bench_preprocess $$rows $(if $(filter 1,$(WRITE)),--write) || failed=1; \
