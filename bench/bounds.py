@@ -43,6 +43,10 @@ BOUNDS: dict[str, dict[str, Bound]] = {
         "memory, MiB": most(512),  # whatever the number of rows, and on eight cores
     },
     "sets": {"XGBoost reads them, memory, MiB": most(times=1)},  # Parquet's: decision 59 stands on it
+    "training": {
+        "processor time, s": most(times=1.1),  # XGBoost's, with its start: a job is a fork, and fetches its files
+        "memory, MiB": most(630),  # of the local cloud and the job
+    },
     "small files": {
         "largest payload of a state, KiB": most(256),  # Step Functions takes no more
         "item in the run table, KB": most(400),  # nor DynamoDB
@@ -95,6 +99,12 @@ BOUNDS: dict[str, dict[str, Bound]] = {
     "window": {
         "work beyond starting (*), s": most(0.2),
         "memory, MiB": most(185),
+    },
+    "from nothing": {
+        "make demo, s": most(45),
+        "make demo: memory, MiB": most(1200),  # as of a run
+        "make test-changed, *.py, s": most(60),
+        "make test-changed, *: memory, MiB": most(3700),
     },
     # bench.bench_window --records 10000000, which has no table in the page.
     "window of many": {"memory, MiB": most(1024)},
