@@ -26,7 +26,7 @@ import boto3
 from bench import bench_preprocess, local_stack, processes
 from bench.bench_run import newest, wait_for_end
 from bench.table import Row, finish
-from perennial.runs import record
+from perennial.runs import naming, record
 from perennial_cli import following
 from tools import synthetic
 
@@ -96,7 +96,7 @@ def a_run(outputs: dict[str, str], drop: int, number: int) -> Measures:
     wait_for_end(outputs)
     events, described = following.history(arn), states.describe_execution(executionArn=arn)
     seconds, _ = record.durations(events, described["stopDate"])
-    run = json.loads(states.describe_execution(executionArn=arn)["output"])["RunId"]
+    run = naming.run_id(arn, described["startDate"])  # which the gate may have ended
     item = run_item(outputs, run)
     documents = sum(s3.head_object(Bucket=bucket, Key=f"runs/{run}/{name}")["ContentLength"] for name in DOCUMENTS)
     return {
