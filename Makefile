@@ -47,9 +47,9 @@ $(UV): requirements/uv.txt
 	@$(UV) pip install --quiet --no-deps --require-hashes --target .venvs/data -r $<
 	@touch $@
 
-# The benchmark's peer: the image's Python finds it beside its own packages.
+# The benchmark's peers: the image's Python finds them beside its own packages.
 .venvs/bench/.installed: requirements/bench.txt .venvs/image/.installed
-	@echo "installing the benchmark's peer"
+	@echo "installing the benchmark's peers"
 	@rm -rf .venvs/bench
 	@$(UV) pip install --quiet --require-hashes --compile-bytecode --python .venvs/image --target .venvs/bench -r $<
 	@touch $@
@@ -168,7 +168,7 @@ stack-drift: install ## Mail what somebody has changed beside deployments: make 
 	@$(PERENNIAL) stack-drift --env $(ENV) --mail
 
 .PHONY: bench
-bench: install .venvs/bench/.installed ## Time and memory, against the floor, polars, pandas and others, in one table at the end (WRITE=1: tables into docs/benchmark.md)
+bench: install .venvs/bench/.installed ## Time and memory, against the floor, polars, XGBoost, MLServer and others, in one table at the end (WRITE=1: tables into docs/benchmark.md)
 	@export BENCH_ROWS=$$(mktemp); failed=0; \
 	for rows in "" "--rows 10000000 --rounds 3 --no-pandas"; do \
 	  $(BIN)/python -m bench.bench_preprocess $$rows $(if $(filter 1,$(WRITE)),--write) || failed=1; \
@@ -176,7 +176,7 @@ bench: install .venvs/bench/.installed ## Time and memory, against the floor, po
 	for name in $(TABLES); do $(BIN)/python -m bench.bench_$$name $(if $(filter 1,$(WRITE)),--write) || failed=1; done; \
 	$(BIN)/python -m bench.table $$BENCH_ROWS; rm -f $$BENCH_ROWS; exit $$failed
 # Benchmarks that print the floor, us and a peer in one form.
-TABLES := statistics sets jobs run orchestration endpoint api command long_life window small_files batch
+TABLES := statistics sets training jobs run orchestration endpoint api command long_life window small_files batch from_nothing
 
 .PHONY: bench-drift
 bench-drift: install .venvs/bench/.installed ## How often the monitor and its peers raise a window, by what has changed in it (WRITE=1: the table into docs/benchmark.md)
@@ -202,7 +202,7 @@ browser: ## Install Debian's Chromium, if there is no browser that the tests of 
 BROWSERS := chromium chromium-browser google-chrome
 
 .PHONY: test-changed
-test-changed: install ## Run the quick tests of what differs from a commit, in under a minute: make test-changed BASE=HEAD (main)
+test-changed: install .venvs/notebooks/.installed .venvs/spark/.installed ## Run the quick tests of what differs from a commit, in under a minute: make test-changed BASE=HEAD (main)
 	@$(BIN)/python -m tests.changed $(BASE) -n $(WORKERS) --dist loadgroup
 BASE ?= main
 

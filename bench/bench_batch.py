@@ -11,10 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +19,7 @@ from pathlib import Path
 
 import leather
 
+from bench.processes import Run, measured
 from bench.table import Row, finish
 from perennial.model import definition
 from tools import synthetic
@@ -31,7 +29,6 @@ BASELINE_ROWS, SEED = 100_000, 3
 PYTHON = ROOT / ".venvs/image/bin/python"
 KINDS = ("CSV", "CSV in gzip", "Parquet")
 AS_PARQUET = "import sys, pyarrow.csv as c, pyarrow.parquet as p; p.write_table(c.read_csv(sys.argv[1]), sys.argv[2])"
-MOST_MEBIBYTES = 1024  # docs/batch.md says so of ten million rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,11 +78,11 @@ def measure(folder: Path, rows: int, kind: str) -> list[Row]:
     for name in ("input", "records", "predictions", "checked", "joined"):
         shutil.rmtree(folder / name)
     return [
-        Row(f"{job}, {kind}, {what}", value, unit, most=most)
+        Row(f"{job}, {kind}, {what}", value, unit)
         for job, used in (("check_batch", check), ("join_predictions", join))
-        for what, value, unit, most in (
-            ("processor time", used.ru_utime + used.ru_stime, "s", None),
-            ("most memory", used.ru_maxrss / 1024, "MiB", MOST_MEBIBYTES),
+        for what, value, unit in (
+            ("processor time", used.processor_seconds, "s"),
+            ("most memory", used.mebibytes, "MiB"),
         )
     ]
 
@@ -94,8 +91,7 @@ def _pack(csv: Path, path: Path, kind: str) -> None:
     if kind == "CSV":
         path.symlink_to(csv)
     elif kind == "Parquet":
-        # In a process of its own: what this one has at its largest, a job of it seems to have had.
-        subprocess.run([sys.executable, "-c", AS_PARQUET, str(csv), str(path)], check=True)
+        measured([sys.executable, "-c", AS_PARQUET, str(csv), str(path)])
     else:
         with csv.open("rb") as plain, gzip.open(path, "wb", compresslevel=4) as packed:
             shutil.copyfileobj(plain, packed)
@@ -107,14 +103,9 @@ def _write(path: Path, rows: int, seed: int) -> None:
         file.writelines(synthetic.batches(rows, seed=seed))
 
 
-def _run(folder: Path, script: str, *arguments: str) -> resource.struct_rusage:
+def _run(folder: Path, script: str, *arguments: str) -> Run:
     """Run a job, and return what it needed."""
-    command = [str(PYTHON), "-m", f"processing.{script}", *arguments]
-    job = subprocess.Popen(command, cwd=ROOT, stdout=sys.stderr, env={**os.environ, "PYTHONPATH": str(folder / "code")})
-    _, status, used = os.wait4(job.pid, 0)
-    job.returncode = os.waitstatus_to_exitcode(status)
-    _require(job.returncode == 0, f"{script} failed")
-    return used
+    return measured([str(PYTHON), "-m", f"processing.{script}", *arguments], f"{ROOT}:{folder / 'code'}")
 
 
 def _require(holds: bool, otherwise: str) -> None:

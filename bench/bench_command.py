@@ -3,27 +3,26 @@
     python -m bench.bench_command [--rounds 9] [--write]
 
 Each command is a program of its own, as a shell starts it. Medians of its processor time: it works in one thread, so
-that nobody waits less. The floor is a program that imports the libraries that the command needs, and does nothing.
-Exits with 1 when a list of commands, or a try of ten thousand rows, takes longer than its bound.
+that nobody waits less, and of the most memory that it has. The floor is a program that imports the libraries that the
+command needs, and does nothing. Exits with 1 when a bound is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bench.processes import Run, measured
 from bench.table import Row, finish
 from tools import synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS, MORE_ROWS = 10_000, 100_000
 COMPLETION = {"_PERENNIAL_COMPLETE": "complete_bash", "COMP_WORDS": "perennial re", "COMP_CWORD": "1"}
-MOST_FOR_A_LIST, MOST_FOR_A_TRY = 0.4, 1.5
 LIST = "import typer, typer.rich_utils"
 FIT = f"{LIST}, yaml, pydantic; from perennial_cli import quick_fit; quick_fit.import_lean()"
 
@@ -39,29 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         few, many = (_try(_cars(Path(folder), rows)) for rows in (ROWS, MORE_ROWS))
-        # Each with its floor and its bound; in turn, because the machine has others to serve.
-        lines: dict[str, tuple[Program, Program | None, float | None]] = {
-            "the list of commands": (_command("--help"), _imports(LIST), MOST_FOR_A_LIST),
-            "a completion": ((["-m", "perennial_cli"], COMPLETION), _imports(LIST), MOST_FOR_A_LIST),
-            "`perennial try --help`": (_command("try", "--help"), None, None),
-            f"`perennial try`, {ROWS:,} rows": (few, _imports(FIT), MOST_FOR_A_TRY),
-            f"`perennial try`, {MORE_ROWS:,} rows": (many, _imports(FIT), None),
+        # Each with its floor; in turn, because the machine has others to serve.
+        lines: dict[str, tuple[Program, Program]] = {
+            "the list of commands": (_command("--help"), _imports(LIST)),
+            "a completion": ((["-m", "perennial_cli"], COMPLETION), _imports(LIST)),
+            "`perennial try --help`": (_command("try", "--help"), _imports(LIST)),
+            f"`perennial try`, {ROWS:,} rows": (few, _imports(FIT)),
+            f"`perennial try`, {MORE_ROWS:,} rows": (many, _imports(FIT)),
         }
-        took: dict[tuple[str, bool], list[float]] = {}
+        runs: dict[str, list[tuple[Run, Run]]] = {what: [] for what in lines}
         for _ in range(arguments.rounds):
-            for what, (program, floor, _) in lines.items():
-                took.setdefault((what, True), []).append(_seconds(program))
-                took.setdefault((what, False), []).append(_seconds(floor) if floor else 0.0)
-    median = {key: statistics.median(values) for key, values in took.items()}
-    rows = [
-        Row(what, median[what, True], "s", median[what, False] if floor else None, most=most)
-        for what, (_, floor, most) in lines.items()
-    ]
-    text = (
-        f"Processor time of commands, medians of {arguments.rounds} rounds. Floor: the imports of the libraries that "
-        "it needs."
-    )
-    return finish("command", text, rows, arguments.write)
+            for what, (program, floor) in lines.items():
+                runs[what].append((_run(floor), _run(program)))
+
+    def row(what: str, unit: str, of: Callable[[Run], float]) -> Row:
+        floor, us = (statistics.median(map(of, some)) for some in zip(*runs[what.split(": ")[0]], strict=True))
+        return Row(what, us, unit, floor)
+
+    rows = [row(what, "s", lambda run: run.processor_seconds) for what in lines]
+    rows += [row(f"{what}: memory", "MiB", lambda run: run.mebibytes) for what in lines]
+    text = f"Processor time of commands, medians of {arguments.rounds} rounds. Floor: the libraries that it imports."
+    return finish("command", text, rows, arguments.write, "imports")
 
 
 def _command(*words: str) -> Program:
@@ -83,17 +80,9 @@ def _cars(folder: Path, rows: int) -> Path:
     return path
 
 
-def _seconds(program: Program) -> float:
-    """Return the processor seconds of a program that prints to nobody."""
+def _run(program: Program) -> Run:
     words, variables = program
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    with Path(os.devnull).open("r+") as nobody:
-        actions = [(os.POSIX_SPAWN_DUP2, nobody.fileno(), number) for number in (0, 1, 2)]
-        pid = os.posix_spawn(sys.executable, [sys.executable, *words], environment, file_actions=actions)
-        _, status, used = os.wait4(pid, 0)
-    if status:
-        raise RuntimeError(f"{words} ended with {os.waitstatus_to_exitcode(status)}")
-    return used.ru_utime + used.ru_stime
+    return measured([sys.executable, *words], variables=variables)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""How long an endpoint takes for a raw record, beside the server of AWS's containers with the bare model.
+"""How long an endpoint takes for a raw record, beside two servers with the bare model.
 
     python -m bench.bench_endpoint [--seconds 1] [--rounds 7] [--write]
 
 An endpoint of the local cloud: signature and permission checked, everything captured, the fitted preprocessor and
-XGBoost in a container each. The peer is Flask under gunicorn (`bench/flask_peer.py`), which gets encoded features and
-does none of this. Both are asked in turn by the same clients, with signatures made beforehand, by 1, 8, 32 and 128 at
-once. Prints medians of the rounds, the share of each part, and the serving script by itself
-(`bench/serving_script.py`). Exits with 1 when a bound is missed or an answer is no price. --write puts the table into
-docs/benchmark.md.
+XGBoost in a container each. The peers get encoded features and do none of this: Flask under gunicorn, as in AWS's
+containers (`bench/flask_peer.py`), and MLServer with its runtime of XGBoost, by the V2 protocol. All are asked in turn
+by the same clients, with signatures made beforehand, by 1, 8, 32 and 128 at once; the memory of each, with all its
+processes, is the most after any of these. Prints medians of the rounds, the share of each part, and the serving script
+by itself (`bench/serving_script.py`). Exits with 1 when a bound is missed or an answer is no price. --write puts the
+table into docs/benchmark.md.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import json
 import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,7 +26,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -38,7 +38,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from bench import bench_jobs, local_stack, serving_script
+from bench import bench_jobs, local_stack, processes, serving_script
+from bench.bench_preprocess import PEERS
 from bench.serving_script import CARS, CSV, body_of
 from bench.table import Row, finish
 from localcloud import access, process
@@ -53,26 +54,38 @@ from tests.archives import unpack
 ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = (1, 8, 32, 128)
 NAME = "bench"
-NO_SLOWER = 0.95  # of 8 clients: what a round differs from the next
 REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
 IMAGES = (f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3", f"{REGISTRY}/sagemaker-xgboost:3.2-0")
-_PRICES = re.compile(rb"([0-9.]+\n)+")
+PRICES = re.compile(rb"([0-9.]+\n)+")
+PRICE_V2 = re.compile(rb'.*"outputs":.*"data":\[[0-9.]+\].*')
 
 
 class Load(NamedTuple):
-    """What some clients got: answers a second, milliseconds, and microseconds of processors for an answer."""
+    """What some clients got: answers a second, milliseconds, microseconds of processors for an answer; MiB after it."""
 
     per_second: float
     median: float
     p99: float
     processor: float
+    mebibytes: float
+
+
+class Target(NamedTuple):
+    """Who is asked: a process with all below it, what it is asked in turn, and what its answers look like."""
+
+    port: int
+    pid: int
+    requests: Sequence[bytes]
+    answer: re.Pattern[bytes] = PRICES
 
 
 class _Client(asyncio.Protocol):
     """One connection, with one request at a time until the time is up."""
 
-    def __init__(self, requests: Iterator[bytes], took: list[float], until: float) -> None:
-        self._requests, self._took, self._until = requests, took, until
+    def __init__(self, target: Target, number: int, took: list[float], until: float) -> None:
+        requests = target.requests
+        self._requests = (requests[index % len(requests)] for index in range(number, sys.maxsize))
+        self._answer, self._took, self._until = target.answer, took, until
         self._received = bytearray()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -93,7 +106,7 @@ class _Client(asyncio.Protocol):
         length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
         if len(self._received) < end + 4 + length:
             return
-        if b" 200 " not in head[:13] or not _PRICES.fullmatch(self._received, end + 4):
+        if b" 200 " not in head[:13] or not self._answer.fullmatch(self._received, end + 4):
             self.done.set_exception(ValueError(f"no price: {bytes(self._received[:2000])!r}"))
             self._transport.close()
             return
@@ -111,20 +124,17 @@ class _Client(asyncio.Protocol):
             self.done.set_exception(ConnectionError("the server has hung up"))
 
 
-def load(port: int, pid: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
-    """Ask as fast as the answers come. Raises ValueError or ConnectionError: something was not answered.
-
-    `pid` is the process that answers, with all below it.
-    """
+def load(target: Target, clients: int, seconds: float) -> Load:
+    """Ask as fast as the answers come. Raises ValueError or ConnectionError: something was not answered."""
     took: list[float] = []
-    before = local_stack.processor_seconds_of_all(pid)
+    before = processes.processor_seconds_of_all(target.pid)
 
     async def run() -> float:
         loop, began = asyncio.get_running_loop(), time.perf_counter()
 
         async def one(number: int) -> None:
-            requests_of = (requests[index % len(requests)] for index in range(number, sys.maxsize))
-            _, client = await loop.create_connection(lambda: _Client(requests_of, took, began + seconds), HOST, port)
+            until = began + seconds
+            _, client = await loop.create_connection(lambda: _Client(target, number, took, until), HOST, target.port)
             await client.done
 
         async with asyncio.timeout(seconds + 30):
@@ -132,9 +142,10 @@ def load(port: int, pid: int, requests: Sequence[bytes], clients: int, seconds: 
         return time.perf_counter() - began
 
     lasted = uvloop.run(run())
-    processor = (local_stack.processor_seconds_of_all(pid) - before) / len(took) * 1e6
+    processor = (processes.processor_seconds_of_all(target.pid) - before) / len(took) * 1e6
     p99 = sorted(took)[int(len(took) * 0.99)]
-    return Load(len(took) / lasted, statistics.median(took) * 1e3, p99 * 1e3, processor)
+    mebibytes = processes.mebibytes_of_all(target.pid)
+    return Load(len(took) / lasted, statistics.median(took) * 1e3, p99 * 1e3, processor, mebibytes)
 
 
 def signed(url: str, keys: Credentials, bodies: Sequence[str], headers: dict[str, str]) -> list[bytes]:
@@ -239,28 +250,73 @@ def _policy(*statements: dict[str, Any]) -> str:
 
 
 @contextmanager
-def peer(model: Path) -> Iterator[tuple[int, int]]:
-    """Run gunicorn as sagemaker-containers does: gevent, a worker for each core. Yields its port and its process."""
+def flask(model: Path, encoded: str) -> Iterator[Target]:
+    """Run gunicorn as sagemaker-containers does: gevent, a worker for each core."""
     port = local_stack.free_port()
-    command = [str(image_python()), "-m", "gunicorn", "-k", "gevent", "-w", str(os.cpu_count()), "-b", f"{HOST}:{port}"]
-    own = {"PYTHONPATH": str(ROOT / ".venvs" / "bench"), "MODEL": str(model)}
-    variables = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **own}  # or its workers' threads fight each other
+    command = ["-m", "gunicorn", "-k", "gevent", "-w", str(os.cpu_count()), "-b", f"{HOST}:{port}"]
+    command += ["--log-level", "error", "flask_peer:app"]
+    request = _http(f"http://{HOST}:{port}/invocations", {"Content-Type": CSV}, encoded)
+    with _serving(command, ROOT / "bench", {"MODEL": str(model)}) as pid:
+        yield _ready(Target(port, pid, [request]))
+
+
+@contextmanager
+def mlserver(model: Path, encoded: str, folder: Path) -> Iterator[Target]:
+    """Run MLServer as it answers most: in one process, which batches what waits; without metrics and a log of each.
+
+    Its workers take twice the processor's time for an answer, and an earlier uvloop.
+    """
+    (folder / "model.ubj").symlink_to(model)
+    http, grpc = local_stack.free_port(), local_stack.free_port()
+    settings = {
+        "debug": False, "host": HOST, "http_port": http, "grpc_port": grpc, "metrics_endpoint": None,
+        "parallel_workers": 0,
+    }  # fmt: skip
+    settings_of_model = {
+        "name": NAME,
+        "implementation": "mlserver_xgboost.XGBoostModel",
+        "parameters": {"uri": "./model.ubj"},
+        "max_batch_size": 32,
+        "max_batch_time": 0.0001,
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "model-settings.json").write_text(json.dumps(settings_of_model))
+    features = [float(cell) for cell in encoded.split(",")]
+    one = {"name": "features", "shape": [1, len(features)], "datatype": "FP32", "data": features}
+    url = f"http://{HOST}:{http}/v2/models/{NAME}/infer"
+    request = _http(url, {"Content-Type": "application/json"}, json.dumps({"inputs": [one]}))
+    with _serving(["-m", "mlserver.cli.main", "start", str(folder)], folder, {}) as pid:
+        yield _ready(Target(http, pid, [request], PRICE_V2))
+
+
+@contextmanager
+def _serving(command: Sequence[str], folder: Path, variables: dict[str, str]) -> Iterator[int]:
+    """Run a server of the image's Python and the peers' packages, each thread of it alone in XGBoost."""
+    own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PEERS), "OMP_NUM_THREADS": "1"}  # or threads fight each other
     running = subprocess.Popen(
-        [*command, "--log-level", "error", "flask_peer:app"],
-        cwd=ROOT / "bench",
-        env=variables,
+        [str(image_python()), *command],
+        cwd=folder,
+        env={**own, **variables},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        while running.poll() is None:
-            with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-                break
-            time.sleep(0.1)
-        time.sleep(3)  # the workers import XGBoost
-        yield port, running.pid
+        yield running.pid
     finally:
         running.send_signal(signal.SIGTERM)
         running.wait()
+
+
+def _ready(target: Target, seconds: float = 60) -> Target:
+    """Return the target once it answers. Raises what asking it raises."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(OSError, ValueError):
+            load(target, 1, 0)
+            return target
+        time.sleep(0.1)
+    load(target, 1, 0)
+    return target
 
 
 def shares(cloud: Cloud, folder: Path, encoded: str, image: ImagePython) -> dict[str, float]:
@@ -344,10 +400,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             ).stdout
         )
         cloud = Cloud(folder, folder)
+        (folder / "mlserver").mkdir()
         try:
-            with peer(model) as its:
+            with ExitStack() as stack:
+                peers = {
+                    "Flask": stack.enter_context(flask(model, script["encoded"])),
+                    "MLServer": stack.enter_context(mlserver(model, script["encoded"], folder / "mlserver")),
+                }
                 parts = partial(shares, cloud, folder, script["encoded"], image)
-                return report(cloud, its, script, parts, arguments)
+                return report(cloud, peers, script, parts, arguments)
         finally:
             process.stop(cloud.settings.state)
             image.close()
@@ -355,55 +416,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report(
     cloud: Cloud,
-    its: tuple[int, int],
+    peers: dict[str, Target],
     script: dict[str, Any],
     measure_parts: Callable[[], dict[str, float]],
     arguments: argparse.Namespace,
 ) -> int:
-    """Measure loads and parts in turn, print the table and return the exit code. `its`: the peer's port and process."""
+    """Measure loads and parts in turn, print the table and return the exit code."""
     took: dict[tuple[str, int], list[Load]] = {}
     of_parts: list[dict[str, float]] = []
-    peer_request = [_http(f"http://{HOST}:{its[0]}/invocations", {"Content-Type": CSV}, script["encoded"])]
-    ours = cloud.settings.port, (process.describe(cloud.settings.state) or {})["pid"]
+    ours = cloud.settings.port, local_stack.pid(cloud.settings)
     for number in range(-1, arguments.rounds):
         records = [body_of(CSV, [car]) for car in CARS[:50]]
         targets = {
-            "endpoint": (*ours, signed(cloud.url, cloud.role, records, {"Content-Type": CSV})),
-            "root": (*ours, signed(cloud.url, cloud.root, records, {"Content-Type": CSV})),
-            "thousand": (*ours, signed(cloud.url, cloud.role, [body_of(CSV, CARS)], {"Content-Type": CSV})),
-            "peer": (*its, peer_request),
+            "endpoint": Target(*ours, signed(cloud.url, cloud.role, records, {"Content-Type": CSV})),
+            **peers,
+            "root": Target(*ours, signed(cloud.url, cloud.root, records, {"Content-Type": CSV})),
+            "thousand": Target(*ours, signed(cloud.url, cloud.role, [body_of(CSV, CARS)], {"Content-Type": CSV})),
         }
         for clients in CLIENTS:
-            for who in ("endpoint", "peer", *(("root", "thousand") if clients == 1 else ())):
-                measured = load(*targets[who], clients, arguments.seconds if number >= 0 else 0.5)
+            for who in targets if clients == 1 else ("endpoint", *peers):
+                measured = load(targets[who], clients, arguments.seconds if number >= 0 else 0.5)
                 if number >= 0:
                     took.setdefault((who, clients), []).append(measured)
         if number >= 0:
             of_parts.append(measure_parts())
     medians = {
-        key: Load(*(statistics.median(one[part] for one in measured) for part in range(4)))
+        key: Load(*(statistics.median(one[part] for one in measured) for part in range(len(Load._fields))))
         for key, measured in took.items()
     }
+    measures = (("answers a second", ""), ("median", "ms"), ("p99", "ms"), ("processor time of an answer", "us"))
     rows = []
-    eight = medians["endpoint", 8].per_second
     for clients in CLIENTS:
-        endpoint, theirs = medians["endpoint", clients], medians["peer", clients]
         by = f"{clients} client{'s' * (clients > 1)}"
-        least = {8: 1.5 * theirs.per_second}.get(clients, None if clients == 1 else NO_SLOWER * eight)
+        us, others = medians["endpoint", clients], {who: medians[who, clients] for who in peers}
         rows += [
-            Row(f"{by}, answers a second", endpoint.per_second, "", peer=theirs.per_second, least=least),
-            Row(f"{by}, median", endpoint.median, "ms", peer=theirs.median, most=1 if clients == 1 else None),
-            Row(f"{by}, p99", endpoint.p99, "ms", peer=theirs.p99, most=10 if clients == 8 else None),
-            Row(f"{by}, processor time of an answer", endpoint.processor, "us", peer=theirs.processor),
+            Row(f"{by}, {what}", us[part], unit, peers={who: one[part] for who, one in others.items()})
+            for part, (what, unit) in enumerate(measures)
         ]
+    most = {
+        who: max(one.mebibytes for clients in CLIENTS for one in took[who, clients]) for who in ("endpoint", *peers)
+    }
+    rows.append(Row("memory", most.pop("endpoint"), "MiB", peers=most))
     many = medians["thousand", 1].per_second * 1000
-    rows.append(Row("1,000 records in one request, records a second", many, "", least=100_000))
+    rows.append(Row("1,000 records in one request, records a second", many, ""))
     rows.append(Row("model in process", script["model_us"], "us"))
     for kind, microseconds in script["one_us"].items():
-        rows.append(Row(f"script, {kind}", microseconds, "us", floor=script["floor_one_us"], most=100))
+        rows.append(Row(f"script, {kind}", microseconds, "us", floor=script["floor_one_us"]))
     for kind, per_second in script["records_per_second"].items():
         floor = script["floor_records_per_second"]
-        rows.append(Row(f"script, 1,000 of {kind}, a second", per_second, "", floor=floor, least=100_000))
+        rows.append(Row(f"script, 1,000 of {kind}, a second", per_second, "", floor=floor))
     alone = medians["endpoint", 1].median * 1e3
     parts = {"permission": max(0.0, alone - medians["root", 1].median * 1e3)}
     parts |= {part: statistics.median(one[part] for one in of_parts) for part in of_parts[0]}
@@ -411,10 +472,10 @@ def report(
     rows += [Row(f"share: {part}", microseconds, "us") for part, microseconds in parts.items()]
     text = (
         f"One raw record, medians of {arguments.rounds} rounds. Us: signature, permission, capture, preprocessor, "
-        "XGBoost. Peer: Flask under gunicorn with the bare model. Floor of the script: the CSV module and `float`. "
-        "Shares are those of one client's median."
+        "XGBoost. Flask (under gunicorn, a worker for each core) and MLServer (its XGBoost runtime, which batches) "
+        "have the bare model. Floor of the script: the CSV module and `float`. Shares are of one client's median."
     )
-    return finish("endpoint", text, rows, arguments.write)
+    return finish("endpoint", text, rows, arguments.write, "csv")
 
 
 if __name__ == "__main__":

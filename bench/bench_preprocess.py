@@ -12,41 +12,31 @@ polars      the peer does the same work without a contract check, on all cores: 
 pandas      and so do pandas and scikit-learn, as the SDK examples do: read_csv, train_test_split, SimpleImputer,
             OneHotEncoder, to_csv, to_json
 
-All find their code compiled, as libraries are when they are installed.
-
 What only the main thread of ours does is what more cores do not make faster: its own processor time, start-up included,
 says how many times as fast EIGHT cores are as one, by Amdahl's law. It is less than that only where the others wait
 for the interpreter or for memory, and more as far as the main thread works while they do.
 
-Bounds: not slower than polars, and MEBIBYTES whatever the number of rows.
+Bounds: not slower than polars, and memory whatever the number of rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.processes import CACHE, EIGHT, ROOT, Run, measured
 from bench.table import Row, finish
 from tools import synthetic
 
-ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / ".local" / "bench"
 IMAGE_PYTHON = ROOT / ".venvs" / "image" / "bin" / "python"
 PEERS = ROOT / ".venvs" / "bench"
-MEBIBYTES = 512
-EIGHT = 8  # cores that this machine may not have
 COLUMNS: dict[str, dict[str, Any]] = {
     "price": {"type": "float", "min": 0, "max": 500000},
     "mileage": {"type": "float", "min": 0, "max": 1000000},
@@ -122,21 +112,6 @@ assert len(frame) == int(sys.argv[3])
 """
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of a contender: wall time, processor time of all its threads and of the main one, its peak memory."""
-
-    seconds: float
-    processor_seconds: float
-    main_seconds: float
-    mebibytes: float
-
-    @property
-    def speedup(self) -> float:
-        """How many times as fast EIGHT cores are as one."""
-        return self.processor_seconds / (self.main_seconds + (self.processor_seconds - self.main_seconds) / EIGHT)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the contenders in turn and print what they took."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -182,57 +157,28 @@ def command(name: str, data: Path, folder: Path, rows: int) -> list[str]:
     return [str(IMAGE_PYTHON), script, *(f"--{option}={path}" for option, path in paths.items())]
 
 
-def measured(arguments: list[str], code: Path = ROOT) -> Run:
-    """Run a process and return its wall time and its own peak memory. Raises CalledProcessError."""
-    environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONPYCACHEPREFIX": str(CACHE / "compiled")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    started = time.perf_counter()
-    process = os.posix_spawn(arguments[0], arguments, environment, file_actions=quiet)
-    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
-    main_seconds = _of_main_thread(process)
-    _, status, usage = os.wait4(process, 0)
-    seconds = time.perf_counter() - started
-    if status:
-        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), arguments[:2])
-    mebibytes = usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-    return Run(seconds, usage.ru_utime + usage.ru_stime, main_seconds, mebibytes)
-
-
-def _of_main_thread(process: int) -> float:
-    """Return the processor time of the main thread of a process that has ended; NaN where nobody says it.
-
-    Source: the Linux kernel's documentation, "Scheduler Statistics", /proc/<pid>/schedstat.
-    """
-    statistics_of_it = Path(f"/proc/{process}/task/{process}/schedstat")
-    return int(statistics_of_it.read_text().split()[0]) / 1e9 if statistics_of_it.exists() else math.nan
-
-
 def report(rows: int, runs: Mapping[str, Sequence[Run]], write: bool) -> int:
     """Print the table and return the exit code."""
 
     def row(what: str, unit: str, of: Callable[[Run], float], choose: Callable[[list[float]], float]) -> Row:
         values = {name: choose([of(run) for run in some]) for name, some in runs.items()}
-        floor, us, peer, *others = values.values()
-        return Row(f"{rows:,} rows, {what}", us, unit, floor=floor, peer=peer, others=others)
+        floor, us, *peers = values.values()
+        return Row(what, us, unit, floor, dict(zip(("polars", "pandas, scikit-learn"), peers, strict=False)))
 
     def of_ours(what: str, unit: str, of: Callable[[Run], float]) -> Row:
-        return Row(f"{rows:,} rows, {what}", statistics.median(map(of, runs["preprocess"])), unit)
+        return Row(what, statistics.median(map(of, runs["preprocess"])), unit)
 
-    seconds = row("median", "s", lambda run: run.seconds, statistics.median)
-    mebibytes = row("memory", "MiB", lambda run: run.mebibytes, statistics.median)
     table = [
-        replace(seconds, most=seconds.peer),
+        row("median", "s", lambda run: run.seconds, statistics.median),
         row("fastest", "s", lambda run: run.seconds, min),
         row("processor time", "s", lambda run: run.processor_seconds, statistics.median),
         of_ours("of that the main thread's", "s", lambda run: run.main_seconds),
         of_ours(f"{EIGHT} cores are faster than one", "times", lambda run: run.speedup),
-        replace(mebibytes, most=MEBIBYTES),
+        row("memory", "MiB", lambda run: run.mebibytes, statistics.median),
     ]
-    others = [name for name in runs if name == "pandas"]
     rounds = len(runs["preprocess"])
-    text = f"{len(COLUMNS)} columns, medians of {rounds} runs. Floor: the file is only parsed. Peer: polars."
-    return finish(f"preprocess {rows:,} rows", text, table, write, others)
+    text = f"{len(COLUMNS)} columns, medians of {rounds} runs. Floor: the file is only parsed."
+    return finish(f"preprocess {rows:,} rows", text, table, write, "pyarrow")
 
 
 if __name__ == "__main__":

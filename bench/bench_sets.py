@@ -5,7 +5,7 @@
 Preprocessing writes the sets of generated used cars (bench_preprocess). The numbers of train/ are then written in both
 forms by one process, and read by XGBoost, in turn, in processes of their own: CSV by its own reader, Parquet as an
 array by way of pandas. Nothing is boosted. Preprocessing has the texts of flags and categories by then, and writes CSV
-in less. Decision 60 has been made by this.
+in less. Decision 59 has been made by this.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.bench_preprocess import CACHE, IMAGE_PYTHON, ROOT, Run, command, data_file, measured
+from bench.bench_preprocess import IMAGE_PYTHON, command, data_file
+from bench.processes import CACHE, ROOT, Run, measured
 from bench.table import Row, finish
 
 FORMS = ("csv", "parquet")
@@ -106,7 +107,7 @@ def report(
     """Print the table and return the exit code."""
 
     def row(what: str, unit: str, of: Callable[[str], float]) -> Row:
-        return Row(f"{rows:,} rows, {what}", of("csv"), unit, peer=of("parquet"))
+        return Row(what, of("csv"), unit, peers={"Parquet": of("parquet")})
 
     def median(of: Callable[[Run], float]) -> Callable[[str], float]:
         return lambda form: statistics.median(of(run) for run in runs[form])
@@ -117,7 +118,7 @@ def report(
         row("XGBoost reads them, processor time", "s", median(lambda run: run.processor_seconds)),
         row("XGBoost reads them, memory", "MiB", median(lambda run: run.mebibytes)),
     ]
-    text = f"{trained:,} rows train, of {rows:,}. Us: CSV. Peer: the same numbers as Parquet."
+    text = f"{trained:,} rows train, of {rows:,}. Us: CSV. Beside it the same numbers as Parquet."
     return finish(f"sets {rows:,} rows", text, table, write)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -24,18 +23,16 @@ from typing import Any
 
 import boto3
 
-from bench import bench_preprocess, local_stack
+from bench import bench_preprocess, local_stack, processes
 from bench.bench_run import newest, wait_for_end
 from bench.table import Row, finish
-from perennial.runs import record
+from perennial.runs import naming, record
 from perennial_cli import following
 from tools import synthetic
 
 ROWS, MORE, AT_ONCE = 10, 100, 4
 STATES = ("Resolve configuration", "Snapshot data", "Preprocess")
 DOCUMENTS = ("config.json", "input.manifest", "manifest.json", "run.json", "report/report.json")
-MOST = {"largest payload of a state": 256, "item in the run table": 400}
-MOST_MEBIBYTES = 512
 Measures = dict[tuple[str, str], float]
 
 
@@ -52,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         first = a_run(outputs, 0, arguments.files)
         second = a_run(outputs, 1, MORE)
     text = (
-        f"{arguments.files:,} files of {ROWS} rows. Us: the first run, which copies all. Peer: the next one, with "
+        f"{arguments.files:,} files of {ROWS} rows. Us: the first run, which copies all. Beside it the next one, with "
         f"{MORE} more. Of the job by itself: processor time, start-up included."
     )
-    rows = [Row(what, us, unit, peer=second[what, unit], most=MOST.get(what)) for (what, unit), us in first.items()]
+    rows = [Row(what, us, unit, others={"next run": second[what, unit]}) for (what, unit), us in first.items()]
     return finish("small files", text, [*rows, *job], arguments.write)
 
 
@@ -75,13 +72,10 @@ def preprocessing(number: int) -> list[Row]:
         (folder / "data").mkdir()
         for place, body in enumerate(files(number, seed=1, wide=True)):
             (folder / "data" / f"{place:06d}.csv").write_bytes(body)
-        before = os.times()
-        command = bench_preprocess.command("preprocess", folder / "data" / "any", folder, number * ROWS)
-        run = bench_preprocess.measured(command)
-        used = sum(os.times()[2:4]) - sum(before[2:4])
+        run = processes.measured(bench_preprocess.command("preprocess", folder / "data" / "any", folder, number * ROWS))
     return [
-        Row("preprocessing by itself", used, "s"),
-        Row("memory of preprocessing", run.mebibytes, "MiB", most=MOST_MEBIBYTES),
+        Row("preprocessing by itself", run.processor_seconds, "s"),
+        Row("memory of preprocessing", run.mebibytes, "MiB"),
     ]
 
 
@@ -102,7 +96,7 @@ def a_run(outputs: dict[str, str], drop: int, number: int) -> Measures:
     wait_for_end(outputs)
     events, described = following.history(arn), states.describe_execution(executionArn=arn)
     seconds, _ = record.durations(events, described["stopDate"])
-    run = json.loads(states.describe_execution(executionArn=arn)["output"])["RunId"]
+    run = naming.run_id(arn, described["startDate"])  # which the gate may have ended
     item = run_item(outputs, run)
     documents = sum(s3.head_object(Bucket=bucket, Key=f"runs/{run}/{name}")["ContentLength"] for name in DOCUMENTS)
     return {

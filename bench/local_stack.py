@@ -27,24 +27,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def processor_seconds(process: int) -> float:
-    """Return what a process has taken, with those of its children that have ended and were waited for."""
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-def processor_seconds_of_all(root: int) -> float:
-    """Return what a process and all below it took, also those that have ended and were waited for."""
-    return sum(map(processor_seconds, _with_children(root)))
-
-
-def _with_children(root: int) -> Iterator[int]:
-    yield root
-    for path in Path(f"/proc/{root}/task").glob("*/children"):
-        for child in path.read_text().split():
-            yield from _with_children(int(child))
-
-
 def wait_for_port(port: int, seconds: float = 30) -> None:
     """Wait until somebody listens. Raises TimeoutError."""
     until = time.monotonic() + seconds
@@ -54,6 +36,11 @@ def wait_for_port(port: int, seconds: float = 30) -> None:
                 return
         time.sleep(0.02)
     raise TimeoutError(f"nobody listens at port {port} after {seconds:g} s")
+
+
+def pid(settings: Settings) -> int:
+    """Return the process of a local cloud; what it runs is below it."""
+    return int((process.describe(settings.state) or {})["pid"])
 
 
 @contextmanager

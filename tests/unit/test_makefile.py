@@ -14,7 +14,7 @@ def make(*arguments: str, inherits: tuple[str, ...] = ()) -> str:
     environ = {
         name: value
         for name, value in os.environ.items()
-        if name in inherits or name not in ("MAKEFLAGS", "PORT", "LOCAL", "STACK", "MODEL")
+        if name in inherits or name not in ("MAKEFLAGS", "PORT", "LOCAL", "STACK", "MODEL", "BASE", "WORKERS")
     }
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
