@@ -43,6 +43,7 @@ from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 from localcloud import access
 from localcloud.engine import apigateway, signed_posts
 from localcloud.engine.asgi import App, Receive, Scope, Send, answer, answer_json, body_of
+from localcloud.engine.moment import moment
 from localcloud.engine.mounted_page import MountedPage
 from localcloud.engine.seams import Seams
 from localcloud.sagemaker.errors import one_line
@@ -195,7 +196,7 @@ class Guard:
         self._page = MountedPage(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, send = Request.of(scope), _unreadable_for_web_pages(_sayable(send))
+        request, send = Request.of(scope), _unreadable_for_web_pages(_sayable(_of_the_next_moment(send)))
         if why := foreign(request.headers):
             _log(request, why)
             await answer_json(send, 403, {"message": why})
@@ -242,16 +243,15 @@ class Guard:
         """
         if (signed := signed_posts.claim(headers, body)) is None:
             return None
-        try:
-            signer = self._signer(signed.scheme.key, headers.get("x-amz-security-token", ""))
-        except _RefusedError:
-            return None
-        if not signed_posts.is_right(signed, signer.secret, path, headers):
-            return None
-        _right.set(signed.signature)
-        _admitted.set((Request("POST", path, path, headers, {}), signer))
-        _scope.set(signed_posts.SERVICE)
-        return signer
+        key = signed.scheme.key, headers.get("x-amz-security-token", "")
+        signer: Signer | None = moment.get(key)
+        if signer is None:
+            try:
+                signer = self._signer(*key)
+            except _RefusedError:
+                return None
+            moment.keep(key, signer)
+        return signer if signed_posts.is_right(signed, signer.secret, path, headers) else None
 
     def _claim(self, request: Request, *, in_query: bool) -> _Claim:
         """Return what a request with Signature Version 4 says in its head. Raises _RefusedError."""
@@ -536,6 +536,16 @@ def _late(request: Request, parsed: Any) -> Failure | None:
     except ValueError:
         over = True
     return _EXPIRED if over else None
+
+
+def _of_the_next_moment(send: Send) -> Send:
+    """Forget what was known before an answer: whoever gets it may have changed that, or know who has."""
+
+    async def send_with_nothing_known(message: dict[str, Any]) -> None:
+        moment.forget()
+        await send(message)
+
+    return send_with_nothing_known
 
 
 def _unreadable_for_web_pages(send: Send) -> Send:

@@ -17,6 +17,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from localcloud.engine import operations
+from localcloud.engine.moment import moment
 from localcloud.engine.permissions import actions, deletions, guests, owners, resources
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import PARSED, Denial, check, ledger, request
@@ -468,6 +469,19 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
     `credential` is MiniStack's of a key whose signature is right. Decides as `enforce` does, for the one action that
     has neither a resource's policy nor further permissions, and is asked thousands of times a second.
     """
+    scope = headers.get("authorization", "").rpartition("Signature=")[0]  # which names the region
+    asked = endpoint, credential.access_key_id, credential.session_token, client, scope
+    if moment.get(asked):
+        return None
+    answer = _refusal_to_invoke(endpoint, credential, client, headers)
+    if answer is None:
+        moment.keep(asked, True)
+    else:
+        moment.forget()  # its reason may be news
+    return answer
+
+
+def _refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapping[str, str]) -> Any:
     ministack_app.pin_request_origin(client, True)
     region, account = router.extract_region(headers), credential.account_id
     responses.set_request_account_id(account)

@@ -16,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -122,10 +123,9 @@ class Capture:
         of_caller = f',"inferenceId":{_text(exchange.inference_id)}' if exchange.inference_id else ""
         if exchange.custom_attributes:
             of_caller += f',"customAttributes":[{_text(exchange.custom_attributes)}]'
-        time = f"{exchange.time:%Y-%m-%dT%H:%M:%SZ}"
         return (
             f'{{"captureData":{{{",".join(data)}}},"eventMetadata":{{"eventId":{_text(exchange.event_id)}{of_caller},'
-            f'"inferenceTime":"{time}"}},"eventVersion":"0"}}\n'
+            f'"inferenceTime":"{exchange.time.isoformat(timespec="seconds")[:19]}Z"}},"eventVersion":"0"}}\n'
         )
 
     def _payload(self, name: str, body: bytes, content_type: str, mode: str) -> str:
@@ -146,6 +146,7 @@ class Capture:
         return base64.b64encode(body).decode("ascii"), "BASE64"
 
 
+@lru_cache(maxsize=256)
 def base_type(content_type: str) -> str:
     """Convert `text/csv; charset=utf-8` -> `text/csv`: a CaptureContentTypeHeader lists types without parameters."""
     return content_type.split(";")[0].strip().lower()

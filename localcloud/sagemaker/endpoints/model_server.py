@@ -137,11 +137,13 @@ class Container:
         """Make one exchange. Raises LateError: it is not over at a time of the loop."""
         if not self._ready:
             return Reply(503, {}, b"The container is not running.", self.name)
+        earlier = self._connections.get(asyncio.get_running_loop())
+        if earlier is not None and earlier.is_open:
+            try:
+                return Reply(*await earlier.exchange(method, path, body, headers, until), self.name)
+            except _BROKEN:  # it may be a dead container's
+                pass
         try:
-            earlier = self._connections.get(asyncio.get_running_loop())
-            if earlier is not None and earlier.is_open:
-                with contextlib.suppress(*_BROKEN):  # it may be a dead container's
-                    return Reply(*await earlier.exchange(method, path, body, headers, until), self.name)
             connection = await self._connected_by(until)
             return Reply(*await connection.exchange(method, path, body, headers, until), self.name)
         except _BROKEN as error:
