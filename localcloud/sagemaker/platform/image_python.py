@@ -14,7 +14,7 @@ from localcloud.fork_server import LOADS
 from localcloud.forks import POSSIBLE, ForkedProcess, ForkServer, has_module_of, read_at_start
 
 # Names that a program's own modules may have: those of Python, and of what the fork server loads.
-_PRELOADED = {name.partition(".")[0] for name in LOADS["image"].packages}
+_PRELOADED = {name.partition(".")[0] for name in (*LOADS["image"].packages, *LOADS["image"].without_sklearn)}
 _LOADED = sys.stdlib_module_names | _PRELOADED | {"sitecustomize", "usercustomize"}
 _MOST_SOURCE_FILES = 500
 _NO_INSTALLERS = Path(__file__).parents[1] / "containers" / "bin"  # pip of this machine would change what others run in

@@ -204,6 +204,38 @@ print(compute.sum(pyarrow.array([1, 2])), parquet.core.__spec__.name, pyarrow.cs
     ]
 
 
+# Says whether scikit-learn was asked for and how many of XGBoost's files were read, and what its library answers then.
+IMPORTS_XGBOOST = """
+import sys
+read, asked = [], []
+class Finder:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "sklearn":
+            asked.append(name)
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Finder())
+if {hides}:
+    sys.modules["sklearn"] = None
+sys.addaudithook(lambda event, arguments: event == "open" and "/xgboost/" in str(arguments[0]) and read.append(1))
+import xgboost
+sys.modules.pop("sklearn", None)
+import numpy, xgboost.tracker, xgboost.core
+matrix = xgboost.DMatrix(numpy.arange(20.0).reshape(10, 2), label=numpy.arange(10.0))
+booster = xgboost.train({{"nthread": 1}}, matrix, 2)
+is_same = type(booster) is sys.modules["xgboost.core"].Booster
+print(len(asked) > 0, len(read) > 0, booster.predict(matrix).shape, is_same)
+"""
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_xgboost_is_loaded_beforehand_for_programs_that_hide_scikit_learn(
+    hides: bool, image: ImagePython, tmp_path: Path
+) -> None:
+    """The others get the one that has found scikit-learn."""
+    said_by_fork = said(start(image, IMPORTS_XGBOOST.format(hides=hides), tmp_path))
+    assert said_by_fork == f"{not hides} {not hides} (10,) True\n"
+
+
 # Says how often Python has compiled something, and what two modules and their tracebacks are.
 IMPORTS = """
 import sys
