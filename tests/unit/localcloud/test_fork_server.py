@@ -16,12 +16,14 @@ import pytest
 
 from localcloud.forks import ForkedProcess, ForkServer
 from localcloud.sagemaker.jobs.process import kill_orphan
+from localcloud.sagemaker.platform import image_python as image_python_module
 from localcloud.sagemaker.platform.image_python import ImagePython, Process, Program
 from localcloud.settings import image_python
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are forks on Linux only")
 
+OURS = Path(image_python_module.__file__).parents[1]
 # What a program can reach of its interpreter and its process, as JSON.
 LOOK = """
 import json, os, resource, signal, sys, threading
@@ -202,6 +204,16 @@ print(compute.sum(pyarrow.array([1, 2])), parquet.core.__spec__.name, pyarrow.cs
         "False False False",
         "3 pyarrow.parquet.core pyarrow/csv.py",
     ]
+
+
+@pytest.mark.parametrize(
+    "program", sorted(OURS.glob("*/*_train.py")) + sorted(OURS.glob("*/*_serve.py")), ids=lambda path: path.stem
+)
+def test_what_stands_in_for_an_image_is_a_fork(program: Path, image: ImagePython, tmp_path: Path) -> None:
+    """Also where a module beside it is called like a library."""
+    process = image.start([str(image.path), str(program), "--help"], tmp_path, image.environment(tmp_path))
+    assert isinstance(process, Program)
+    assert "usage" in said(process)
 
 
 # Says whether scikit-learn was asked for and how many of XGBoost's files were read, and what its library answers then.
