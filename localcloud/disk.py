@@ -11,6 +11,8 @@ import json
 import logging
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ CODE, STATUS = "InsufficientStorage", 507
 _DEFAULT_RESERVE_MB = 128
 _SMALL_BYTES = 64 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORCE_SECONDS = 0.5
 
 Scope = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -62,18 +65,59 @@ def answer(why: str) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put the content in the file's place in one step; when that fails, what was there stays and nothing is left."""
+    """Put the content in the file's place in one step; when that fails, what was there stays and nothing is left.
+
+    It outlives the process as soon as this returns, and is forced to the device soon after: that takes milliseconds,
+    and a run has a hundred such files.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.draft")
     try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        draft.write_bytes(content)
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+    _forcing.add(path)
+
+
+class _Forcing:
+    """Forces files to the device, each once however often it was replaced meanwhile, on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._paths: set[Path] = set()
+        self._waits = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, path: Path) -> None:
+        with self._lock:
+            self._paths.add(path)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="localcloud-forcing", daemon=True)
+                self._thread.start()
+        self._waits.set()
+
+    def force(self) -> None:
+        with self._lock:
+            paths, self._paths = self._paths, set()
+        for path in paths:
+            try:
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            except FileNotFoundError:  # it was deleted since
+                pass
+            except OSError:
+                logger.exception("%s may not survive a power cut", path)
+
+    def _run(self) -> None:
+        while self._waits.wait():
+            time.sleep(_FORCE_SECONDS)
+            self._waits.clear()
+            self.force()
+
+
+_forcing = _Forcing()
 
 
 def append(path: Path, content: bytes) -> None:

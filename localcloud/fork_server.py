@@ -48,6 +48,7 @@ from typing import Any, NamedTuple
 
 OWN = Path(__file__).resolve().parent
 LENGTH = struct.Struct("!I")
+_SKLEARN = "sklearn"
 _MOST_FDS = 8
 _MOST_SOURCES, _MOST_SOURCE_BYTES = 4096, 1 << 22
 _STANDARD = (
@@ -68,23 +69,26 @@ _STANDARD = (
 class Loads(NamedTuple):
     """`hidden` are loaded, and not there until a program imports them; `libraries` are no Python.
 
-    `models` are what botocore reads for each process: names of services. Programs write no byte code: of the folders
-    `compiles` they find it.
+    `without_sklearn` are packages that are loaded as where scikit-learn, which they import if they can, is not
+    installed, and are only there for programs that have hidden it. `models` are what botocore reads for each process:
+    names of services. Programs write no byte code: of the folders `compiles` they find it.
     """
 
     packages: tuple[str, ...]
     hidden: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    without_sklearn: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     compiles: tuple[Path, ...] = ()
 
 
 LOADS = {
-    # Most of what XGBoost imports is SciPy. It itself is not here: its stand-ins import it without scikit-learn.
+    # Most of what XGBoost imports is SciPy. Its stand-ins import it without scikit-learn.
     "image": Loads(
         ("numpy", "pyarrow", "scipy.sparse", "scipy.special"),
         ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet"),
         ("xgboost/lib/libxgboost.so",),
+        ("xgboost", "xgboost.collective", "xgboost.tracker"),
         compiles=(OWN / "sagemaker",),
     ),
     # What the Lambda runtime brings, and what layers often do: nothing that reads or changes the environment.
@@ -141,6 +145,21 @@ class HiddenModules(MetaPathFinder, Loader):
         module.__spec__ = self._specs[module.__name__]
 
 
+class HiddenTogether(HiddenModules):
+    """Packages that were loaded without scikit-learn, for programs that have hidden it; all modules of them at once.
+
+    A program that may import scikit-learn gets its own, which have it.
+    """
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        has_hidden_it = sys.modules.get(_SKLEARN, self) is None
+        return super().find_spec(fullname, path, target) if has_hidden_it else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        sys.modules.update(self._modules)
+
+
 def keep_models(services: Sequence[str]) -> None:
     """Read botocore's data, for its loader to hand out once in each program, as if read from the file just then."""
     botocore = importlib.import_module("botocore.loaders")
@@ -194,6 +213,14 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
         _load(name)
     packages = tuple(f"{name}." for name in loads.packages)
     sys.meta_path.insert(0, HiddenModules({name for name in set(sys.modules) - visible if name.startswith(packages)}))
+    if loads.without_sklearn:
+        sys.modules[_SKLEARN] = None  # type: ignore[assignment]
+        for name in loads.without_sklearn:
+            _load(name)
+        del sys.modules[_SKLEARN]
+        own = {name.partition(".")[0] for name in loads.without_sklearn}
+        hidden = {name for name in sys.modules if name.partition(".")[0] in own}
+        sys.meta_path.insert(0, HiddenTogether(hidden))
     if loads.models and not any((Path(folder) / "botocore").exists() for folder in folders):
         keep_models(loads.models)
     for entry in sys.path:

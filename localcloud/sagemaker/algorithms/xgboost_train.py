@@ -34,6 +34,7 @@ from localcloud.sagemaker.algorithms.training_container import (
 from localcloud.sagemaker.without_pandas import leave_out_pandas
 
 MODEL_NAME = "xgboost-model"
+LARGE = 200_000  # values of a training matrix, from which on more than one thread works on it
 READERS: dict[str, Callable[[Sequence[Path]], Iterator[data.Block]]] = {
     data.CSV: data.read_csv,
     data.PARQUET: data.read_parquet,
@@ -208,7 +209,7 @@ def boost(
     hosts: Hosts = ALONE,
 ) -> Any:
     """Return the trained booster; with early stopping, the booster of the best round. The master alone logs."""
-    parameters = {**values, "nthread": values.get("nthread", cores())}
+    parameters = {**values, "nthread": values.get("nthread", _threads(training))}
     rounds = parameters.pop("num_round")
     stopping_rounds = parameters.pop("early_stopping_rounds", None)
     saves_on_stop = parameters.pop("save_model_on_termination", "false") == "true"
@@ -237,6 +238,14 @@ def boost(
         )
     except (xgb.core.XGBoostError, ValueError) as error:
         raise _translated(error) from error
+
+
+def _threads(training: Any) -> int:
+    """Return one thread for few values, else one for each core.
+
+    Threads wait for each other dozens of times a round, which is most of a small round, and more where others work too.
+    """
+    return 1 if training.num_row() * training.num_col() < LARGE else cores()
 
 
 def _metric_names(parameters: dict[str, Any]) -> list[str]:

@@ -14,9 +14,10 @@ from localcloud.fork_server import LOADS
 from localcloud.forks import POSSIBLE, ForkedProcess, ForkServer, has_module_of, read_at_start
 
 # Names that a program's own modules may have: those of Python, and of what the fork server loads.
-_PRELOADED = {name.partition(".")[0] for name in LOADS["image"].packages}
+_PRELOADED = {name.partition(".")[0] for name in (*LOADS["image"].packages, *LOADS["image"].without_sklearn)}
 _LOADED = sys.stdlib_module_names | _PRELOADED | {"sitecustomize", "usercustomize"}
 _MOST_SOURCE_FILES = 500
+_OURS = Path(__file__).resolve().parents[1]  # whose programs look for modules elsewhere
 _NO_INSTALLERS = Path(__file__).parents[1] / "containers" / "bin"  # pip of this machine would change what others run in
 # The same in every program; OpenMP's threads sleep while they wait, or they take the processors from other jobs.
 _LIBRARIES = {"OMP_WAIT_POLICY": "passive", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -96,7 +97,8 @@ class ImagePython:
             return False
         known = len(argv) > 2 if argv[1] == "-c" else argv[1].endswith(".py") and Path(argv[1]).is_file()
         usual = read_at_start(environment) == read_at_start(self.environment(self.root))
-        return known and usual and not any(has_module_of(_LOADED, own) for own in _own_folders(argv[1], environment))
+        own = [folder for folder in _own_folders(argv[1], environment) if not folder.is_relative_to(_OURS)]
+        return known and usual and not any(has_module_of(_LOADED, folder) for folder in own)
 
     def _fork(
         self, argv: Sequence[str], cwd: Path, environment: dict[str, str], pass_fds: Sequence[int]

@@ -78,7 +78,8 @@ class Store:
 
     def _load(self, kind: str) -> dict[str, Document]:
         if kind not in self._kinds:
-            self._kinds[kind] = {unquote(path.stem): document for path, document in self._read(kind)}
+            documents = {unquote(path.stem): document for path, document in self._read(kind)}
+            self._kinds[kind] = {name: document for name, document in documents.items() if document is not None}
         return self._kinds[kind]
 
     def _write(self, kind: str, name: str, document: Document) -> None:
@@ -106,14 +107,24 @@ class Store:
             for kind in self._kinds:
                 list(self._read(kind))
 
-    def _read(self, kind: str) -> Iterator[tuple[Path, Document]]:
+    def _read(self, kind: str) -> Iterator[tuple[Path, Document | None]]:
         folder = self._root / kind
         if not folder.is_dir():
             return iter(())
-        return packs.read(folder, ".json", lambda path: json.loads(path.read_text("utf-8")), folder / ".pack")
+        return packs.read(folder, ".json", _document, folder / ".pack")
 
     def _save(self, kind: str, name: str, document: Document) -> None:
         disk.write_whole(self._path(kind, name), json.dumps(document).encode())
 
     def _path(self, kind: str, name: str) -> Path:
         return self._root / kind / f"{quote(name.lower(), safe='')}.json"
+
+
+def _document(path: Path) -> Document | None:
+    """Return the document of a file; None where a power cut has come before the file was forced to the device."""
+    try:
+        document: Document = json.loads(path.read_bytes())
+    except ValueError:
+        logger.warning("%s cannot be read; it is left out", path)
+        return None
+    return document

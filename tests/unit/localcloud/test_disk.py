@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from localcloud import disk
+from tests.waiting import wait_for
 
 
 def put(size: int, method: str = "PUT", **headers: str) -> dict[str, Any]:
@@ -74,14 +75,41 @@ def test_a_file_that_finds_no_room_is_what_it_was(monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "folder" / "state.json"
     disk.write_whole(path, b"old")
 
-    def refuse(_: int) -> None:
+    def refuse(draft: Path, content: bytes) -> int:
+        with draft.open("wb") as file:
+            file.write(content[:2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as full:
-        full.setattr(os, "fsync", refuse)
+        full.setattr(Path, "write_bytes", refuse)
         with pytest.raises(OSError, match="No space left"):
             disk.write_whole(path, b"newer")
     assert (path.read_bytes(), list(path.parent.iterdir())) == (b"old", [path])
 
     disk.write_whole(path, b"newer")
     assert (path.read_bytes(), list(path.parent.iterdir())) == (b"newer", [path])
+
+
+def test_files_are_forced_to_the_device_soon_each_once_however_often_it_was_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    forced: list[bytes] = []
+
+    def note(file: int) -> None:
+        content = os.pread(file, 100, 0)
+        forced.extend([content] if content.startswith(b"mine") else [])  # those of other tests may come meanwhile
+
+    monkeypatch.setattr(disk, "_FORCE_SECONDS", 0.1)
+    monkeypatch.setattr(disk, "_forcing", disk._Forcing())
+    monkeypatch.setattr(os, "fsync", note)
+    for number in range(3):
+        disk.write_whole(tmp_path / "state", f"mine {number}".encode())
+    disk.write_whole(tmp_path / "deleted", b"mine")
+    disk.write_whole(tmp_path / "other", b"mine too")
+    (tmp_path / "deleted").unlink()
+
+    wait_for(lambda: len(forced) >= 2, "two files are forced")
+    assert sorted(forced) == [b"mine 2", b"mine too"]
+    disk.write_whole(tmp_path / "state", b"mine again")
+    wait_for(lambda: len(forced) >= 3, "the file that was replaced again is forced")
+    assert forced[2] == b"mine again"

@@ -16,12 +16,14 @@ import pytest
 
 from localcloud.forks import ForkedProcess, ForkServer
 from localcloud.sagemaker.jobs.process import kill_orphan
+from localcloud.sagemaker.platform import image_python as image_python_module
 from localcloud.sagemaker.platform.image_python import ImagePython, Process, Program
 from localcloud.settings import image_python
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are forks on Linux only")
 
+OURS = Path(image_python_module.__file__).parents[1]
 # What a program can reach of its interpreter and its process, as JSON.
 LOOK = """
 import json, os, resource, signal, sys, threading
@@ -202,6 +204,48 @@ print(compute.sum(pyarrow.array([1, 2])), parquet.core.__spec__.name, pyarrow.cs
         "False False False",
         "3 pyarrow.parquet.core pyarrow/csv.py",
     ]
+
+
+@pytest.mark.parametrize(
+    "program", sorted(OURS.glob("*/*_train.py")) + sorted(OURS.glob("*/*_serve.py")), ids=lambda path: path.stem
+)
+def test_what_stands_in_for_an_image_is_a_fork(program: Path, image: ImagePython, tmp_path: Path) -> None:
+    """Also where a module beside it is called like a library."""
+    process = image.start([str(image.path), str(program), "--help"], tmp_path, image.environment(tmp_path))
+    assert isinstance(process, Program)
+    assert "usage" in said(process)
+
+
+# Says whether scikit-learn was asked for and how many of XGBoost's files were read, and what its library answers then.
+IMPORTS_XGBOOST = """
+import sys
+read, asked = [], []
+class Finder:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "sklearn":
+            asked.append(name)
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Finder())
+if {hides}:
+    sys.modules["sklearn"] = None
+sys.addaudithook(lambda event, arguments: event == "open" and "/xgboost/" in str(arguments[0]) and read.append(1))
+import xgboost
+sys.modules.pop("sklearn", None)
+import numpy, xgboost.tracker, xgboost.core
+matrix = xgboost.DMatrix(numpy.arange(20.0).reshape(10, 2), label=numpy.arange(10.0))
+booster = xgboost.train({{"nthread": 1}}, matrix, 2)
+is_same = type(booster) is sys.modules["xgboost.core"].Booster
+print(len(asked) > 0, len(read) > 0, booster.predict(matrix).shape, is_same)
+"""
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_xgboost_is_loaded_beforehand_for_programs_that_hide_scikit_learn(
+    hides: bool, image: ImagePython, tmp_path: Path
+) -> None:
+    """The others get the one that has found scikit-learn."""
+    said_by_fork = said(start(image, IMPORTS_XGBOOST.format(hides=hides), tmp_path))
+    assert said_by_fork == f"{not hides} {not hides} (10,) True\n"
 
 
 # Says how often Python has compiled something, and what two modules and their tracebacks are.

@@ -93,6 +93,19 @@ def test_half_written_files_are_not_read(tmp_path: Path) -> None:
     assert Store(tmp_path).all("job") == [{}]
 
 
+@pytest.mark.parametrize("left", [b"", bytes(40)])
+def test_a_document_of_which_a_power_cut_has_left_nothing_is_left_out(left: bytes, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("job", "a", {"n": 1})
+    store.put("job", "b", {"n": 2})
+    (tmp_path / "job" / "b.json").write_bytes(left)
+
+    again = Store(tmp_path)
+    assert again.all("job") == [{"n": 1}]
+    assert again.create("job", "b", {"n": 3})
+    assert Store(tmp_path).get("job", "b") == {"n": 3}
+
+
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Nothing finds room any more, until this is undone."""

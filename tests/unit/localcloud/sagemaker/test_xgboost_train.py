@@ -123,6 +123,26 @@ def test_the_same_seed_gives_the_same_bytes(job: Job) -> None:
     assert job.model.read_bytes() != first
 
 
+@pytest.mark.parametrize(("values", "threads"), [(2001, 1), (2000, 3)])
+def test_few_values_are_trained_on_by_one_thread_and_many_by_all_cores(
+    job: Job, values: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+    train = xgboost.train
+
+    def note(parameters: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        used.append(parameters["nthread"])
+        return train(parameters, *arguments, **options)
+
+    monkeypatch.setattr(xgboost, "train", note)
+    monkeypatch.setattr(xgboost_train, "cores", lambda: 3)
+    monkeypatch.setattr(xgboost_train, "LARGE", values)
+    job.csv("train", make_rows(500))
+
+    assert job.run() == 0
+    assert used == [threads]
+
+
 def test_exact_trees_and_linear_boosters_train_too(job: Job) -> None:
     job.csv("train", np.nan_to_num(make_rows(100)))
     for choice in ({"tree_method": "exact"}, {"tree_method": "approx"}, {"booster": "gblinear"}, {"booster": "dart"}):
