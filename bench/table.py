@@ -79,7 +79,8 @@ def bounded(rows: Sequence[Row], bounds: Mapping[str, Bound]) -> list[Row]:
             return row
         value = bound.number
         if bound.times:
-            other = row.best_peer[1] if bound.of == PEER and row.best_peer else us.get(bound.of)
+            best = row.best_peer[1] if row.best_peer else None
+            other = {**us, **row.peers, PEER: best}.get(bound.of)
             if other is None:
                 raise ValueError(f"{row.label!r} is bound by {bound.of!r}, which was not measured")
             value += bound.times * other

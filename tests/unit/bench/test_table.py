@@ -52,12 +52,13 @@ def test_a_bound_of_a_row_that_was_not_measured_is_missed(capsys: pytest.Capture
     assert "missed: 'memory, MiB' has a bound and was not measured" in capsys.readouterr().out
 
 
-def test_a_bound_is_a_number_and_so_many_times_the_best_peer_or_another_row() -> None:
+def test_a_bound_is_a_number_and_so_many_times_the_best_peer_a_named_one_or_another_row() -> None:
     rows = [Row("one", 10, "s", peers={"A": 5, "B": 4}, others={"C": 1}), Row("two", 3, "s"), Row("three", 5, "s")]
     held = {"one, s": most(2, times=3), "two, s": least(times=0.5, of="one, s"), "*, s": most(9)}
     one, two, three = table.bounded(rows, held)
     assert (one.most, two.least, two.most, three.most) == (14, 5, None, 9)
     assert [row.missed for row in (one, two, three)] == [False, True, False]
+    assert table.bounded(rows, {"one, s": least(times=2, of="A")})[0].least == 10
     with pytest.raises(ValueError, match=r"'two, s' is bound by 'peer', which was not measured"):
         table.bounded(rows, {"two, s": most(times=1)})
 
