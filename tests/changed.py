@@ -1,8 +1,9 @@
 """Run the tests of what differs from a commit, with what is not committed: `make test-changed` (BASE=main).
 
-A unit test is run if a file has changed that it needs: what it imports, and what it or one of these starts or reads by
-name. Tests that start a local cloud need all of it; so of them only those are run that name what has changed, or are
-called after it. What is left to `make test` is said, and so is a file that no test is about.
+A unit test is about a file that it needs: what it imports, and what it or one of these starts or reads by name. Tests
+that start a local cloud need all of it; so of them only those are about a file that name it, or are called after it.
+What is in the middle of everything has tests for minutes: then the nearest are run, MOST files of them. What is left to
+`make test` is said, and so is a file that no test is about.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+MOST = 30  # files of tests, which take half a minute on two cores
+FAR = 100  # steps
 KINDS = {"unit": "unit tests", "integration": "of the local cloud", "e2e": "on stacks"}
 
 
@@ -47,13 +50,18 @@ class Project:
         of_all = test.count("/") == 2  # it lies in tests/unit itself, and may be about whole folders
         return file in self.needed(test) or (of_all and file.partition("/")[0] in self.read(test)[1])
 
-    def _needed(self, test: str) -> set[str]:
-        """A test file, the conftest files above it, and what they import, start and read, these too."""
-        todo, found = [test, *(f"{folder}/conftest.py" for folder in Path(test).parents)], set[str]()
-        while todo:
-            if (file := todo.pop()) not in found:
-                found.add(file)
-                todo += self.next(file)
+    def steps(self, test: str, file: str) -> int:
+        """Return over how many files a test file, which is about another, needs that; FAR where it is about folders."""
+        return 1 if test.startswith("tests/integration/") else self.needed(test).get(file, FAR)
+
+    def _needed(self, test: str) -> dict[str, int]:
+        """In how many steps: a test file, conftest files above it, and what they import, start and read, these too."""
+        level, found = {test, *(f"{folder}/conftest.py" for folder in Path(test).parents)}, dict[str, int]()
+        step = 0
+        while level:
+            found |= dict.fromkeys(level, step)
+            level = {other for file in level for other in self.next(file)} - found.keys()
+            step += 1
         return found
 
     def _next(self, file: str) -> set[str]:
@@ -110,6 +118,11 @@ def _is_called_after(file: str, test: str) -> bool:
     return Path(file).is_relative_to(folder) and name in (Path(file).stem, *Path(file).parent.parts)
 
 
+def nearest(steps: Mapping[str, int]) -> list[str]:
+    """Return the test files that are the fewest steps from what differs, MOST of them."""
+    return sorted(steps, key=lambda test: (steps[test], test))[:MOST]
+
+
 def git(*arguments: str) -> set[str]:
     done = subprocess.run(["git", *arguments, "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -123,12 +136,17 @@ def main(base: str, *options: str) -> None:
     changed |= git("ls-files", "--others", "--exclude-standard")
     if not changed:
         raise SystemExit(f"error: nothing differs from {base}; name another commit: make test-changed BASE=HEAD~1")
-    project, chosen = Project(ROOT, git("ls-files") | changed), set[str]()
+    project, steps = Project(ROOT, git("ls-files") | changed), dict[str, int]()
     print(f"What differs from {base}, and how many files of tests are about it:")
     for file in sorted(changed):
         about = project.tests_of(file)
         print(f"  {file}: {len(about) or 'none'}")
-        chosen |= {test for test in about if (ROOT / test).exists()}
+        for test in about:
+            if (ROOT / test).exists():
+                steps[test] = min(project.steps(test, file), steps.get(test, FAR))
+    chosen = set(nearest(steps))
+    if len(chosen) < len(steps):
+        print(f"The {MOST} of these {len(steps)} files that are nearest are run.")
     left = [f"{len({*project.tests(kind)} - chosen)} {what}" for kind, what in KINDS.items()]
     print(f"Files of tests that are left to `make test`: {', '.join(left)}.", flush=True)
     if not chosen:

@@ -35,6 +35,14 @@ WHOLE, TAXES, SELL, SAID = (
 QUEUES, OTHERS = (f"tests/integration/cloud/engine/test_{name}.py" for name in ("queues", "others"))
 
 
+@pytest.fixture
+def project_files(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("file", "about"),
     [
@@ -53,12 +61,10 @@ QUEUES, OTHERS = (f"tests/integration/cloud/engine/test_{name}.py" for name in (
         ("LICENSE", []),
     ],
 )
-def test_tests_of_a_file_are_those_that_import_start_or_read_it(tmp_path: Path, file: str, about: list[str]) -> None:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-
-    assert changed.Project(tmp_path, {*FILES, file}).tests_of(file) == sorted(about)
+def test_tests_of_a_file_are_those_that_import_start_or_read_it(
+    project_files: Path, file: str, about: list[str]
+) -> None:
+    assert changed.Project(project_files, {*FILES, file}).tests_of(file) == sorted(about)
 
 
 def test_a_module_has_the_tests_that_are_called_after_it() -> None:
@@ -69,6 +75,30 @@ def test_a_module_has_the_tests_that_are_called_after_it() -> None:
 
     assert len([file for _, file in pairs if file in files]) > 60
     assert [(test, file) for test, file in pairs if file in files and not project._is_about(test, file)] == []
+
+
+@pytest.mark.parametrize(
+    ("test", "file", "steps"),
+    [
+        (SELL, SELL, 0),
+        (SELL, "functions/sell/app.py", 1),
+        (SELL, "shop/taxes.py", 3),
+        (QUEUES, "cloud/engine/queues/fifo.py", 1),
+        (WHOLE, "shop/gone.py", changed.FAR),
+    ],
+)
+def test_how_near_a_test_is_to_a_file(project_files: Path, test: str, file: str, steps: int) -> None:
+    assert changed.Project(project_files, FILES).steps(test, file) == steps
+
+
+def test_of_very_many_tests_the_nearest_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    project, changes = changed.Project(ROOT, changed.git("ls-files")), "perennial/evaluation/gate.py"
+    steps = {test: project.steps(test, changes) for test in project.tests_of(changes)}
+    chosen = changed.nearest(steps)
+
+    assert len(steps) > 2 * changed.MOST == 2 * len(chosen)
+    assert max(map(steps.get, chosen)) <= min(steps[test] for test in steps.keys() - set(chosen))
+    assert steps["tests/unit/perennial/evaluation/test_gate.py"] == 1
 
 
 @pytest.fixture
@@ -103,6 +133,22 @@ def test_what_is_committed_changed_and_new_is_tested_and_the_rest_is_said(
         "Files of tests that are left to `make test`: 1 unit tests, 0 of the local cloud, 0 on stacks.",
         "run: -m pytest -q tests/unit/one/test_one.py",
     ]
+
+
+def test_tests_that_are_farther_than_others_are_said_to_be_left(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "one.py").write_text("import two")
+    (repository / "two.py").write_text("changed = True")
+    monkeypatch.setattr(changed, "MOST", 1)
+    monkeypatch.setattr(os, "execv", lambda *given: print("run:", *given[1][1:]))
+
+    changed.main("main")
+
+    *_, nearest, left, run = capfd.readouterr().out.splitlines()
+    assert nearest == "The 1 of these 2 files that are nearest are run."
+    assert left.endswith("1 unit tests, 0 of the local cloud, 0 on stacks.")
+    assert run.endswith("pytest tests/unit/one/test_one.py")  # both are one step away, and this is the first by name
 
 
 @pytest.mark.parametrize(

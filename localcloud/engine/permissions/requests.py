@@ -470,12 +470,12 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
     has neither a resource's policy nor further permissions, and is asked thousands of times a second.
     """
     scope = headers.get("authorization", "").rpartition("Signature=")[0]  # which names the region
-    asked = endpoint, credential.access_key_id, credential.session_token, client, scope
-    if moment.get(asked):
+    question = endpoint, credential.access_key_id, credential.session_token, client, scope
+    if moment.get(question):
         return None
     answer = _refusal_to_invoke(endpoint, credential, client, headers)
     if answer is None:
-        moment.keep(asked, True)
+        moment.keep(question, True)
     else:
         moment.forget()  # its reason may be news
     return answer
