@@ -104,7 +104,7 @@ BOUNDS: dict[str, dict[str, Bound]] = {
         "make demo, s": most(45),
         "make demo: memory, MiB": most(1200),  # as of a run
         "make test-changed, *.py, s": most(60),
-        "make test-changed, *: memory, MiB": most(3700),
+        "make test-changed, *: memory, MiB": most(2000),
     },
     # bench.bench_window --records 10000000, which has no table in the page.
     "window of many": {"memory, MiB": most(1024)},
