@@ -151,9 +151,14 @@ def line(document: Any) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-def documents(path: Path, *, but: bytes | None = None, loads: Callable[[bytes], Any] = json.loads) -> Iterator[Any]:
-    """Yield the documents of a file's lines that do not begin with `but`, without what a power cut has left of one."""
-    for text in whole_lines(path):
+def documents(
+    path: Path, *, but: bytes | None = None, loads: Callable[[bytes], Any] = json.loads, cut: bool = True
+) -> Iterator[Any]:
+    """Yield the documents of a file's lines that do not begin with `but`, without what a power cut has left of one.
+
+    `cut` is as in whole_lines.
+    """
+    for text in whole_lines(path, cut=cut):
         if but is None or not text.startswith(but):
             try:
                 document = loads(text)
@@ -163,10 +168,10 @@ def documents(path: Path, *, but: bytes | None = None, loads: Callable[[bytes], 
                 yield document
 
 
-def whole_lines(path: Path, start: int = 0) -> list[bytes]:
+def whole_lines(path: Path, start: int = 0, *, cut: bool = True) -> list[bytes]:
     """Return the lines from a byte on that were written to their ends; none without the file.
 
-    What follows the last one is cut off: nobody may write to the file meanwhile.
+    What follows the last one is cut off, for which nobody may write to the file meanwhile, or left as it is.
     """
     try:
         with path.open("rb") as file:
@@ -175,7 +180,7 @@ def whole_lines(path: Path, start: int = 0) -> list[bytes]:
     except FileNotFoundError:
         return []
     whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    if cut and whole < len(content):
         os.truncate(path, start + whole)
     return content[: whole - 1].split(b"\n") if whole else []
 

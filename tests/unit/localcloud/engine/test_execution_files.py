@@ -129,6 +129,37 @@ def test_a_history_is_in_memory_until_its_end_is_on_the_disk(tmp_path: Path, mon
         assert [event["type"] for event in execution["events"]] == ["ExecutionStarted", "ExecutionSucceeded"]
 
 
+def test_an_execution_that_found_no_room_when_it_began_is_written_as_it_is_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    files, first = files_in(tmp_path), begun()
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "append", full)
+        files.begin(first)
+        execution = files.stored(first)  # as the engine does, when it announces that the execution has begun
+        files.tell(execution)
+        add(files, execution, "ExecutionSucceeded", status="SUCCEEDED", output="[1]", stopDate=now())
+        files.tell(execution)
+    files.save(lambda: [execution])
+
+    assert found(tmp_path) == {ARN: without_events(execution)}
+    assert found(tmp_path)[ARN]["events"] == execution["events"]
+
+
+def test_who_reads_a_history_changes_nothing_of_what_is_being_written(tmp_path: Path) -> None:
+    files, execution = files_in(tmp_path), begun()
+    files.begin(execution)
+    (path,) = tmp_path.iterdir()
+    with path.open("ab") as file:
+        file.write(b'{"event": {"id": 2, "ty')  # the first part of a write that goes on
+
+    assert files.stored(without_events(execution))["events"] == execution["events"]
+    assert path.read_bytes().endswith(b'"ty')
+
+
 def test_an_execution_is_forgotten_90_days_after_its_end(tmp_path: Path) -> None:
     day = timedelta(days=1)
     files = files_in(tmp_path)
