@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from localcloud import disk
+from localcloud.engine.stepfunctions import executions
 from localcloud.engine.stepfunctions.files import RETENTION, ExecutionFiles, is_over
 
 ARN = "arn:aws:states:us-east-1:000000000000:execution:machine:name"
@@ -90,6 +91,21 @@ def test_a_file_of_which_not_even_the_first_line_is_whole_is_deleted(tmp_path: P
 
     assert found(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_execution_of_which_a_power_cut_has_left_the_first_line_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files_in(tmp_path).begin(begun(startDate=now()))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    files, announced = ExecutionFiles(tmp_path), list[str]()
+    (execution,) = files.load()
+    monkeypatch.setattr(executions.metrics, "record_execution", lambda _: None)
+
+    executions._make_emit(lambda one: announced.append(one["status"]), files)({**execution, "events": execution["events"]})
+
+    assert announced == ["RUNNING"]
 
 
 def test_which_status_has_been_told_is_known(tmp_path: Path) -> None:
