@@ -352,10 +352,12 @@ class _Server:
 
     def _start(self) -> None:
         """Start what calls back into the server, once it listens."""
+        from localcloud.engine import persistence
         from localcloud.engine.stepfunctions import executions
 
         while not _listens(self._settings.port):
             time.sleep(0.02)
+        self._problem = ". ".join(persistence.unreadable)
         try:
             self._sagemaker.start()
             self._journal.resume(
