@@ -103,7 +103,9 @@ def test_an_execution_of_which_a_power_cut_has_left_the_first_line_is_announced(
     (execution,) = files.load()
     monkeypatch.setattr(executions.metrics, "record_execution", lambda _: None)
 
-    executions._make_emit(lambda one: announced.append(one["status"]), files)({**execution, "events": execution["events"]})
+    executions._make_emit(lambda one: announced.append(one["status"]), files)(
+        {**execution, "events": execution["events"]}
+    )
 
     assert announced == ["RUNNING"]
 
