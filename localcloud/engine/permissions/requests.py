@@ -473,12 +473,12 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
     authorization = headers.get("authorization", "")  # which names the region
     before, _, signature = authorization.rpartition("Signature=")
     scope = before if len(signature) == _SIGNATURE else authorization
-    asked = endpoint, credential.access_key_id, credential.session_token, client, scope
-    if moment.get(asked):
+    question = endpoint, credential.access_key_id, credential.session_token, client, scope
+    if moment.get(question):
         return None
     answer = _refusal_to_invoke(endpoint, credential, client, headers)
     if answer is None:
-        moment.keep(asked, True)
+        moment.keep(question, True)
     else:
         moment.forget()  # its reason may be news
     return answer
