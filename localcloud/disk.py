@@ -64,11 +64,12 @@ def answer(why: str) -> bytes:
     return f"<Error><Code>{CODE}</Code><Message>{text}</Message></Error>".encode()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, keep: bool = False) -> None:
     """Put the content in the file's place in one step; when that fails, what was there stays and nothing is left.
 
     It outlives the process as soon as this returns, and is forced to the device soon after: that takes milliseconds,
-    and a run has a hundred such files.
+    and a run has a hundred such files. A power cut before that may leave it empty, or zeros of it: `keep` has the
+    content that was forced last stay beside it (`forced`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.draft")
@@ -78,21 +79,30 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
-    _forcing.add(path)
+    _forcing.add(path, keep=keep)
+
+
+def forced(path: Path) -> Path:
+    """Return where the content of a file is that was forced to the device last; none before the first time."""
+    return path.with_name(f"{path.name}.forced")
 
 
 class _Forcing:
-    """Forces files to the device, each once however often it was replaced meanwhile, on a thread of its own."""
+    """Forces files to the device, each once however often it was replaced meanwhile, on a thread of its own.
+
+    In the order in which they were written: what a file names is there before it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._paths: set[Path] = set()
+        self._paths: dict[Path, bool] = {}
         self._waits = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Path, *, keep: bool) -> None:
         with self._lock:
-            self._paths.add(path)
+            self._paths.pop(path, None)
+            self._paths[path] = keep
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="localcloud-forcing", daemon=True)
                 self._thread.start()
@@ -100,11 +110,13 @@ class _Forcing:
 
     def force(self) -> None:
         with self._lock:
-            paths, self._paths = self._paths, set()
-        for path in paths:
+            paths, self._paths = self._paths, {}
+        for path, keep in paths.items():
             try:
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
+                    if keep:
+                        _keep(path, file.fileno())
             except FileNotFoundError:  # it was deleted since
                 pass
             except OSError:
@@ -115,6 +127,17 @@ class _Forcing:
             time.sleep(_FORCE_SECONDS)
             self._waits.clear()
             self.force()
+
+
+def _keep(path: Path, file: int) -> None:
+    """Keep an open file as the one that was forced last, unless another has taken its place meanwhile."""
+    link = path.with_name(f"{path.name}.link")
+    link.unlink(missing_ok=True)
+    os.link(path, link)
+    if link.stat().st_ino == os.fstat(file).st_ino:
+        link.replace(forced(path))
+    else:
+        link.unlink()
 
 
 _forcing = _Forcing()
@@ -151,9 +174,14 @@ def line(document: Any) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-def documents(path: Path, *, but: bytes | None = None, loads: Callable[[bytes], Any] = json.loads) -> Iterator[Any]:
-    """Yield the documents of a file's lines that do not begin with `but`, without what a power cut has left of one."""
-    for text in whole_lines(path):
+def documents(
+    path: Path, *, but: bytes | None = None, loads: Callable[[bytes], Any] = json.loads, cut: bool = True
+) -> Iterator[Any]:
+    """Yield the documents of a file's lines that do not begin with `but`, without what a power cut has left of one.
+
+    `cut` is as in whole_lines.
+    """
+    for text in whole_lines(path, cut=cut):
         if but is None or not text.startswith(but):
             try:
                 document = loads(text)
@@ -163,10 +191,10 @@ def documents(path: Path, *, but: bytes | None = None, loads: Callable[[bytes], 
                 yield document
 
 
-def whole_lines(path: Path, start: int = 0) -> list[bytes]:
+def whole_lines(path: Path, start: int = 0, *, cut: bool = True) -> list[bytes]:
     """Return the lines from a byte on that were written to their ends; none without the file.
 
-    What follows the last one is cut off: nobody may write to the file meanwhile.
+    What follows the last one is cut off, for which nobody may write to the file meanwhile, or left as it is.
     """
     try:
         with path.open("rb") as file:
@@ -175,7 +203,7 @@ def whole_lines(path: Path, start: int = 0) -> list[bytes]:
     except FileNotFoundError:
         return []
     whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    if cut and whole < len(content):
         os.truncate(path, start + whole)
     return content[: whole - 1].split(b"\n") if whole else []
 

@@ -196,7 +196,13 @@ class Guard:
         self._page = MountedPage(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, send = Request.of(scope), _unreadable_for_web_pages(_sayable(_of_the_next_moment(send)))
+        try:
+            await self._answer(scope, receive, _unreadable_for_web_pages(_sayable(_of_the_next_moment(send))))
+        finally:
+            moment.forget()  # of what fails, uvicorn says so
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request.of(scope)
         if why := foreign(request.headers):
             _log(request, why)
             await answer_json(send, 403, {"message": why})

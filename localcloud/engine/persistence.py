@@ -9,6 +9,7 @@ code) go to files named by their hash, once, so that a save stays cheap.
 import hashlib
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -22,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from localcloud.disk import write_whole
+from localcloud.disk import forced, write_whole
 from localcloud.engine.seams import Seams
 
 ministack_app = Seams(
@@ -30,6 +31,7 @@ ministack_app = Seams(
     SERVICE_NAME_ALIASES="96ac349a",
     SERVICE_REGISTRY="52f43b1c",
     _build_persistence_save_dict="494db532",
+    load_state="6d1ea010",
     save_all="18f3a296",
 )
 persistence = Seams(
@@ -39,6 +41,7 @@ persistence = Seams(
     _json_object_hook="7ea8a5ae",
     _state_format_version="23378b1d",
 )
+lambda_svc = Seams("services.lambda_svc", CODE_BLOB_DIR="c7b42c7e", _read_code_blob="881aa449")
 
 _BLOB_KEY = "__localcloud_blob__"
 _REFERENCE = re.compile(rf'"{_BLOB_KEY}": ?"([0-9a-f]{{64}})"')
@@ -76,6 +79,8 @@ class Digests:
 
 
 digests = Digests()
+unreadable: list[str] = []
+"""What could not be read when the local cloud started, in words for people."""
 
 
 class Blobs:
@@ -95,7 +100,13 @@ class Blobs:
         return digest
 
     def get(self, digest: str) -> bytes:
-        return (self._folder / digest).read_bytes()
+        """Return the bytes of a hash. Raises ValueError: a power cut has left others."""
+        path = self._folder / digest
+        data = path.read_bytes()
+        if digests.of(data) != digest:
+            path.unlink()  # whoever has them writes them again
+            raise ValueError(f"{path} is not what its name says")
+        return data
 
     def prune(self, names: set[str]) -> None:
         """Delete every file that `names` does not hold."""
@@ -233,7 +244,7 @@ class Saver:
             self._digests[service] = hashlib.sha256(path.read_bytes()).hexdigest()
         if self._digests.get(service) == digest:
             return False
-        write_whole(path, content)
+        write_whole(path, content, keep=True)
         self._digests[service] = digest
         return True
 
@@ -279,6 +290,8 @@ def register(folder: Path) -> None:
     """Let MiniStack's state files refer to large bytes instead of holding them; they are the Saver's to write."""
     blobs = Blobs(folder)
     ministack_app.replace("save_all", lambda _: lambda services: None)  # at the end, all of them, changed or not
+    ministack_app.replace("load_state", _make_load_state)
+    lambda_svc.replace("_read_code_blob", _make_read_code_blob)
     persistence.replace("_json_default", lambda original: _make_encoder(original, blobs))
     persistence.replace("_json_object_hook", lambda original: _make_decoder(original, blobs))
 
@@ -286,10 +299,57 @@ def register(folder: Path) -> None:
 def prune_blobs(state_folder: Path, blob_folder: Path) -> None:
     """Delete large bytes that no state file refers to. For the start, before anything is loaded."""
     referenced: set[str] = set()
-    for path in state_folder.glob("*.json"):
-        text = path.read_text()
-        referenced.update(_REFERENCE.findall(text))
+    for path in (*state_folder.glob("*.json"), *map(forced, state_folder.glob("*.json"))):
+        if path.exists():
+            referenced.update(_REFERENCE.findall(path.read_text(errors="replace")))
     Blobs(blob_folder).prune(referenced)
+
+
+def _make_load_state(original: Any) -> Any:
+    def load_state(service: str) -> Any:
+        """Return what a service has saved, or what was forced to the device last where nobody can read that.
+
+        The file is put aside: the service writes its own again.
+        """
+        path = Path(persistence.STATE_DIR) / f"{service}.json"
+        if (state := _loaded(original, service)) is not None or not path.exists():
+            return state
+        aside = path.replace(path.with_name(f"{path.name}.unreadable"))
+        with suppress(FileNotFoundError):
+            os.link(forced(path), path)
+            state = _loaded(original, service)
+        has = "nothing of before" if state is None else "what it had seconds earlier"
+        unreadable.append(
+            f"{path} could not be read, as after a power cut: {service} has {has}. The file is now {aside}"
+        )
+        logger.error("%s", unreadable[-1])
+        return state
+
+    return load_state
+
+
+def _make_read_code_blob(original: Any) -> Any:
+    def read_code_blob(digest: str) -> bytes | None:
+        """Return a function's code; None where a power cut has left other bytes: they go, or MiniStack keeps them."""
+        code: bytes | None = original(digest)
+        if code is None or hashlib.sha256(code).hexdigest() == digest:
+            return code
+        path = Path(lambda_svc.CODE_BLOB_DIR) / f"{digest}.zip"
+        path.unlink()
+        unreadable.append(f"{path} was not the code of a function any more, as after a power cut: deploy it once more")
+        logger.error("%s", unreadable[-1])
+        return None
+
+    return read_code_blob
+
+
+def _loaded(original: Any, service: str) -> Any:
+    """Return what MiniStack reads of a service; None if there is nothing, or nothing to be read."""
+    try:
+        return original(service)
+    except ValueError:  # MiniStack's own answer to what is no JSON is None
+        logger.exception("the state of %s cannot be read", service)
+        return None
 
 
 def _make_encoder(original: Any, blobs: Blobs) -> Any:

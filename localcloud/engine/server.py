@@ -47,7 +47,8 @@ _LAST_RESORT_SECONDS = 8.0
 _MAILS = 200  # the newest
 _GARBAGE = (20_000, 20, 20)  # how many new objects, and how many looks at them, before there is a look
 _READ_METHODS = ("GET", "HEAD", "OPTIONS")
-_GIVES = ("GetSessionToken", "GetFederationToken")  # these make what they give
+_GIVES = ("GetActivityTask", "GetFederationToken", "GetParametersForImport", "GetSessionToken")
+"""These make what they give, or take it away."""
 _READ_ACTIONS = ("Describe", "Get", "List", "Filter", "BatchGet", "Query", "Scan", "Lookup")
 _RUNNING_JOBS = (
     ("ListProcessingJobs", "Processing"),
@@ -352,10 +353,12 @@ class _Server:
 
     def _start(self) -> None:
         """Start what calls back into the server, once it listens."""
+        from localcloud.engine import persistence
         from localcloud.engine.stepfunctions import executions
 
         while not _listens(self._settings.port):
             time.sleep(0.02)
+        self._problem = ". ".join(persistence.unreadable)
         try:
             self._sagemaker.start()
             self._journal.resume(
@@ -461,11 +464,15 @@ def _stack_statuses() -> dict[str, str]:
 
 
 def _may_change_state(scope: Scope) -> bool:
-    """Return whether a request that was answered may have changed something: everything but reads and calls of APIs."""
+    """Return whether a request that was answered may have changed something: everything but reads and calls of APIs.
+
+    Reads are told by their names of services only whose operations are known, and of SageMaker: an identity of Cognito
+    comes to be by GetId, an iterator of Kinesis by GetShardIterator.
+    """
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     if scope["method"] in _READ_METHODS or apigateway.is_execution(scope["path"], headers):
         return False
-    operation = present_operation() or headers.get("x-amz-target", "").rpartition(".")[2]
+    operation = present_operation() or headers.get("x-amz-target", "").removeprefix("SageMaker.")
     return operation in _GIVES or not operation.startswith(_READ_ACTIONS)
 
 

@@ -23,7 +23,7 @@ SOUND = (findings.HEALTHY, findings.NOT_ENOUGH, None)  # None: there was nothing
 def _time(text: str | None) -> str | None:
     """Return a time as it is. Raises BadParameter: it is none."""
     try:
-        return text and period.written(period.read(text))
+        return None if text is None else period.written(period.read(text))
     except ValueError as error:
         raise typer.BadParameter(f"got {text!r}; {period.EXPECTED}") from error
 

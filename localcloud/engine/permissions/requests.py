@@ -73,6 +73,7 @@ JsonObject = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 _UNMAPPED = ":NotMapped"
+_SIGNATURE = 64  # characters, where nothing follows a signature
 _CODES = {"sns": "KMSAccessDenied", "sqs": "KMS.AccessDeniedException", "states": "KmsAccessDeniedException"}
 """What a service answers when the key refuses; the others answer as for their own actions."""
 
@@ -469,7 +470,9 @@ def refusal_to_invoke(endpoint: str, credential: Any, client: str, headers: Mapp
     `credential` is MiniStack's of a key whose signature is right. Decides as `enforce` does, for the one action that
     has neither a resource's policy nor further permissions, and is asked thousands of times a second.
     """
-    scope = headers.get("authorization", "").rpartition("Signature=")[0]  # which names the region
+    authorization = headers.get("authorization", "")  # which names the region
+    before, _, signature = authorization.rpartition("Signature=")
+    scope = before if len(signature) == _SIGNATURE else authorization
     question = endpoint, credential.access_key_id, credential.session_token, client, scope
     if moment.get(question):
         return None

@@ -292,9 +292,9 @@ def _make_add_event(original: Handler, files: ExecutionFiles, changed: Callable[
 def _make_emit(original: Handler, files: ExecutionFiles) -> Handler:
     def emit_execution_status_event(execution: JsonObject) -> None:
         """Announce a status; the first thing that MiniStack does with an execution when it has started."""
-        first = execution["events"][0]
-        first.setdefault("previousEventId", 0)
-        first["executionStartedEventDetails"].setdefault("inputDetails", {"truncated": False})
+        for first in execution["events"][:1]:  # a power cut may have left none
+            first.setdefault("previousEventId", 0)
+            first["executionStartedEventDetails"].setdefault("inputDetails", {"truncated": False})
         files.begin(execution)
         if execution["status"] == "RUNNING" and sfn._executions.get(execution["executionArn"]) is execution:
             execution = sfn._executions[execution["executionArn"]] = files.stored(execution)

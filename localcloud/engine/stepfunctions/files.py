@@ -32,7 +32,8 @@ class Stored(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name != "events":
             raise KeyError(name)
-        return [line["event"] for line in disk.documents(self._path, loads=packs.loads) if "event" in line]
+        lines = disk.documents(self._path, loads=packs.loads, cut=False)  # its end may be about to be written
+        return [line["event"] for line in lines if "event" in line]
 
 
 class ExecutionFiles:
@@ -42,7 +43,7 @@ class ExecutionFiles:
         self._folder, self._waits = folder, waits
         self._lock = threading.RLock()
         self._known: dict[str, tuple[str, str | None]] = {}  # the status that is written, and the one that was told
-        self._behind: dict[str, JsonObject] = {}
+        self._behind: set[str] = set()
 
     def load(self) -> Iterator[JsonObject]:
         """Yield every execution as it was written last, but for those that ended long ago, which are deleted."""
@@ -108,14 +109,14 @@ class ExecutionFiles:
             for arn in [arn for arn in self._known if arn not in executions]:
                 self._path(arn).unlink(missing_ok=True)
                 del self._known[arn]
-                self._behind.pop(arn, None)
+                self._behind.discard(arn)
             for arn, (status, known_status) in list(self._known.items()):
                 if status == "RUNNING" != executions[arn]["status"]:  # a child of a distributed map
                     self._known[arn] = executions[arn]["status"], known_status
                     self._add(executions[arn], disk.line({"record": _record(executions[arn])}))
-            for arn, execution in list(self._behind.items()):
-                disk.write_whole(self._path(arn), _whole(execution, self._known[arn][1]))
-                del self._behind[arn]
+            for arn in list(self._behind):
+                disk.write_whole(self._path(arn), _whole(executions[arn], self._known[arn][1]))
+                self._behind.discard(arn)
 
     def _add(self, execution: JsonObject, content: bytes) -> None:
         arn = execution["executionArn"]
@@ -125,7 +126,7 @@ class ExecutionFiles:
             disk.append(self._path(arn), content)
         except OSError:
             logger.exception("execution %s is not saved; it goes on", arn)
-            self._behind[arn] = execution
+            self._behind.add(arn)
             self._waits()
 
     def _path(self, arn: str) -> Path:

@@ -1309,6 +1309,10 @@ def test_a_monitor_that_fails_says_why(executions, answers) -> None:
     [
         (["--start", ASKED["Start"]], "a window has both, or neither"),
         (["--start", "yesterday", "--end", ASKED["End"]], "got 'yesterday'; expected a time in UTC such as"),
+        (
+            ["--start", "", "--end", ""],
+            "got ''; expected a time in UTC such as",
+        ),  # variables of a shell that are not set
     ],
 )
 def test_half_a_window_and_what_is_no_time_start_nothing(executions, given, expected) -> None:

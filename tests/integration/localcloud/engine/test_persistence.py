@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from localcloud import mailbox, process
+from localcloud.disk import forced
 from localcloud.faults import Client
 from localcloud.settings import Settings, process_environment
 from tests.integration.conftest import (
@@ -113,6 +114,21 @@ def test_everything_is_there_after_a_kill(own: Cloud) -> None:
     assert process.start(own.settings)
 
     check(own, known)
+    check_after_a_power_cut(own)
+
+
+def check_after_a_power_cut(own: Cloud) -> None:
+    """A power cut may leave the newest file of a service empty, whatever it has said of it."""
+    path = own.state / "engine" / "ssm.json"
+    wait_for(forced(path).exists, "the file is forced to the device")
+    kill(own)
+    path.unlink()  # its link is another name of the same bytes
+    path.write_bytes(b"")
+
+    assert process.start(own.settings)
+
+    assert own.client("ssm").get_parameter(Name="/stack/model")["Parameter"]["Value"] == "m1"
+    assert str(path) in (process.status(own.settings) or {})["problem"]
 
 
 BEFORE = (

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from localcloud import disk
+from localcloud.engine.stepfunctions import executions
 from localcloud.engine.stepfunctions.files import RETENTION, ExecutionFiles, is_over
 
 ARN = "arn:aws:states:us-east-1:000000000000:execution:machine:name"
@@ -92,6 +93,23 @@ def test_a_file_of_which_not_even_the_first_line_is_whole_is_deleted(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_execution_of_which_a_power_cut_has_left_the_first_line_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files_in(tmp_path).begin(begun(startDate=now()))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    files, announced = ExecutionFiles(tmp_path), list[str]()
+    (execution,) = files.load()
+    monkeypatch.setattr(executions.metrics, "record_execution", lambda _: None)
+
+    executions._make_emit(lambda one: announced.append(one["status"]), files)(
+        {**execution, "events": execution["events"]}
+    )
+
+    assert announced == ["RUNNING"]
+
+
 def test_which_status_has_been_told_is_known(tmp_path: Path) -> None:
     files, execution = files_in(tmp_path), begun()
     files.begin(execution)
@@ -127,6 +145,37 @@ def test_a_history_is_in_memory_until_its_end_is_on_the_disk(tmp_path: Path, mon
     assert "events" in set(other)
     for execution in (one, other):
         assert [event["type"] for event in execution["events"]] == ["ExecutionStarted", "ExecutionSucceeded"]
+
+
+def test_an_execution_that_found_no_room_when_it_began_is_written_as_it_is_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    files, first = files_in(tmp_path), begun()
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "append", full)
+        files.begin(first)
+        execution = files.stored(first)  # as the engine does, when it announces that the execution has begun
+        files.tell(execution)
+        add(files, execution, "ExecutionSucceeded", status="SUCCEEDED", output="[1]", stopDate=now())
+        files.tell(execution)
+    files.save(lambda: [execution])
+
+    assert found(tmp_path) == {ARN: without_events(execution)}
+    assert found(tmp_path)[ARN]["events"] == execution["events"]
+
+
+def test_who_reads_a_history_changes_nothing_of_what_is_being_written(tmp_path: Path) -> None:
+    files, execution = files_in(tmp_path), begun()
+    files.begin(execution)
+    (path,) = tmp_path.iterdir()
+    with path.open("ab") as file:
+        file.write(b'{"event": {"id": 2, "ty')  # the first part of a write that goes on
+
+    assert files.stored(without_events(execution))["events"] == execution["events"]
+    assert path.read_bytes().endswith(b'"ty')
 
 
 def test_an_execution_is_forgotten_90_days_after_its_end(tmp_path: Path) -> None:

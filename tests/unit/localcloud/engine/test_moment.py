@@ -146,6 +146,34 @@ def test_a_permission_is_known_of_one_client_and_one_region_only(guard: Guard, s
     assert not may_invoke(guard, session, region="us-west-2")
 
 
+def test_a_region_is_told_apart_wherever_an_authorization_names_it(session: Any, clock: Clock, guard: Guard) -> None:
+    allow({**INVOKE, "Resource": "arn:aws:sagemaker:us-east-1:*"})
+    credential = guard._signer(*session).credential
+
+    def may(region: str) -> bool:
+        scope = f"Credential={session[0]}/20261130/{region}/sagemaker/aws4_request"
+        said = f"AWS4-HMAC-SHA256 Signature={'0' * 64}, {scope}, SignedHeaders=host"
+        return refusal_to_invoke(ENDPOINT, credential, HERE, {"authorization": said}) is None
+
+    assert may("us-east-1")
+    assert not may("us-west-2")
+
+
+def test_nothing_is_known_any_more_when_a_request_ends_without_an_answer(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    guard = Guard(Settings(4566, tmp_path), fail)
+    monkeypatch.setattr(guard, "_admit", fail)
+    moment.get("key")
+    moment.keep("key", 1)
+    with pytest.raises(ZeroDivisionError):
+        get_an_answer(guard)
+    assert moment.get("key") is None
+
+
 def test_whose_a_key_is_is_forgotten_with_the_rest(
     guard: Guard, session: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

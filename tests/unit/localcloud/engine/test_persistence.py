@@ -4,11 +4,14 @@ import copy
 import hashlib
 import json
 import math
+import os
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from localcloud import disk
 from localcloud.engine import persistence
 
 
@@ -47,10 +50,92 @@ def test_large_bytes_that_a_file_of_either_form_names_are_kept(tmp_path: Path) -
         (tmp_path / f"{digest[0]}.json").write_text(write({"Code": {persistence._BLOB_KEY: digest}}))
     blobs = tmp_path / "blobs"
     blobs.mkdir()
+    disk.forced(tmp_path / "a.json").write_text(json.dumps({"Code": {persistence._BLOB_KEY: "d" * 64}}))
+    named["d" * 64] = json.dumps  # of the file that is there for a power cut
     for digest in (*named, "c" * 64):
         (blobs / digest).write_bytes(b"")
     persistence.prune_blobs(tmp_path, blobs)
     assert {path.name for path in blobs.iterdir()} == set(named)
+
+
+def saved_by_ministack(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
+    """Return MiniStack's load_state for the folder, as the local cloud has it."""
+    original = pkgutil.resolve_name("ministack.core.persistence:load_state")
+    monkeypatch.setattr("ministack.core.persistence.PERSIST_STATE", True)
+    monkeypatch.setattr("ministack.core.persistence.STATE_DIR", str(folder))
+    monkeypatch.setattr(persistence, "unreadable", [])
+    return persistence._make_load_state(original)
+
+
+@pytest.mark.parametrize(
+    "left", [b"", bytes(100), b"\xff" * 100, b'{"payload": {"na'], ids=["empty", "zeros", "bytes", "torn"]
+)
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_what_a_power_cut_has_left_of_a_service_is_replaced_by_what_was_forced_before_or_said_to_be_lost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: bytes, is_kept: bool
+) -> None:
+    path = tmp_path / "ssm.json"
+    monkeypatch.setattr(disk, "_forcing", disk._Forcing())
+    disk.write_whole(path, b'{"__ministack_format__": 1, "payload": {"name": 1}}', keep=is_kept)
+    disk._forcing.force()
+    (tmp_path / "next").write_bytes(left)
+    (tmp_path / "next").replace(path)
+
+    state = saved_by_ministack(monkeypatch, tmp_path)("ssm")
+
+    assert state == ({"name": 1} if is_kept else None)
+    assert path.exists() is is_kept
+    assert (tmp_path / "ssm.json.unreadable").read_bytes() == left
+    assert [str(path) in why for why in persistence.unreadable] == [True]
+
+
+def test_a_file_that_was_replaced_while_it_was_forced_is_not_kept_as_forced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, forcing = tmp_path / "ssm.json", disk._Forcing()
+    path.write_bytes(b"old")
+    forcing.add(path, keep=True)
+
+    def replace_meanwhile(_: int) -> None:
+        (tmp_path / "new").write_bytes(b"new")
+        (tmp_path / "new").replace(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", replace_meanwhile)
+        forcing.force()
+    assert [one.name for one in tmp_path.iterdir()] == ["ssm.json"]
+
+
+def test_large_bytes_that_are_not_what_their_name_says_are_an_error_and_written_again(tmp_path: Path) -> None:
+    blobs, data = persistence.Blobs(tmp_path), bytes(bytearray(b"layer"))
+    (path,) = [tmp_path / blobs.put(data)]
+    path.write_bytes(b"")
+
+    again = persistence.Blobs(tmp_path)
+    with pytest.raises(ValueError, match="not what its name says"):
+        again.get(path.name)
+    again.put(data)
+
+    assert again.get(path.name) == data
+
+
+def test_code_that_is_not_what_its_name_says_is_none_and_written_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ministack: Any = pkgutil.resolve_name("ministack.services.lambda_svc")
+    monkeypatch.setattr(ministack, "CODE_BLOB_DIR", str(tmp_path))
+    monkeypatch.setattr(persistence, "unreadable", [])
+    read = persistence._make_read_code_blob(ministack._read_code_blob)
+    digest = ministack._write_code_blob(b"code")
+    assert read(digest) == b"code"
+
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(bytes(4))
+    assert read(digest) is None
+    assert [str(path) in why for why in persistence.unreadable] == [True]
+
+    ministack._write_code_blob(b"code")
+    assert read(digest) == b"code"
 
 
 def test_large_bytes_are_kept_in_memory_for_as_long_as_something_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
