@@ -36,7 +36,7 @@ def least(number: float = 0, *, times: float = 0, of: str = PEER) -> Bound:
 BOUNDS: dict[str, dict[str, Bound]] = {
     "preprocess": {
         "median, s": most(times=1),  # polars'
-        "memory, MiB": most(512),  # whatever the number of rows, and on eight cores
+        "memory, MiB": most(512),  # of ten million rows as well, and on eight cores
     },
     "statistics": {
         "processor time, s": most(times=1),  # whylogs'

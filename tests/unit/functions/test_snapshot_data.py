@@ -115,6 +115,8 @@ def test_a_large_copy_goes_on_part_by_part_in_the_next_call(aws, app, answers, l
     assert [one.headers["x-amz-copy-source-range"] for one in asked] == [
         b"bytes=0-5242879", b"bytes=5242880-10485759", b"bytes=10485760-11534335",
     ]  # fmt: skip
+    etag = aws.get_json(f"runs/{RUN}/manifest.json")["Files"][0]["ETag"]
+    assert {one.headers["x-amz-copy-source-if-match"].decode() for one in asked} == {f'"{etag}"'}
     (copy,) = aws.keys("copies/")
     assert aws.client("s3").get_object(Bucket=BUCKET, Key=copy)["Body"].read() == body
 

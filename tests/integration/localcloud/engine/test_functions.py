@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import subprocess
 import sys
 import time
 import zipfile
@@ -184,7 +185,7 @@ FOUND = {
     "arguments": [argument.replace(OWN, "") for argument in sys.argv],
     "handlers": [str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT)],
     "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
-    "files": sorted(map(int, os.listdir("/proc/self/fd")))[:4],
+    "files": sorted(map(int, os.listdir("/proc/self/fd"))),
     "threads": threading.active_count(),
     "mask": os.umask(0o22),
     "recursion": sys.getrecursionlimit(),
@@ -242,6 +243,26 @@ def test_a_fork_finds_the_modules_of_layers_as_a_process_of_its_own_does(cloud: 
     answers = [invoke(cloud, make_function(cloud, source, beside=own, Layers=layers)) for own in ({}, {"numpy.py": ""})]
     assert answers[0] == answers[1]
     assert answers[0][1] in ("first", "second")
+
+
+def test_a_function_whose_layer_has_site_packages_which_may_run_code_starts_by_itself(cloud: Cloud) -> None:
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("python/lib/python3.13/site-packages/own.pth", "import sys; sys.by_a_layer = True\n")
+    content = {"ZipFile": package.getvalue()}
+    layer = cloud.client("lambda").publish_layer_version(LayerName=unique("layer"), Content=content)
+    source = LOOK.replace('"forked": FORKED', '"forked": FORKED, "ran": sys.by_a_layer')
+    answer = invoke(cloud, make_function(cloud, source, Layers=[layer["LayerVersionArn"]]))[1]
+    assert (answer["forked"], answer["ran"]) == (False, True)
+
+
+@pytest.mark.parametrize("seed", ["0", "1"])
+def test_a_variable_that_python_reads_at_its_start_is_read_for_a_function(cloud: Cloud, seed: str) -> None:
+    source = "def handler(event, context):\n    return hash('text')\n"
+    named = {"Environment": {"Variables": {"PYTHONHASHSEED": seed}}}
+    alone = [sys.executable, "-c", "print(hash('text'))"]
+    said = subprocess.run(alone, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+    assert invoke(cloud, make_function(cloud, source, **named)) == (None, int(said))
 
 
 def test_a_burst_of_calls_shares_a_few_processes_and_all_are_answered(cloud: Cloud) -> None:

@@ -157,11 +157,14 @@ state = "/opt/ml/checkpoints/epoch"
 epoch = int(open(state).read()) if os.path.exists(state) else 0
 with open(state, "w") as file:
     file.write(str(epoch + 1))
+left = "/opt/ml/output/data/left"
+is_left = os.path.exists(left)
+open(left, "w").close()
 print("epoch", epoch, flush=True)
 if not epoch:
     time.sleep(60)
 with open("/opt/ml/model/epoch", "w") as file:
-    file.write(str(epoch))
+    file.write(f"{epoch} {is_left}")
 """
     members = {
         "EnableManagedSpotTraining": True,
@@ -172,7 +175,7 @@ with open("/opt/ml/model/epoch", "w") as file:
         job = by_script(cloud, bucket, {"train.py": script}, "train.py", **members)
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     assert "Interrupted" in [one["Status"] for one in job["SecondaryStatusTransitions"]]
-    assert model_file(cloud, job, "epoch") == "1"
+    assert model_file(cloud, job, "epoch") == "1 False"  # another machine has another disk
 
 
 def test_paths_that_are_written_in_a_script_are_those_of_its_job(cloud: Cloud, bucket: str, scripted: Document) -> None:

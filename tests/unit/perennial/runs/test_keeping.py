@@ -9,7 +9,7 @@ from perennial.runs import keeping
 GOING = (
     "train/part-00000.csv", "validation/part-00000.csv", "test/part-00000.jsonl", "labels/part-00000.csv",
     "baseline/part-00000.csv", "predictions/candidate/part-00000.jsonl.out", "evaluation/predictions.csv",
-    "quarantine/part-00000.jsonl", "rows/champion-test/part-00000.jsonl",
+    "quarantine/part-00000.jsonl", "checkpoints/state.pt", "rows/champion-test/part-00000.jsonl",
 )  # fmt: skip
 STAYING = (
     "run.json", "report.html", "approval.html", "config.json", "manifest.json", "input.manifest", "problems.txt",
