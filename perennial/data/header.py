@@ -15,7 +15,16 @@ from perennial.words import printable, quoted
 MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
 MAX_REASON = 200
 MOST_NAMES = 5
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", ":": "colons"}
+SEPARATORS = {
+    ",": "commas",
+    ";": "semicolons",
+    "\t": "tabs",
+    "|": "vertical bars",
+    ":": "colons",
+    "~": "tildes",
+    "^": "carets",
+    " ": "blanks",
+}
 
 
 class FileError(DataError):

@@ -21,6 +21,8 @@ ENCODINGS: tuple[str, ...] = tuple(name for name in get_args(TextEncoding) if na
 UNSURE = ("latin-1", "utf-16")  # any bytes are a text of the first, and the second has a mark
 MESS, MOST_MESS = 0.1, 0.4
 _WORDS = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
+# Signs of units stand beside letters by right: `°F`, `m²`. Only whole units, since `³` is an `ł` of Latin 2 in `mia³`.
+_UNITS = re.compile(r"°[CFK](?!\w)|(?<!\w)[cdkm]?m[²³](?!\w)|(?<!\w)[kTM]€(?!\w)")
 MOST_WORDS = 3
 
 
@@ -60,7 +62,7 @@ def _breaks_words(text: str) -> bool:
     """Return whether what is no letter, and not of ASCII, stands right beside a letter, as in `¦wieca`."""
     return any(
         one.isalpha() != other.isalpha() and _is_strange(other if one.isalpha() else one)
-        for one, other in pairwise(text)
+        for one, other in pairwise(_UNITS.sub(" ", text))
     )
 
 

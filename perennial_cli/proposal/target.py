@@ -16,7 +16,7 @@ CLEAR = 3  # from which on a name says by itself that it is the target
 # Names that people give what they want to know, with what they say: of anything, of classes alone, of numbers alone.
 _OF_ANY = ((5, re.compile(r"(^|_)(target|label|outcome)(_|$)")),)
 _OF_CLASSES = (
-    (4, re.compile(r"(^|_)(churn(ed)?|attrition|exited|default(ed)?|fraud|survived|diagnosis|malignant)(_|$)")),
+    (4, re.compile(r"(^|_)(churn(ed)?|attrition|exited|default(ed)?|fraud|spam|survived|diagnosis|malignant)(_|$)")),
     (3, re.compile(r"(^|_)(class|species|result|response|left|approved)(_|$)")),
     (2, re.compile(r"(^|_)(status|category|grade)(_|$)")),
 )
@@ -25,15 +25,17 @@ _OF_NUMBERS = (
     (
         2,
         re.compile(
-            r"(^|_)(price|cost|salary|income|amount|revenue|score|value|quality|demand|sales|strength|yield)(_|$)"
+            r"(^|_)(price|cost|salary|income|amount|revenue|score|rating|value|quality|demand|sales|strength|yield)(_|$)"
         ),
     ),
 )
+_OF_TIMES = re.compile(r"(^|_)(timestamp|datetime|epoch|unixtime)(_|$)")  # seconds since 1970, as a number
 _Y, _LONE = 4, {"x", "z"}  # beside which `y` is a place or a length
 
 
 METRICS = {"regression": "rmse", "binary_classification": "auc", "multiclass_classification": "accuracy"}
 MOST_CLASSES = 100
+MOST_ABSENT = 0.2  # share of rows, beyond which another column is rather the target
 LEAST_ROWS_OF_CLASS = 20  # of fewer than that each set has some only by luck
 
 
@@ -82,7 +84,11 @@ def guess_name(guesses: Sequence[ColumnGuess]) -> NameGuess:
         raise TargetError("no column can be predicted: expected one of numbers, or of few different values")
     names = {guess.name for guess in guesses}
     says = {guess.name: _says(guess, names) for guess in able}
-    best = max(reversed(able), key=lambda guess: says[guess.name]).name  # of equals the last
+    # Of equals one that is not mostly absent, and no time; of these the last.
+    best = max(
+        reversed(able),
+        key=lambda guess: (says[guess.name], not _is_sparse(guess), not _OF_TIMES.search(guess.name)),
+    ).name
     others = [name for name, much in says.items() if name != best and much >= max(1, says[best] - 1)]
     evidence = "guessed by its name" if says[best] else "guessed, as the last column that can be predicted"
     if others:
@@ -93,6 +99,12 @@ def guess_name(guesses: Sequence[ColumnGuess]) -> NameGuess:
         )
         return NameGuess(best, evidence, f"{little}: --target names it")
     return NameGuess(best, evidence)
+
+
+def _is_sparse(guess: ColumnGuess) -> bool:
+    """Return whether many rows have no value: those could neither train nor test."""
+    absent = guess.reading.missing_rows if guess.reading else guess.words.missing
+    return absent > MOST_ABSENT * guess.words.rows
 
 
 def _says(guess: ColumnGuess, names: Set[str]) -> int:

@@ -181,7 +181,9 @@ def _doubt(path: Path) -> str:
     names, beginning = _encodings(path), _beginning(path)
     texts = [", ".join(map(quoted, encodings.words(beginning.decode(name, "replace")))) for name in names]
     has = f", in which it has {texts[0]}" if texts[0] else ""
-    other = f". As {names[1]} it would have {texts[1]}" if len(names) > 1 and texts[1] != texts[0] else ""
+    other = (
+        f". As {names[1]} it would have {texts[1]}" if texts[0] and texts[1:] and texts[1] not in ("", texts[0]) else ""
+    )
     return (
         f"the encoding of {path.name} is a guess: it has no mark that says it, and is no UTF-8. It is taken for "
         f"{names[0]}{has}{other}. If that is wrong, name the encoding under `files`, or save the file as UTF-8"

@@ -322,6 +322,23 @@ def test_an_encoding_that_nobody_says_is_guessed_and_said_to_be_a_guess(tmp_path
     assert f"It is taken for {texts.form.encoding}, in which it has '{first}'" in doubt
 
 
+@pytest.mark.parametrize("text", ["Königin Straße", "Müller", "Straße"])
+@pytest.mark.parametrize("unit", ["°F", "°C", "m²", "km²", "k€"])
+def test_the_sign_of_a_unit_beside_a_letter_breaks_no_word(tmp_path: Path, unit: str, text: str) -> None:
+    rows = "".join(f"{text} {number % 5};{number}\n" for number in range(200))
+    (tmp_path / "file.csv").write_bytes((f"name;size ({unit})\n" + rows).encode("cp1252"))
+    texts = read_texts([tmp_path / "file.csv"])
+    assert list(texts.columns) == ["name", f"size ({unit})"]
+    assert texts.form.encoding == "cp1252"
+
+
+def test_another_encoding_without_a_word_in_it_is_not_shown(tmp_path: Path) -> None:
+    rows = "".join(f"Newark;{number}\n" for number in range(50))
+    (tmp_path / "file.csv").write_bytes(("name;size (°F)\n" + rows).encode("cp1252"))
+    (doubt,) = read_texts([tmp_path / "file.csv"]).doubts
+    assert " it would have ." not in doubt
+
+
 def test_of_two_encodings_that_a_text_may_be_in_the_other_is_shown_as_well(tmp_path: Path) -> None:
     (tmp_path / "file.csv").write_bytes(("name;size\n" + "Győr;1\nszűrő;2\n" * 30).encode("cp1250"))
     (doubt,) = read_texts([tmp_path / "file.csv"]).doubts
@@ -450,6 +467,11 @@ def test_a_target_is_guessed_by_its_name_and_else_the_last_column() -> None:
         ({"salary_rise": numbers, "age": numbers}, "salary_rise", "its name says little, and no other says more: "),
         ({"income": numbers, "visits": numbers}, "income", "its name says little, and no other says more: "),
         ({"first": numbers, "second": numbers}, "second", "no name says what is to be predicted: "),
+        ({"first": numbers, "timestamp": numbers}, "first", "no name says what is to be predicted: "),
+        ({"rating": numbers, "timestamp": numbers}, "rating", "its name says little, and no other says more: "),
+        ({"spam": answers, "number": words}, "spam", ""),
+        ({"result": words, "patient_class": ["a", "b", "c"]}, "patient_class", "it may as well be result: "),
+        ({"result": words, "patient_class": ["a", "b", ""]}, "result", "it may as well be patient_class: "),
     ):
         guess = target.guess_name(guesses(**columns))
         assert (guess.name, guess.doubt) == (name, f"{doubt}--target names it" if doubt else ""), columns
