@@ -82,6 +82,12 @@ def write_whole(path: Path, content: bytes, *, keep: bool = False) -> None:
     _forcing.add(path, keep=keep)
 
 
+def keep_forced(path: Path) -> None:
+    """Have a file that is there forced soon, and kept as `write_whole` keeps one, unless it is already."""
+    if path.exists() and not (forced(path).exists() and forced(path).samefile(path)):
+        _forcing.add(path, keep=True)
+
+
 def forced(path: Path) -> Path:
     """Return where the content of a file is that was forced to the device last; none before the first time."""
     return path.with_name(f"{path.name}.forced")

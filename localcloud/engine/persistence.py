@@ -23,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from localcloud.disk import forced, write_whole
+from localcloud.disk import forced, keep_forced, write_whole
 from localcloud.engine.seams import Seams
 
 ministack_app = Seams(
@@ -312,7 +312,9 @@ def _make_load_state(original: Any) -> Any:
         The file is put aside: the service writes its own again.
         """
         path = Path(persistence.STATE_DIR) / f"{service}.json"
-        if (state := _loaded(original, service)) is not None or not path.exists():
+        if (state := _loaded(original, service)) is not None:
+            keep_forced(path)  # the last process may have ended before it was
+        if state is not None or not path.exists():
             return state
         aside = path.replace(path.with_name(f"{path.name}.unreadable"))
         with suppress(FileNotFoundError):

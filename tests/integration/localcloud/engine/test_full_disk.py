@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud import mailbox, process
-from localcloud.disk import RESERVE_VARIABLE
+from localcloud.disk import RESERVE_VARIABLE, forced
 from localcloud.settings import Settings
 from tests.integration import full_disk, servers
 from tests.integration.conftest import ROLE, Cloud, unique, watch_events, with_role
@@ -92,6 +92,8 @@ class Laptop:
         if not self._really:
             self._flag.write_text(only)
             return
+        saved = [path for path in (self.state / "engine").glob("*.json") if forced(path).exists()]
+        wait_for(lambda: all(forced(path).samefile(path) for path in saved), "what is older has given its room back")
         with self._ballast.open("wb") as ballast:
             while True:
                 disk = os.statvfs(self.state)

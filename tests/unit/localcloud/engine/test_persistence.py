@@ -89,6 +89,19 @@ def test_what_a_power_cut_has_left_of_a_service_is_replaced_by_what_was_forced_b
     assert [str(path) in why for why in persistence.unreadable] == [True]
 
 
+def test_what_the_last_process_had_no_time_to_force_is_forced_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "ssm.json"
+    path.write_bytes(b'{"__ministack_format__": 1, "payload": {"name": 1}}')
+    monkeypatch.setattr(disk, "_forcing", disk._Forcing())
+
+    assert saved_by_ministack(monkeypatch, tmp_path)("ssm") == {"name": 1}
+    disk._forcing.force()
+
+    assert disk.forced(path).samefile(path)
+
+
 def test_a_file_that_was_replaced_while_it_was_forced_is_not_kept_as_forced(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

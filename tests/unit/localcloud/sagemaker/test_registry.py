@@ -364,10 +364,12 @@ def test_a_version_says_who_has_registered_and_who_has_changed_it(registry: Regi
     access.caller.set({})
 
 
-def test_a_service_that_is_stopped_leaves_no_thread(registry: Registry) -> None:
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("sagemaker")]
+def test_a_service_that_is_stopped_leaves_no_thread(tmp_path: Path) -> None:
+    before = set(threading.enumerate())  # other tests' services may not have been stopped
+    service = Registry(tmp_path).service
+    threads = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("sagemaker")]
     assert threads
 
-    registry.service.stop()
+    service.stop()
 
     wait_for(lambda: not any(thread.is_alive() for thread in threads), "the end of its threads", 10, pause=0.01)

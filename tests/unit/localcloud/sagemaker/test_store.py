@@ -93,7 +93,7 @@ def test_half_written_files_are_not_read(tmp_path: Path) -> None:
     assert Store(tmp_path).all("job") == [{}]
 
 
-@pytest.mark.parametrize("left", [b"", bytes(40)])
+@pytest.mark.parametrize("left", [b"", bytes(40)], ids=["empty", "zeros"])
 def test_a_document_of_which_a_power_cut_has_left_nothing_is_left_out(left: bytes, tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put("job", "a", {"n": 1})
