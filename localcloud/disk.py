@@ -88,6 +88,11 @@ def keep_forced(path: Path) -> None:
         _forcing.add(path, keep=True)
 
 
+def force() -> None:
+    """Force now what is to be forced to the device soon, at the end of a process."""
+    _forcing.force()
+
+
 def forced(path: Path) -> Path:
     """Return where the content of a file is that was forced to the device last; none before the first time."""
     return path.with_name(f"{path.name}.forced")
@@ -100,7 +105,7 @@ class _Forcing:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._turn = threading.Lock(), threading.Lock()
         self._paths: dict[Path, bool] = {}
         self._waits = threading.Event()
         self._thread: threading.Thread | None = None
@@ -115,18 +120,20 @@ class _Forcing:
         self._waits.set()
 
     def force(self) -> None:
-        with self._lock:
-            paths, self._paths = self._paths, {}
-        for path, keep in paths.items():
-            try:
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-                    if keep:
-                        _keep(path, file.fileno())
-            except FileNotFoundError:  # it was deleted since
-                pass
-            except OSError:
-                logger.exception("%s may not survive a power cut", path)
+        """Force what waits; that is done when this returns, whoever has begun it."""
+        with self._turn:
+            with self._lock:
+                paths, self._paths = self._paths, {}
+            for path, keep in paths.items():
+                try:
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+                        if keep:
+                            _keep(path, file.fileno())
+                except FileNotFoundError:  # it was deleted since
+                    pass
+                except OSError:
+                    logger.exception("%s may not survive a power cut", path)
 
     def _run(self) -> None:
         while self._waits.wait():

@@ -411,6 +411,7 @@ class _Server:
             self._sagemaker.stop()
         finally:
             lambda_runtime.reset()
+            disk.force()
         logger.info("local cloud stopped")
         _later(_GRACE_SECONDS, lambda: os._exit(0))  # closing the event loop waits for threads; they may wait for us
 
