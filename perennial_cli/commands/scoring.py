@@ -12,7 +12,7 @@ import typer
 from perennial.data.broken import counted
 from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
-from perennial_cli import elsewhere, following, parts, stacks
+from perennial_cli import elsewhere, following, parts, runs, stacks
 from perennial_cli.account import say_whom
 from perennial_cli.commands import scoring_elsewhere as copied
 from perennial_cli.commands.options import (
@@ -84,9 +84,7 @@ def score(
 
 
 def _score_waiting(stack: Stack, *, as_json: bool) -> None:
-    machine = scored.machine(stack)
-    started = boto3.client("stepfunctions").start_execution(stateMachineArn=machine, input="{}")
-    ended = scored.outcome(stack, following.follow(str(started["executionArn"])))
+    ended = scored.outcome(stack, following.follow(runs.start(stack, {}, machine=scored.machine(stack))))
     show_json(ended) if as_json else show(ended["reasons"][0])
     if ended["status"] not in NOTHING:
         raise typer.Exit(FAILED)

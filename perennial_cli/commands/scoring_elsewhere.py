@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import typer
 from perennial.data.broken import counted
 from perennial.runs.batch_file import INCOMING
 from perennial_cli import batches as scored
-from perennial_cli import elsewhere, following
+from perennial_cli import elsewhere, following, runs
 from perennial_cli.console import FAILED, CommandError, notice, safe, short, show, show_json, table
 from perennial_cli.elsewhere import Address, size
 from perennial_cli.stacks import Stack
@@ -58,9 +57,7 @@ def drop(stack: Stack, at: Address, key: str, options: Options) -> Dropped:
 
 def _start(stack: Stack, file: Mapping[str, str]) -> str:
     """Start the execution of a file that waits."""
-    begins = json.dumps({"Trigger": {"Type": "Manual"}, "File": file})
-    started = boto3.client("stepfunctions").start_execution(stateMachineArn=scored.machine(stack), input=begins)
-    return str(started["executionArn"])
+    return runs.start(stack, {"Trigger": {"Type": "Manual"}, "File": file}, machine=scored.machine(stack))
 
 
 def _again(stack: Stack, key: str, version: str) -> str:

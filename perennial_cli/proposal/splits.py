@@ -62,17 +62,10 @@ class SplitGuess:
         """Return the section; variants deal the same rows otherwise, and 0 is the one to propose."""
         column = {"column": self.column} if self.column else {}
         key = {"key": [self.key]} if self.key else {}
-        if self.method != "time":
-            return {
-                "method": self.method,
-                **column,
-                **key,
-                "seed": SEEDS[variant],
-                "validation": VALIDATION,
-                "test": TEST,
-            }
-        test = round(TIMES_TEST[variant] * self.most, 3)
-        return {"method": self.method, **column, **key, "validation": min(VALIDATION, self.most), "test": test}
+        by_time = self.method == "time"
+        seed = {} if by_time else {"seed": SEEDS[variant]}
+        test = round(TIMES_TEST[variant] * self.most, 3) if by_time else TEST
+        return {"method": self.method, **column, **key, **seed, "validation": min(VALIDATION, self.most), "test": test}
 
     def with_larger_sets(self) -> SplitGuess:
         """Return a split by time whose sets are as large as those of any other."""

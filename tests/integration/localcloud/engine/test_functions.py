@@ -154,14 +154,20 @@ def test_a_line_in_the_embedded_metric_format_of_any_log_becomes_a_metric(cloud:
     assert sum(point["Sum"] for point in points) == 4
 
 
-def test_functions_share_one_unpacked_copy_of_a_layer(cloud: Cloud) -> None:
+def published_layer(cloud: Cloud, file: str, text: str) -> str:
+    """Publish a layer with one file, and return its version's ARN."""
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("python/shared.py", "WHERE = __file__\n")
+        archive.writestr(file, text)
     content = {"ZipFile": package.getvalue()}
     layer = cloud.client("lambda").publish_layer_version(LayerName=unique("layer"), Content=content)
+    return str(layer["LayerVersionArn"])
+
+
+def test_functions_share_one_unpacked_copy_of_a_layer(cloud: Cloud) -> None:
+    layer = published_layer(cloud, "python/shared.py", "WHERE = __file__\n")
     source = "import shared\ndef handler(event, context):\n    return shared.WHERE\n"
-    functions = [make_function(cloud, source, Layers=[layer["LayerVersionArn"]]) for _ in range(2)]
+    functions = [make_function(cloud, source, Layers=[layer]) for _ in range(2)]
 
     answers = [invoke(cloud, function) for function in functions]
 
@@ -231,14 +237,7 @@ def test_a_function_has_its_own_module_of_a_name_that_is_loaded_already(cloud: C
 
 
 def test_a_fork_finds_the_modules_of_layers_as_a_process_of_its_own_does(cloud: Cloud) -> None:
-    layers = []
-    for name in ("first", "second"):
-        package = io.BytesIO()
-        with zipfile.ZipFile(package, "w") as archive:
-            archive.writestr("python/yaml.py", f"LAYER = '{name}'\n")
-        content = {"ZipFile": package.getvalue()}
-        published = cloud.client("lambda").publish_layer_version(LayerName=unique("layer"), Content=content)
-        layers.append(published["LayerVersionArn"])
+    layers = [published_layer(cloud, "python/yaml.py", f"LAYER = '{name}'\n") for name in ("first", "second")]
     source = "import yaml\ndef handler(event, context):\n    return yaml.LAYER\n"
     answers = [invoke(cloud, make_function(cloud, source, beside=own, Layers=layers)) for own in ({}, {"numpy.py": ""})]
     assert answers[0] == answers[1]
@@ -246,13 +245,10 @@ def test_a_fork_finds_the_modules_of_layers_as_a_process_of_its_own_does(cloud: 
 
 
 def test_a_function_whose_layer_has_site_packages_which_may_run_code_starts_by_itself(cloud: Cloud) -> None:
-    package = io.BytesIO()
-    with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("python/lib/python3.13/site-packages/own.pth", "import sys; sys.by_a_layer = True\n")
-    content = {"ZipFile": package.getvalue()}
-    layer = cloud.client("lambda").publish_layer_version(LayerName=unique("layer"), Content=content)
+    own = "python/lib/python3.13/site-packages/own.pth"
+    layer = published_layer(cloud, own, "import sys; sys.by_a_layer = True\n")
     source = LOOK.replace('"forked": FORKED', '"forked": FORKED, "ran": sys.by_a_layer')
-    answer = invoke(cloud, make_function(cloud, source, Layers=[layer["LayerVersionArn"]]))[1]
+    answer = invoke(cloud, make_function(cloud, source, Layers=[layer]))[1]
     assert (answer["forked"], answer["ran"]) == (False, True)
 
 
