@@ -139,7 +139,7 @@ def test_large_services_are_saved_as_they_are_without_a_copy(tmp_path: Path) -> 
     succeeds(
         tmp_path,
         "from ministack import app\n"
-        "from ministack.services import cloudformation, cloudwatch, eventbridge, iam, sns, sqs, ssm\n"
+        "from ministack.services import cloudformation, cloudwatch, eventbridge, iam, sns, sqs, ssm, stepfunctions\n"
         "from localcloud.engine import persistence\n"
         "save = app._build_persistence_save_dict()\n"
         "assert persistence._COPYING <= set(save), save\n"

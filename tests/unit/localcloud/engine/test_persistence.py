@@ -196,3 +196,50 @@ def test_a_service_that_takes_long_to_write_is_written_for_a_small_part_of_the_t
     assert not saver._is_due("slow")
     clock[0] += 0.02
     assert saver._is_due("slow")
+
+
+def test_a_definition_is_written_once_under_its_hash_and_read_again_whatever_it_is_changed_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An execution that starts has the state of the service written, and there may be hundreds of definitions."""
+    load, blobs, path = saved_by_ministack(monkeypatch, tmp_path), tmp_path / "blobs", tmp_path / "stepfunctions.json"
+    ministack: Any = pkgutil.resolve_name("ministack.core.persistence")
+    for name, make in (("_json_default", persistence._make_encoder), ("_json_object_hook", persistence._make_decoder)):
+        monkeypatch.setattr(ministack, name, make(getattr(ministack, name), persistence.Blobs(blobs)))
+    stepfunctions: Any = pkgutil.resolve_name("ministack.services.stepfunctions")
+    machines, saver = stores()[1](), persistence.Saver({})
+    monkeypatch.setattr(stepfunctions, "_state_machines", machines)
+    written = set[int]()
+
+    definitions = {"large": "ä\ud800" * 5000, "small": "{}"}
+    for change in ({}, {"small": "[]"}, {"large": "b" * 10_000}):
+        for name, definition in (definitions | change).items():
+            machines.set_scoped("0", "here", name, {"definition": definition, "name": name})
+        assert saver._save_service("stepfunctions", stepfunctions.get_state)
+        assert load("stepfunctions")["state_machines"].to_dict() == machines.to_dict()
+        assert len(path.read_bytes()) < 1000
+        written |= {file.stat().st_ino for file in blobs.iterdir()}
+
+    assert len(written) == 2
+    persistence.prune_blobs(tmp_path, blobs)
+    assert [file.read_bytes() for file in blobs.iterdir()] == [b"b" * 10_000]
+
+
+def stores() -> tuple[Any, Any]:
+    return tuple(
+        pkgutil.resolve_name(f"ministack.core.responses:{name}")
+        for name in ("AccountScopedDict", "AccountRegionScopedDict")
+    )  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_copy_of_a_store_is_one_of_its_own_with_what_the_store_has(number: int) -> None:
+    made = stores()[number]()
+    made.set_scoped("0", "here", "a", {"list": [1]})
+    for store in (stores()[number](), made):
+        copied = persistence._deepcopy(store, {})
+        assert type(copied) is type(store)
+        assert copied.to_dict() == store.to_dict()
+        assert copied._data is not store._data
+    copied.get_scoped("0", "here", "a")["list"].append(2)
+    assert made.get_scoped("0", "here", "a") == {"list": [1]}
