@@ -192,6 +192,7 @@ class _Server:
             callbacks,
             definitions,
             executions,
+            expressions,
             logs,
             payloads,
             sdk_results,
@@ -203,6 +204,7 @@ class _Server:
         persistence.register(blobs)
         definitions.register()
         payloads.register()
+        expressions.register()
         tasks.register()
         executions.register(self._executions, self._saver.touch, self._saver.settle)
         logs.register()
