@@ -166,11 +166,12 @@ def _walk(execution: JsonObject) -> Any:
         ) from error
     ctx = _context(execution, machine, definition, value)
     name: str | None = definition.get("StartAt", "")
+    text: str | None = None
     if definition.get("States", {}).get(name, {}).get("Type") == "Wait":
         _prepare(definition["States"])
     while name is not None:
         scopes.leave_if_ended()
-        value, name = _run_state(definition.get("States", {}), name, value, execution, ctx)
+        value, name, text = _run_state(definition.get("States", {}), name, value, text, execution, ctx)
     return value
 
 
@@ -465,11 +466,11 @@ def _run_branch(
     own = {**ctx, "variables": dict(ctx.get("variables", {}))}
     scope = scopes.current()
     _previous_event.set(list(_previous_event.get([0])))
-    name, value = start_at, copy.deepcopy(input_data)
+    name, value, text = start_at, copy.deepcopy(input_data), None
     try:
         while name:
             scopes.leave_if_ended()
-            value, name = _run_state(states, name, value, execution, own)
+            value, name, text = _run_state(states, name, value, text, execution, own)
     except BaseException:
         if scope:
             scope.cancel()
@@ -478,21 +479,28 @@ def _run_branch(
 
 
 def _run_state(
-    states: JsonObject, name: str, value: Any, execution: JsonObject, ctx: JsonObject
-) -> tuple[Any, str | None]:
+    states: JsonObject, name: str, value: Any, text: str | None, execution: JsonObject, ctx: JsonObject
+) -> tuple[Any, str | None, str]:
+    """Return the output of a state, the state that follows, and the output's JSON.
+
+    `text` is the JSON of the input, where it was the output of the state before. In JSONata no state changes its input.
+    """
     state = states.get(name)
     if not state:
         raise sfn._ExecutionError("States.Runtime", f"State '{name}' not found")
     kind = state.get("Type")
     ctx["State"] = {"Name": name, "EnteredTime": sfn.now_iso(), "RetryCount": 0}
-    entered = {"name": name, "input": payloads.limited(name, value)}
+    text = payloads.limited(name, value) if text is None else text
+    entered = {"name": name, "input": text}
     sfn._add_event(execution, f"{kind}StateEntered", {"stateEnteredEventDetails": entered})
     if kind == "Fail":
         raise sfn._ExecutionError(*sfn._fail_state_error(state, value, ctx))
-    value, following = _perform(kind, state, value, execution, ctx)
-    exited = {"name": name, "output": payloads.limited(name, value)}
+    output, following = _perform(kind, state, value, execution, ctx)
+    if output is not value or sfn._state_query_language(state, ctx) != "JSONata":
+        text = payloads.limited(name, output)
+    exited = {"name": name, "output": text}
     sfn._add_event(execution, f"{kind}StateExited", {"stateExitedEventDetails": exited})
-    return value, following
+    return output, following, text
 
 
 def _perform(

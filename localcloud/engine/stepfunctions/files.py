@@ -10,9 +10,12 @@ Executions are kept for 90 days after their end (Step Functions Developer Guide,
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from localcloud import disk, packs
 
@@ -82,9 +85,11 @@ class ExecutionFiles:
             if arn not in self._known:
                 self.begin(execution)
                 return
-            ended = {} if status == "RUNNING" else {"record": _record(execution)}
             self._known[arn] = status, self._known[arn][1]
-            self._add(execution, disk.line({**ended, "event": event}))
+            line = (
+                _event_line(event) if status == "RUNNING" else disk.line({"record": _record(execution), "event": event})
+            )
+            self._add(execution, line)
 
     def tell(self, execution: JsonObject) -> None:
         """Write that EventBridge knows the status. After the end the history is on the disk only, once it is there."""
@@ -153,6 +158,13 @@ def is_over(execution: JsonObject) -> bool:
 
 def _record(execution: JsonObject) -> JsonObject:
     return {name: value for name, value in execution.items() if name != "events"}
+
+
+def _event_line(event: JsonObject) -> bytes:
+    """Return the line of an event, by orjson in a fourth of the time. Half of a surrogate pair it does not take."""
+    with suppress(orjson.JSONEncodeError):
+        return _EVENT_LINE + orjson.dumps(event) + b"}\n"
+    return disk.line({"event": event})
 
 
 def _whole(execution: JsonObject, known_status: str | None) -> bytes:
