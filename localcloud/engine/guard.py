@@ -26,6 +26,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import math
 import re
 import time
 import uuid
@@ -49,13 +50,23 @@ from localcloud.engine.seams import Seams
 from localcloud.sagemaker.errors import one_line
 from localcloud.settings import HOST, Settings
 
-ministack_app = Seams("app", _credential_failure="179c3d03", _routing_params="f998243d", detect_service="e264c9da")
+ministack_app = Seams(
+    "app",
+    _credential_failure="179c3d03",
+    _routing_params="f998243d",
+    detect_service="e264c9da",
+    pin_signed_request="f358c38f",
+)
 iam_evaluator = Seams(
     "core.iam_evaluator",
     AuthError="7b582688",
     CredentialResolutionError="b48be60f",
     SignedRequest="999634ee",
+    _anonymous="2c115b84",
+    _signed_request="778c6abc",
     _sigv2_check="12c92a4c",
+    _verified_key="4e49ed47",
+    authenticate="22665084",
     find_iam_access_key_account="dea7a3ab",
     is_root_access_key="68ab8ee2",
     request_caller_arn="743647b4",
@@ -124,6 +135,11 @@ _scope: ContextVar[str] = ContextVar("scope", default="")
 """The service that this request was signed for."""
 _admitted: ContextVar["tuple[Request, Signer] | None"] = ContextVar("admitted", default=None)
 """The request as it was let in, and who has signed it."""
+_admitted_at: ContextVar[float] = ContextVar("admitted_at", default=-math.inf)
+"""When that was, by the monotonic clock in seconds."""
+_AT_ONCE_SECONDS = 1.0
+_REQUEST = "localcloud.request"
+"""What is read of the head of a request is kept in its scope."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,13 @@ class Request:
 
     @classmethod
     def of(cls, scope: Scope) -> "Request":
+        known: Request | None = scope.get(_REQUEST)
+        if known is None:
+            known = scope[_REQUEST] = cls._read(scope)
+        return known
+
+    @classmethod
+    def _read(cls, scope: Scope) -> "Request":
         headers: dict[str, str] = {}
         decoded = sigv4.decode_header_value
         for raw_name, raw in scope["headers"]:
@@ -197,7 +220,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._answer(scope, receive, _unreadable_for_web_pages(_sayable(_of_the_next_moment(send))))
+            await self._answer(scope, receive, _sayable(send))
         finally:
             moment.forget()  # of what fails, uvicorn says so
 
@@ -231,6 +254,7 @@ class Guard:
                 claim = self._claim(request, in_query=mechanism == "query")
                 receive = await self._proven(request, claim, receive)
                 _admitted.set((request, claim.signer))
+                _admitted_at.set(time.monotonic())
                 key, service = claim.signature.access_key_id, claim.signature.service
             self._require_owner(request, key)
             _scope.set(service)
@@ -544,26 +568,6 @@ def _late(request: Request, parsed: Any) -> Failure | None:
     return _EXPIRED if over else None
 
 
-def _of_the_next_moment(send: Send) -> Send:
-    """Forget what was known before an answer: whoever gets it may have changed that, or know who has."""
-
-    async def send_with_nothing_known(message: dict[str, Any]) -> None:
-        moment.forget()
-        await send(message)
-
-    return send_with_nothing_known
-
-
-def _unreadable_for_web_pages(send: Send) -> Send:
-    async def send_without(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            headers = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return send_without
-
-
 def _without_scripts(request: Request, send: Send) -> Send:
     """Let no object that a browser opens run a script, or be of the same origin as the console on this port.
 
@@ -582,20 +586,33 @@ def _without_scripts(request: Request, send: Send) -> Send:
 
 
 def _sayable(send: Send) -> Send:
-    """Answer 500 in place of headers that HTTP cannot say: uvicorn would hang up."""
+    """Answer without headers that let web pages read it, and 500 in place of those that HTTP cannot say.
+
+    At the latter uvicorn would hang up. What was known before an answer is forgotten: whoever gets it may have changed
+    that, or know who has.
+    """
     ended = False
 
     async def send_sayable(message: dict[str, Any]) -> None:
         nonlocal ended
+        moment.forget()
         if message["type"] == "http.response.start":
-            ended = any(HEADER_RE.search(name) or HEADER_VALUE_RE.search(value) for name, value in message["headers"])
+            headers = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
+            message = {**message, "headers": headers}
+            ended = _has_unsayable(headers)
             if ended:
-                logger.error("answered 500: %s", one_line(repr(message["headers"]), _LOGGED))
+                logger.error("answered 500: %s", one_line(repr(headers), _LOGGED))
                 await answer_json(send, 500, {"message": "The answer has a header that HTTP cannot say; see the log."})
         if not ended:
             await send(message)
 
     return send_sayable
+
+
+def _has_unsayable(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a name or a value has a byte that it may not have."""
+    names, values = b"".join(name for name, _ in headers), b"".join(value for _, value in headers)
+    return bool(HEADER_RE.search(names) or HEADER_VALUE_RE.search(values))
 
 
 def _verified(receive: Receive, expected: str) -> Receive:
@@ -651,7 +668,10 @@ def register(settings: Settings) -> None:
         lambda_svc.replace(name, make)
     iam_evaluator.replace("_sigv2_check", _make_sigv2_check)
     sigv4.replace("header_signature_failure", _make_header_signature_failure)
+    iam_evaluator.replace("authenticate", _make_authenticate)
+    iam_evaluator.replace("is_root_access_key", lru_cache(maxsize=1024))  # which the environment says, once and for all
     iam_evaluator.replace("request_caller_arn", _make_request_caller_arn)
+    ministack_app.replace("pin_signed_request", _make_pin_signed_request)
     ministack_app.replace("detect_service", _make_detect_service)
     ministack_app.replace("_routing_params", _make_routing_params)
 
@@ -680,6 +700,48 @@ def _make_header_signature_failure(original: Any) -> Any:
         return failure
 
     return header_signature_failure
+
+
+def _make_pin_signed_request(original: Any) -> Any:
+    def pin_signed_request(
+        method: str, raw_path: str, query: dict[str, Any], raw_headers: Any, handshake: bool = False
+    ) -> None:
+        """Keep the request as the guard has read it, where it was let in by its Authorization."""
+        admission = _admitted.get()
+        if admission is None or handshake or "authorization" not in admission[0].headers:
+            original(method, raw_path, query, raw_headers, handshake)
+            return
+        request, signer = admission
+        signed = None  # root's is not checked again
+        if signer.credential is not None:
+            key = signer.credential.access_key_id
+            signed = iam_evaluator.SignedRequest(key, method, raw_path, query, request.headers)
+        iam_evaluator._verified_key.set("")
+        iam_evaluator._anonymous.set(False)
+        iam_evaluator._signed_request.set(signed)
+
+    return pin_signed_request
+
+
+def _make_authenticate(original: Any) -> Any:
+    def authenticate(access_key_id: str, account_id: str) -> Any:
+        """Return the session that the guard has found just now; MiniStack looks at what took longer to arrive."""
+        signed, admission = iam_evaluator._signed_request.get(), _admitted.get()
+        if signed is None or admission is None or time.monotonic() - _admitted_at.get() > _AT_ONCE_SECONDS:
+            return original(access_key_id, account_id)
+        request, credential = admission[0], admission[1].credential
+        if (
+            signed.headers is not request.headers
+            or credential is None
+            or not access_key_id == signed.access_key_id == credential.access_key_id
+            or credential.principal_type != "AssumedRole"  # else the account decides whose key it is
+        ):
+            return original(access_key_id, account_id)
+        iam_evaluator._signed_request.set(None)
+        iam_evaluator._verified_key.set(access_key_id)
+        return credential
+
+    return authenticate
 
 
 def _make_request_caller_arn(original: Any) -> Any:

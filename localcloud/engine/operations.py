@@ -144,6 +144,7 @@ def _operations(service: str) -> frozenset[str]:
     return frozenset(_model(service).operation_names)
 
 
+@lru_cache(maxsize=1024)
 def _members(service: str, operation: str) -> Mapping[str, Any]:
     shape = _model(service).operation_model(operation).input_shape
     return shape.members if shape else {}

@@ -9,9 +9,9 @@ used of MiniStack takes seconds.
 
 import pkgutil
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cached_property
 from importlib.metadata import version
-from types import FunctionType
 from typing import Any, ClassVar
 
 PINNED_VERSION = "1.5.33"
@@ -25,8 +25,8 @@ class Seams:
     """Names of one module (or class) of MiniStack, which is imported at the first use.
 
     After `sqs = Seams("services.sqs", _queue_by_arn="1f0c9a3e")`, `sqs._queue_by_arn` is what stands there at that
-    moment in ministack.services.sqs. A name that is not declared is an AttributeError. Functions are looked up once:
-    nobody but `replace` puts another one in their place.
+    moment in ministack.services.sqs. A name that is not declared is an AttributeError. Functions, classes and context
+    variables are looked up once: nobody but `replace` puts another one in their place.
     """
 
     _all: ClassVar[list["Seams"]] = []
@@ -43,7 +43,7 @@ class Seams:
         if name not in self._hashes:
             raise AttributeError(f"{self._path}.{name} is used, but not declared as a seam")
         value = getattr(self._owner, name)
-        if isinstance(value, FunctionType):
+        if callable(value) or isinstance(value, ContextVar):
             self.__dict__[name] = value
         return value
 

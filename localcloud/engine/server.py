@@ -472,10 +472,9 @@ def _may_change_state(scope: Scope) -> bool:
     Reads are told by their names of services only whose operations are known, and of SageMaker: an identity of Cognito
     comes to be by GetId, an iterator of Kinesis by GetShardIterator.
     """
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    if scope["method"] in _READ_METHODS or apigateway.is_execution(scope["path"], headers):
+    if scope["method"] in _READ_METHODS or apigateway.is_execution(scope["path"], Request.of(scope).headers):
         return False
-    operation = present_operation() or headers.get("x-amz-target", "").removeprefix("SageMaker.")
+    operation = present_operation() or Request.of(scope).headers.get("x-amz-target", "").removeprefix("SageMaker.")
     return operation in _GIVES or not operation.startswith(_READ_ACTIONS)
 
 

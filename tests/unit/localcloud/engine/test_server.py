@@ -31,6 +31,11 @@ def test_what_only_reads_has_nothing_written(
     token = requests._call.set(call)
     try:
         headers = [(b"x-amz-target", target.encode())]
-        assert server._may_change_state({"method": method, "path": "/", "headers": headers}) is changes
+        assert (
+            server._may_change_state(
+                {"method": method, "path": "/", "raw_path": b"/", "query_string": b"", "headers": headers}
+            )
+            is changes
+        )
     finally:
         requests._call.reset(token)
