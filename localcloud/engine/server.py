@@ -30,6 +30,7 @@ from localcloud.engine.permissions.requests import present_operation
 from localcloud.engine.sagemaker import LocalSageMaker, SageMaker
 from localcloud.engine.seams import Seams
 from localcloud.engine.stepfunctions import scopes
+from localcloud.sagemaker.without_pandas import leave_out_pandas
 from localcloud.settings import HOST, Settings, process_environment
 
 ministack_app = Seams("app", SERVICE_HANDLERS="cdc0e379", app="62a47cb3")
@@ -68,6 +69,7 @@ def run(settings: Settings, make_sagemaker: Callable[[Settings], SageMaker] = Lo
         OSError: the port is taken.
     """
     gc.disable()  # what is loaded stays: to look for garbage among it took a fifth of a start
+    leave_out_pandas()  # PyArrow writes the files of the feature store
     _prepare(settings)
     leftovers.end(settings.state)
     leftovers.watch(settings.state)

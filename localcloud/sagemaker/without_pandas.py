@@ -1,4 +1,4 @@
-"""Programs of the local images that do without pandas."""
+"""Programs that do without pandas: some of the local images, and the local cloud itself."""
 
 from __future__ import annotations
 

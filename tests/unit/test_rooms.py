@@ -82,6 +82,7 @@ PARTS: dict[str, set[str]] = {
     },
     "localcloud.engine": {
         "localcloud", "localcloud.sagemaker", "localcloud.sagemaker.errors", "localcloud.sagemaker.platform",
+        "localcloud.sagemaker.without_pandas",
         "boto3", "ministack", "yaml",
     },
     "localcloud.__main__": {"localcloud", "localcloud.engine", "localcloud.sagemaker.errors", "boto3"},

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -21,6 +22,7 @@ from localcloud.engine.moment import moment
 from localcloud.engine.permissions import actions, deletions, guests, owners, resources
 from localcloud.engine.permissions.actions import Needs, NotMappedError, Place
 from localcloud.engine.permissions.decisions import PARSED, Denial, check, ledger, request
+from localcloud.engine.persistence import rebound
 from localcloud.engine.seams import Seams
 
 ministack_app = Seams(
@@ -58,6 +60,7 @@ iam_evaluator = Seams(
     authenticate="22665084",
     enforce="e234934f",
     evaluate="91998ec6",
+    evaluate_resource_policy="32ba312e",
     is_root_access_key="68ab8ee2",
     parse_policy_document="9d72ae04",
     resolve_principal="8d0a9633",
@@ -141,6 +144,7 @@ def register() -> None:
     iam_evaluator.replace("resolve_principal", _make_resolve_principal)
     iam_evaluator.replace("_resolve_condition_key", _make_resolve_condition_key)
     iam_evaluator.replace("parse_policy_document", _make_parse_policy_document)
+    iam_evaluator.replace("evaluate_resource_policy", _make_evaluate_resource_policy)
     ministack_app.replace("pin_request_origin", _make_pin_request_origin)
     s3.replace("_copy_source_denied", lambda _: lambda *_: None)  # it knows of roles their accounts alone
     ministack_app.replace("_dispatch_service_request", _make_dispatch_service_request)
@@ -587,6 +591,30 @@ def _make_parse_policy_document(original: Any) -> Any:
         return parsed(doc) if isinstance(doc, str) else original(doc)
 
     return parse_policy_document
+
+
+def _make_evaluate_resource_policy(original: Any) -> Any:
+    about = rebound(original, evaluate=lambda _, policies: policies)
+
+    @lru_cache(maxsize=PARSED)
+    def statements(text: str, principal_arn: str, *how: Any) -> Any:
+        """Return the statements of a policy's text that are about a caller, parsed."""
+        return about(text, SimpleNamespace(principal_arn=principal_arn), *how)
+
+    def evaluate_resource_policy(
+        doc: str | JsonObject | None,
+        ctx: Any,
+        service: str | None = None,
+        named_only: bool = False,
+        direct_only: bool = False,
+    ) -> Any:
+        """Read a text once for each caller, not with every request: a bucket's policy is asked about all objects."""
+        how = service, named_only, direct_only
+        if not isinstance(doc, str):
+            return original(doc, ctx, *how)
+        return iam_evaluator.evaluate(ctx, statements(doc, ctx.principal_arn, *how))
+
+    return evaluate_resource_policy
 
 
 def _make_resolve_condition_key(original: Any) -> Any:
