@@ -33,7 +33,7 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 from xml.sax.saxutils import escape
@@ -170,6 +170,11 @@ class Request:
         query = parse_qs(raw_query, keep_blank_values=True, errors="replace") if raw_query else {}
         return cls(scope["method"], scope["path"], scope["raw_path"].decode("latin-1"), headers, query)
 
+    @cached_property
+    def is_execution(self) -> bool:
+        """Whether it calls an API."""
+        return apigateway.is_execution(self.path, self.headers)
+
     @property
     def mechanisms(self) -> list[str]:
         """How it is signed: `header`, `query`, `query-v2`; healthy requests name one, and each of its fields once."""
@@ -301,7 +306,7 @@ class Guard:
             request.parameter("X-Amz-Security-Token") if in_query else request.headers.get("x-amz-security-token")
         )
         signer = self._signer(parsed.access_key_id, session_token or "")
-        if apigateway.is_execution(request.path, request.headers):
+        if request.is_execution:
             _require_execution(parsed.service)
         elif not request.path.startswith("/_"):
             _require_scope(parsed.service, request.headers.get("x-amz-target", ""))
@@ -328,8 +333,7 @@ class Guard:
         return _verified(receive, claim.content) if _HEX.fullmatch(claim.content) else receive
 
     def _require_owner(self, request: Request, key: str) -> None:
-        is_execution = apigateway.is_execution(request.path, request.headers)
-        if request.path.startswith("/_") and not is_execution and key != self._keys.access_key:
+        if request.path.startswith("/_") and not request.is_execution and key != self._keys.access_key:
             raise _RefusedError("AccessDenied", f"{request.path} takes the keys of the account only.")
 
     def _require_right(self, request: Request, claim: _Claim, body: bytes) -> None:

@@ -168,6 +168,7 @@ class _Server:
             ecr,
             foreign_sources,
             guard,
+            json_answers,
             permissions,
             persistence,
             readers,
@@ -231,6 +232,7 @@ class _Server:
         ssm.register()
         ecr.register()
         readers.register()
+        json_answers.register()
         unknown_properties.register()
         yaml_templates.register()
         custom_resources.register()
@@ -474,7 +476,7 @@ def _may_change_state(scope: Scope) -> bool:
     Reads are told by their names of services only whose operations are known, and of SageMaker: an identity of Cognito
     comes to be by GetId, an iterator of Kinesis by GetShardIterator.
     """
-    if scope["method"] in _READ_METHODS or apigateway.is_execution(scope["path"], Request.of(scope).headers):
+    if scope["method"] in _READ_METHODS or Request.of(scope).is_execution:
         return False
     operation = present_operation() or Request.of(scope).headers.get("x-amz-target", "").removeprefix("SageMaker.")
     return operation in _GIVES or not operation.startswith(_READ_ACTIONS)
