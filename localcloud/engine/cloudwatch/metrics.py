@@ -21,9 +21,12 @@ import operator
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from localcloud.engine.persistence import METRICS, rebound
 from localcloud.engine.seams import Seams
@@ -75,6 +78,7 @@ _depths: dict[str, tuple[int, float]] = {}
 _counted_until: dict[str, float] = {}
 _begun = time.time()
 _evicted = 0.0
+_texts: dict[Any, "_Text"] = {}  # by the metric
 logger = logging.getLogger(__name__)
 
 
@@ -92,9 +96,47 @@ def register() -> None:
 
 def _make_save_dict(original: Any) -> Any:
     def build_persistence_save_dict() -> JsonObject:
-        return {**original(), METRICS: lambda: {"metrics": cloudwatch._metrics}}
+        return {**original(), METRICS: _points_to_save}
 
     return build_persistence_save_dict
+
+
+def _points_to_save() -> JsonObject:
+    """Return the points of all metrics as JSON, for which only those that have others than before are encoded anew.
+
+    A point stays as it is; it is added to the list of its metric, or the list is replaced.
+    """
+    global _texts
+    before, _texts = _texts, {}
+    for key, points in cloudwatch._metrics.to_dict().items():
+        text = before.get(key)
+        if text is None or not text.is_of(points):
+            text = _Text(points)
+        _texts[key] = text
+    metrics = {key: text.json for key, text in _texts.items()}
+    return {"metrics": type(cloudwatch._metrics).from_dict(metrics)}
+
+
+class _Text:
+    """The points of a metric as JSON, and what they were then."""
+
+    def __init__(self, points: list[JsonObject]) -> None:
+        self._points, self._number, self._newest = points, len(points), points[-1:]
+        self.json = orjson.Fragment(_encoded(points))
+
+    def is_of(self, points: list[JsonObject]) -> bool:
+        """Whether these are the points still; compared by identity, because they never change."""
+        newest = [*map(id, points[-1:])] == [*map(id, self._newest)]
+        return points is self._points and len(points) == self._number and newest
+
+
+def _encoded(points: list[JsonObject]) -> bytes:
+    """Return points as JSON, by orjson, or by json what orjson refuses or writes as null: NaN and infinity."""
+    with suppress(orjson.JSONEncodeError):
+        content = orjson.dumps(points)
+        if b"null" not in content:
+            return content
+    return json.dumps(points).encode()
 
 
 def _make_restore_state(original: Any) -> Any:

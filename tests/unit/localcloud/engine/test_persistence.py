@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import math
 import os
 import pkgutil
 from pathlib import Path
@@ -21,7 +20,6 @@ def default(value: Any) -> Any:
     raise TypeError(value)
 
 
-@pytest.mark.parametrize("service", ["ssm", persistence.METRICS])
 @pytest.mark.parametrize(
     "state",
     [
@@ -31,21 +29,17 @@ def default(value: Any) -> Any:
     ],
     ids=["values", "names", "what orjson refuses"],
 )
-def test_what_is_written_is_read_as_what_json_writes(state: Any, service: str) -> None:
-    assert json.loads(persistence._encoded(state, default, service)) == json.loads(json.dumps(state, default=default))
+def test_what_is_written_is_read_as_what_json_writes(state: Any) -> None:
+    assert json.loads(persistence._encoded(state, default)) == json.loads(json.dumps(state, default=default))
 
 
 def test_what_cannot_be_written_is_an_error() -> None:
     with pytest.raises(TypeError):
-        persistence._encoded({"set": {1}}, default, "ssm")
-
-
-def test_a_point_that_is_no_number_stays_one() -> None:
-    assert math.isnan(json.loads(persistence._encoded({"Value": math.nan}, default, persistence.METRICS))["Value"])
+        persistence._encoded({"set": {1}}, default)
 
 
 def test_large_bytes_that_a_file_of_either_form_names_are_kept(tmp_path: Path) -> None:
-    named = {"a" * 64: json.dumps, "b" * 64: lambda value: persistence._encoded(value, default, "lambda").decode()}
+    named = {"a" * 64: json.dumps, "b" * 64: lambda value: persistence._encoded(value, default).decode()}
     for digest, write in named.items():
         (tmp_path / f"{digest[0]}.json").write_text(write({"Code": {persistence._BLOB_KEY: digest}}))
     blobs = tmp_path / "blobs"
