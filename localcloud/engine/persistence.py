@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -55,6 +56,7 @@ _INTERVAL_SECONDS = 0.5
 # A service that takes long to write is written less often: a sixtieth of the time at most, and less while it is found
 # to be as it was.
 _PAUSE_FACTOR, _PAUSE_FACTOR_UNCHANGED = 60, 600
+_AT_ONCE_SECONDS = 0.001
 _ATTEMPTS = 20
 _COPYING = frozenset({"cloudformation", "cloudwatch", "eventbridge", "iam", "sns", "sqs", "ssm", "stepfunctions"})
 """Services whose get_state only copies what they have, which takes longer than to write it."""
@@ -146,6 +148,7 @@ class Saver:
         self._requests: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
         self._due: dict[str, float] = {}
+        self._took: dict[str, float] = {}
         self._digests: dict[str, str] = {}
         self._loaded: dict[str, FunctionType] = {}
 
@@ -168,14 +171,27 @@ class Saver:
 
         Where the disk is full it is written later, and `problem` says so.
         """
+        for service in _files_of(*names):
+            self._try(service)
+
+    def settle_at_once(self, name: str) -> bool:
+        """Do what `settle` does, if that took no longer last time than a thread for it, and nobody else is about it.
+
+        For the event loop. Returns whether it is done.
+        """
+        services = [*_files_of(name)]
+        is_quick = all(self._took.get(service, math.inf) <= _AT_ONCE_SECONDS for service in services)
+        return is_quick and all(self._try(service, waits=False) for service in services)
+
+    def _try(self, service: str, *, waits: bool = True) -> bool:
+        """Settle a service if it is in use; return whether that is done, or has failed, which `problem` says."""
         try:
-            for service in _files_of(*names):
-                if service not in self._loaded:  # all are looked through for that
-                    self._loaded = _states()
-                if service in self._loaded:
-                    self._settle(service, self._loaded[service])
+            if service not in self._loaded:  # all are looked through for that
+                self._loaded = _states()
+            return service not in self._loaded or self._settle(service, self._loaded[service], waits=waits)
         except Exception as error:  # whatever it is, the server goes on
             self._failed(error)
+            return True
 
     def settle_all(self) -> None:
         """Write the present state of all services but the points of metrics to the disk."""
@@ -219,18 +235,27 @@ class Saver:
         self.problem = f"the state was not saved: {error}"
         self.touch()
 
-    def _settle(self, service: str, get_state: FunctionType) -> None:
-        """Save a service, unless somebody else has begun to after this was called, and is done."""
+    def _settle(self, service: str, get_state: FunctionType, *, waits: bool = True) -> bool:
+        """Save a service, unless somebody else has begun to after this was called, and is done.
+
+        Returns False where somebody else is about it, if this does not wait for that.
+        """
         self._requests[service] += 1
         mine = self._requests[service]
-        with self._turns[service]:
+        if not self._turns[service].acquire(blocking=waits):
+            return False
+        try:
             if self._answered[service] >= mine or self._stopped.is_set():
-                return
+                return True
             requests, began = self._requests[service], time.monotonic()
             self._besides.get(service, lambda: None)()
             pause = _PAUSE_FACTOR if self._save_service(service, get_state) else _PAUSE_FACTOR_UNCHANGED
             self._answered[service] = requests
-            self._due[service] = time.monotonic() + pause * (time.monotonic() - began)
+            self._took[service] = time.monotonic() - began
+            self._due[service] = time.monotonic() + pause * self._took[service]
+            return True
+        finally:
+            self._turns[service].release()
 
     def _save_service(self, service: str, get_state: FunctionType) -> bool:
         """Write one service, and return whether it had changed.

@@ -338,7 +338,7 @@ class _Server:
         async def send_when_saved(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start" and message["status"] < 400:
                 service = _service_to_save(scope)
-                if service and _may_change_state(scope):
+                if service and _may_change_state(scope) and not self._saver.settle_at_once(service):
                     await asyncio.to_thread(self._saver.settle, service)
                 if service == "cloudformation" and (stacks := _stack_statuses()) != self._stacks:  # also for who waits
                     await asyncio.to_thread(self._saver.settle_all)

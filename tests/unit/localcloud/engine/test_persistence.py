@@ -237,3 +237,47 @@ def test_the_copy_of_a_store_is_one_of_its_own_with_what_the_store_has(number: i
         assert copied._data is not store._data
     copied.get_scoped("0", "here", "a")["list"].append(2)
     assert made.get_scoped("0", "here", "a") == {"list": [1]}
+
+
+def test_a_service_is_written_on_the_loop_only_while_that_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, took, saved = [1000.0], [0.0005], list[str]()
+    monkeypatch.setattr(persistence.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(persistence, "_files_of", lambda *names: names)
+    monkeypatch.setattr(persistence, "_states", lambda: {"ssm": lambda: None})
+    saver = persistence.Saver({})
+
+    def save(service: str, _: Any) -> bool:
+        clock[0] += took[0]
+        saved.append(service)
+        return True
+
+    monkeypatch.setattr(saver, "_save_service", save)
+    assert not saver.settle_at_once("ssm")  # nobody knows yet how long it takes
+    assert saved == []
+    saver.settle("ssm")
+    took[0] = 0.002
+    assert saver.settle_at_once("ssm")
+    assert saved == ["ssm"] * 2
+    assert not saver.settle_at_once("ssm")  # it took too long
+    took[0] = 0.0005
+    saver.settle("ssm")
+    with saver._turns["ssm"]:
+        assert not saver.settle_at_once("ssm")  # somebody else writes it, perhaps for long
+    assert saved == ["ssm"] * 3
+    assert saver.settle_at_once("ssm")
+    assert saved == ["ssm"] * 4
+
+
+def test_what_cannot_be_written_on_the_loop_is_said_as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(persistence, "_files_of", lambda *names: names)
+    monkeypatch.setattr(persistence, "_states", lambda: {"ssm": lambda: None})
+    saver = persistence.Saver({})
+    monkeypatch.setattr(saver, "_took", {"ssm": 0.0})
+
+    def save(service: str, _: Any) -> bool:
+        raise OSError("no room")
+
+    monkeypatch.setattr(saver, "_save_service", save)
+    assert saver.settle_at_once("ssm")
+    assert saver.problem == "the state was not saved: no room"
+    assert saver._dirty.is_set()
