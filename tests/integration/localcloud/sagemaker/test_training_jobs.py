@@ -308,11 +308,11 @@ def test_gzip_channels_are_unpacked(cloud: Cloud, bucket: str) -> None:
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
 
 
-def test_channels_in_fast_file_mode_are_read_as_files(cloud: Cloud, bucket: str) -> None:
+def test_xgboost_takes_no_channel_in_fast_file_mode(cloud: Cloud, bucket: str) -> None:
     channels = [channel("train", f"s3://{bucket}/train/") | {"InputMode": "FastFile"}]
     job = train(cloud, training(unique("fast"), bucket, {"num_round": "1"}, InputDataConfig=channels))
-    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
-    assert job["InputDataConfig"][0]["InputMode"] == "FastFile"
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "Channel configuration for 'train' channel is not supported" in job["FailureReason"]
 
 
 def test_a_job_that_is_stopped_ends_as_stopped(cloud: Cloud, bucket: str) -> None:
