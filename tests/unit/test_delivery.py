@@ -682,6 +682,18 @@ def test_the_steps_of_a_build_take_the_role_by_the_containers_credentials(tmp_pa
     ]
 
 
+def test_a_launch_reads_service_catalogs_copy_of_the_template_and_tags_its_stack() -> None:
+    """Service Catalog Administrator Guide, "Step 6: Add a launch constraint to assign an IAM role"."""
+    resources = cfn.load(ROOT / "delivery/portfolio.yaml")["Resources"]
+    statements = resources["LaunchPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (copied,) = [one for one in statements if one["Action"] == "s3:GetObject" and "Condition" in one]
+    assert copied["Condition"] == {"StringEquals": {"s3:ExistingObjectTag/servicecatalog:provisioning": "true"}}
+    (stacks,) = [one for one in statements if "cloudformation:CreateStack" in one["Action"]]
+    assert {"cloudformation:TagResource", "cloudformation:UntagResource"} <= {*stacks["Action"]}
+    (trust,) = resources["LaunchRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert list(trust["Condition"]) == ["StringEqualsIfExists"]  # whether it names the account is not documented
+
+
 def test_whoever_launches_the_product_gets_no_more_than_a_pipeline() -> None:
     resources = cfn.load(ROOT / "delivery/portfolio.yaml")["Resources"]
     assert resources["LaunchedByRole"]["Properties"]["RoleArn"] == {"Fn::GetAtt": ["LaunchRole", "Arn"]}

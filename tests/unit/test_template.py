@@ -971,6 +971,18 @@ def test_volumes_get_their_key_by_grants_to_aws_only() -> None:
         assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": True}}
 
 
+def test_sagemaker_may_write_records_as_it_writes_them() -> None:
+    """SageMaker Developer Guide, "AWS managed policies for Amazon SageMaker Feature Store", without its Glue tables."""
+    statements = {s["Sid"]: s for s in statements_of("OfflineStoreRole")}
+    assert statements["Records"]["Action"] == ["s3:PutObject", "s3:PutObjectAcl"]
+    assert (statements["Look"]["Action"], statements["Look"]["Resource"]) == ("s3:GetBucketAcl", arn_of("Bucket"))
+
+
+def test_s3_may_name_no_account_where_it_replicates_as_its_guide_has_the_role_without_a_condition() -> None:
+    (trust,) = ROLES["ReplicationRole"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"] == {"StringEqualsIfExists": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
 # They ask the list before they read; MonitorModel copies what a function has listed. AnswerRequest reads of runs that
 # are exported, whose configuration is there, and NotifyBatch the report of a file that was scored.
 LISTS_ITS_PART_ONLY = {

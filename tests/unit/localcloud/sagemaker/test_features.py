@@ -95,7 +95,7 @@ class Lake:
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
-    def upload(_: Aws, path: Path, uri: str, key: str | None = None) -> None:
+    def upload(_: Aws, path: Path, uri: str, key: str | None = None, *, acl: str) -> None:
         place = lake.bucket / uri.removeprefix("s3://")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place.with_suffix(".part")).rename(place)
@@ -361,7 +361,7 @@ def test_target_stores_say_where_a_record_goes(cars: Lake) -> None:
 def test_records_wait_where_they_cannot_be_written_and_the_group_says_why(
     cars: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise OSError("AccessDenied of s3:PutObject")
 
     with monkeypatch.context() as broken:
