@@ -1471,6 +1471,8 @@ def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
         ("SklearnTag", "latest"),
         ("SklearnTag", f"@{DIGEST}"),
         ("DataCapturePercentage", "101"),
+        ("ApiRequestsPerSecond", "0"),
+        ("ApiBurst", "1.5"),
         ("ModelsToKeep", "0"),
         ("LogRetentionDays", "2"),
         ("CostCenter", ""),
@@ -1535,6 +1537,8 @@ def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: s
         ("AwakeTimeZone", "America/Argentina/Buenos_Aires"),
         ("AwakeDays", "MON,TUE,WED,THU,FRI"),
         ("WakeBy", "run"),
+        ("ApiRequestsPerSecond", "50.5"),
+        ("ApiRequestsPerSecond", "0.5"),
     ],
 )
 def test_a_value_that_works_is_allowed(name: str, value: str) -> None:
