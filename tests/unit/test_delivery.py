@@ -550,9 +550,16 @@ def test_a_build_runs_what_the_pipelines_run_as_the_role_that_deploys() -> None:
     *_, watching = resources["WatcherRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert watching["Fn::If"][0] == "ForAgent"
     (policy,) = resources["BuilderRole"]["Properties"]["Policies"]
-    assume, *_ = policy["PolicyDocument"]["Statement"]
+    assume, *_, connection = policy["PolicyDocument"]["Statement"]
     assert assume["Action"] == "sts:AssumeRole"
     assert assume["Resource"]["Fn::Sub"].endswith(":role/deploys-${StackName}")
+    known = cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"]["SourceConnectionArn"]["AllowedPattern"]
+    services = ("codeconnections", "codestar-connections")  # each has resources and actions of its own name
+    assert all(re.fullmatch(known, f"arn:aws:{one}:eu-west-1:123456789012:connection/{'0' * 36}") for one in services)
+    assert connection["Fn::If"][:2] == ["Connects", {
+        "Effect": "Allow", "Resource": {"Ref": "SourceConnectionArn"},
+        "Action": [f"{one}:{what}" for one in services for what in ("GetConnection", "GetConnectionToken")],
+    }]  # fmt: skip
 
 
 def test_a_build_starts_when_its_pipeline_was_made_or_updated() -> None:
