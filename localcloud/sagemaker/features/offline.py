@@ -8,6 +8,8 @@ in S3, records are in a file.
 
 The role of the group needs what AWS gives it in AmazonSageMakerFeatureStoreAccess ("AWS managed policies for Amazon
 SageMaker Feature Store"): s3:PutObject and, as files name an ACL, s3:PutObjectAcl; not looked at is s3:GetBucketAcl.
+Files of a group without a key have AWS's own for S3 (API Reference, CreateFeatureGroup: "by default we encrypt all data
+at rest using Amazon Web Services KMS key"), which a bucket's policy may refuse.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from localcloud.sagemaker.platform.store import Document
 
 SECONDS, MOST_SECONDS = 1.0, 60.0
 AGAIN_SECONDS = 10.0  # after a failure
-ACL = "bucket-owner-full-control"
+ACL, DEFAULT_KEY = "bucket-owner-full-control", "alias/aws/s3"
 WAITING, TAKEN = "offline.jsonl", "offline-taken.jsonl"  # TAKEN while it is being written
 logger = logging.getLogger(__name__)
 
@@ -139,7 +141,8 @@ class OfflineStore:
             path = Path(folder) / name
             write_parquet(group, entries, written, path)
             aws = self._context.aws.for_role(group["RoleArn"])
-            aws.upload(path, f"{storage['ResolvedOutputS3Uri']}/{place}", storage.get("KmsKeyId"), acl=ACL)
+            key = storage.get("KmsKeyId") or DEFAULT_KEY
+            aws.upload(path, f"{storage['ResolvedOutputS3Uri']}/{place}", key, acl=ACL)
 
     def _folder(self, group: Document) -> Path:
         return self._context.root / "features" / f"{group['FeatureGroupName'].lower()}-{int(group['CreationTime'])}"
