@@ -51,6 +51,7 @@ class Lake:
 
     def __init__(self, state: Path) -> None:
         self.events: list[dict[str, Any]] = []
+        self.named = set[tuple[str | None, str]]()  # keys and ACLs of what is written
         self.bucket, self.state = state / "s3", state
         self.service = self.started()
 
@@ -96,6 +97,7 @@ class Lake:
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     def upload(_: Aws, path: Path, uri: str, key: str | None = None, *, acl: str) -> None:
+        lake.named.add((key, acl))
         place = lake.bucket / uri.removeprefix("s3://")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place.with_suffix(".part")).rename(place)
@@ -112,6 +114,13 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
 def cars(lake: Lake) -> Lake:
     lake("CreateFeatureGroup", **CARS, **ONLINE, **OFFLINE, Tags=[{"Key": "a", "Value": "1"}])
     return lake
+
+
+def test_files_are_written_with_an_acl_and_under_awss_own_key_where_the_group_names_none(cars: Lake) -> None:
+    """SageMaker Developer Guide, "Security and access control", and AmazonSageMakerFeatureStoreAccess."""
+    cars.put(FIRST)
+    cars.written(1)
+    assert cars.named == {("alias/aws/s3", "bucket-owner-full-control")}
 
 
 # ---- Groups
