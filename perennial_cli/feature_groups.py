@@ -115,6 +115,16 @@ def role_of(stack: Stack) -> str | None:
     return stack.outputs.get("OfflineStoreRoleArn") if is_own else None
 
 
+def key_of(stack: Stack) -> str | None:
+    """Return the key of records offline: the stack's, the only one that its bucket takes; elsewhere what it is told.
+
+    None has SageMaker take AWS's own key for S3 (API Reference, CreateFeatureGroup, OfflineStoreConfig).
+    """
+    if stack.outputs["DataBucketName"] == stack.outputs.get("BucketName"):
+        return stack.outputs.get("KeyArn")
+    return stack.parameters.get("DataBucketKeyArn") or stack.parameters.get("KmsKeyArn") or None
+
+
 def place_of(stack: Stack) -> str:
     """Return where runs of a stack read records."""
     return f"s3://{stack.outputs['DataBucketName']}/{stack.outputs['DataPrefix']}".rstrip("/")
@@ -208,7 +218,7 @@ def _ensure(
             f"there is no feature group {name}. Name the role that SageMaker takes to write its records into {place}: "
             "--role arn:aws:iam::...:role/..."
         )
-    features, key = features_of(definition, group, table), stack.parameters.get("KmsKeyArn")
+    features, key = features_of(definition, group, table), key_of(stack)
     client.create_feature_group(
         **feature_groups.request(name, group.record, group.event_time, features, place=place, role=role, key=key)
     )

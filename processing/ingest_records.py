@@ -5,8 +5,9 @@ Reads      --config config.json: "definition", and data.files, as the run's mani
            --data: the copies of those files that no run has ingested yet (runs/<run id>/ingest.manifest); --report:
            report.json of preprocessing, which names the files that it has put aside: they are left out;
            --group, --record, --event-time: what the group is called, and what tells its records and their events;
-           --place, --key: where its records are written offline, and the key of the objects; --role: under which
-           SageMaker writes them, if the group is not there yet; empty: then it has to be
+           --bucket, --prefix: where its records are written offline, each for itself, as an argument has 256
+           characters at most; --key: that of the objects; --role: under which SageMaker writes them, if the group is
+           not there yet; empty: then it has to be
 Writes     records, by PutRecord: a row of an event that the group knows already changes nothing of it;
            below --output/ingested: an empty file, called like its copy, for each file that is a whole
 Exits      0; or 1 where SageMaker does not take a row, or there is no group: --message then says what, where and what
@@ -44,7 +45,7 @@ PATIENT = Config(retries={"mode": "adaptive", "max_attempts": 10}, max_pool_conn
 PAUSE_SECONDS = 2.0
 CREATED_IN_SECONDS = 600
 AGAIN = "Rows before it may be records already; the file stays where it is, and the next run puts them once more"
-OPTIONS = ("group", "record", "event-time", "place", "role", "key")
+OPTIONS = ("group", "record", "event-time", "bucket", "prefix", "role", "key")
 
 
 class IngestError(Exception):
@@ -139,7 +140,7 @@ def ensured(arguments: Namespace, contract: Contract) -> records.RecordGroup:
         status, why = described.get("FeatureGroupStatus", "gone"), described.get("FailureReason", "")
         raise IngestError(f"the feature group {name} is {status}{f': {why}' if why else ''}")
     telling = {"record": arguments.record, "event_time": arguments.event_time}
-    if why := feature_groups.obstacle(described, telling, arguments.place):
+    if why := feature_groups.obstacle(described, telling, _place(arguments)):
         raise IngestError(why)
     features = tuple(one["FeatureName"] for one in described["FeatureDefinitions"])
     return records.RecordGroup(arguments.record, arguments.event_time, features)
@@ -163,11 +164,15 @@ def _make(sagemaker: Any, arguments: Namespace, features: list[dict[str, str]]) 
         sagemaker.create_feature_group(
             **feature_groups.request(
                 *(arguments.group, arguments.record, arguments.event_time, features),
-                place=arguments.place,
+                place=_place(arguments),
                 role=arguments.role,
                 key=arguments.key,
             )
         )
+
+
+def _place(arguments: Namespace) -> str:
+    return f"s3://{arguments.bucket}/{arguments.prefix}"
 
 
 def _report(folder: Path) -> dict[str, Any]:

@@ -87,6 +87,7 @@ ALTERNATIVES = (":express:", ":mapRun:")  # an execution of an express workflow;
 MEANT = {
     "deployer.yaml": (
         "RESOURCE_POLICY_PRIVILEGE_ESCALATION",  # who deploys a bucket writes its policy
+        "codestar-connections:GetConnection",  # of a connection whose ARN has the service's earlier name
         "kms:CreateAlias",  # it takes an alias and a key; parliament takes either for all
         "lambda:GetFunctionScalingConfig",  # younger than parliament
     )

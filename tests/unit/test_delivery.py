@@ -550,9 +550,16 @@ def test_a_build_runs_what_the_pipelines_run_as_the_role_that_deploys() -> None:
     *_, watching = resources["WatcherRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert watching["Fn::If"][0] == "ForAgent"
     (policy,) = resources["BuilderRole"]["Properties"]["Policies"]
-    assume, *_ = policy["PolicyDocument"]["Statement"]
+    assume, *_, connection = policy["PolicyDocument"]["Statement"]
     assert assume["Action"] == "sts:AssumeRole"
     assert assume["Resource"]["Fn::Sub"].endswith(":role/deploys-${StackName}")
+    known = cfn.load(ROOT / "delivery/deployer.yaml")["Parameters"]["SourceConnectionArn"]["AllowedPattern"]
+    services = ("codeconnections", "codestar-connections")  # each has resources and actions of its own name
+    assert all(re.fullmatch(known, f"arn:aws:{one}:eu-west-1:123456789012:connection/{'0' * 36}") for one in services)
+    assert connection["Fn::If"][:2] == ["Connects", {
+        "Effect": "Allow", "Resource": {"Ref": "SourceConnectionArn"},
+        "Action": [f"{one}:{what}" for one in services for what in ("GetConnection", "GetConnectionToken")],
+    }]  # fmt: skip
 
 
 def test_a_build_starts_when_its_pipeline_was_made_or_updated() -> None:
@@ -680,6 +687,18 @@ def test_the_steps_of_a_build_take_the_role_by_the_containers_credentials(tmp_pa
         "credential_source = EcsContainer",
         "region = eu-west-1",
     ]
+
+
+def test_a_launch_reads_service_catalogs_copy_of_the_template_and_tags_its_stack() -> None:
+    """Service Catalog Administrator Guide, "Step 6: Add a launch constraint to assign an IAM role"."""
+    resources = cfn.load(ROOT / "delivery/portfolio.yaml")["Resources"]
+    statements = resources["LaunchPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (copied,) = [one for one in statements if one["Action"] == "s3:GetObject" and "Condition" in one]
+    assert copied["Condition"] == {"StringEquals": {"s3:ExistingObjectTag/servicecatalog:provisioning": "true"}}
+    (stacks,) = [one for one in statements if "cloudformation:CreateStack" in one["Action"]]
+    assert {"cloudformation:TagResource", "cloudformation:UntagResource"} <= {*stacks["Action"]}
+    (trust,) = resources["LaunchRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert list(trust["Condition"]) == ["StringEqualsIfExists"]  # whether it names the account is not documented
 
 
 def test_whoever_launches_the_product_gets_no_more_than_a_pipeline() -> None:

@@ -633,8 +633,8 @@ def test_rows_of_dropped_files_are_records_before_anything_trains_where_the_defi
     assert asked["RoleArn"] == VALUES["IngestRoleArn"]
     options = iter(asked["AppSpecification"]["ContainerArguments"])
     given = dict(zip(options, options, strict=True))
-    assert [given[f"--{name}"] for name in ("group", "record", "event-time", "place", "role", "key")] == [
-        f"{STACK}_sales", "sale", "sold", "s3://lake/raw/", VALUES["OfflineStoreRole"], KEY
+    assert [given[f"--{name}"] for name in ("group", "record", "event-time", "bucket", "prefix", "role", "key")] == [
+        f"{STACK}_sales", "sale", "sold", "lake", "raw/", VALUES["OfflineStoreRole"], KEY
     ]  # fmt: skip
     inputs = {one["InputName"]: one["S3Input"]["S3Uri"] for one in asked["ProcessingInputs"]}
     assert inputs["data"] == f"s3://cars/runs/{RUN}/ingest.manifest"

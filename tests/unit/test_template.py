@@ -112,8 +112,10 @@ def rendered(value: Any, given: Mapping[str, Any], template: Mapping[str, Any] =
         return rendered(chosen, given, template)
     if name == "Fn::Sub":
         text, names = argument if isinstance(argument, list) else (argument, {})
-        known = {**given, **{key: rendered(item, given, template) for key, item in names.items()}}
-        return re.sub(r"\$\{([\w:.]+)\}", lambda match: str(known[match[1]]), text)
+        own = {key: rendered(item, given, template) for key, item in names.items()}
+        return re.sub(
+            r"\$\{([\w:.]+)\}", lambda match: str(own[match[1]] if match[1] in own else given[match[1]]), text
+        )
     raise AssertionError(f"this test cannot evaluate {name}")
 
 
@@ -971,6 +973,18 @@ def test_volumes_get_their_key_by_grants_to_aws_only() -> None:
         assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": True}}
 
 
+def test_sagemaker_may_write_records_as_it_writes_them() -> None:
+    """SageMaker Developer Guide, "AWS managed policies for Amazon SageMaker Feature Store", without its Glue tables."""
+    statements = {s["Sid"]: s for s in statements_of("OfflineStoreRole")}
+    assert statements["Records"]["Action"] == ["s3:PutObject", "s3:PutObjectAcl"]
+    assert (statements["Look"]["Action"], statements["Look"]["Resource"]) == ("s3:GetBucketAcl", arn_of("Bucket"))
+
+
+def test_s3_may_name_no_account_where_it_replicates_as_its_guide_has_the_role_without_a_condition() -> None:
+    (trust,) = ROLES["ReplicationRole"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"] == {"StringEqualsIfExists": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
 # They ask the list before they read; MonitorModel copies what a function has listed. AnswerRequest reads of runs that
 # are exported, whose configuration is there, and NotifyBatch the report of a file that was scored.
 LISTS_ITS_PART_ONLY = {
@@ -1395,6 +1409,62 @@ def test_what_parameters_set_over_the_model_fits_into_a_standard_parameter() -> 
     assert len(rendered(properties("StackOverrides")["Value"], given)) <= 4096
 
 
+class Longest(dict[str, str]):
+    """What parameters and resources are called at their longest; of those that are not there, an ARN."""
+
+    def __missing__(self, name: str) -> str:
+        stack = "s" * naming.MAX_STACK_NAME
+        return f"arn:aws:logs:ap-southeast-1:{'0' * 12}:log-group:/aws/lambda/{stack}-{name.removesuffix('.Arn')}:*"
+
+
+def spelt_out(value: Any, given: Mapping[str, Any]) -> Any:
+    """Evaluate what stands at any depth of a document."""
+    value = rendered(value, given)
+    if isinstance(value, dict):
+        found = {key: spelt_out(item, given) for key, item in value.items()}
+        return {key: item for key, item in found.items() if item is not None}
+    return [spelt_out(item, given) for item in value] if isinstance(value, list) else value
+
+
+def longest(**switches: str) -> Longest:
+    """Names and parameters at their longest, in a region whose name is long."""
+    bucket = f"{'s' * naming.MAX_STACK_NAME}-bucket-{'0' * 12}"
+    here = {"AWS::Region": "ap-southeast-1", "AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}
+    made = {"Bucket": bucket, "Bucket.Arn": f"arn:aws:s3:::{bucket}", "DataBucketAccount": "0" * 12}
+    return Longest({**parameter_values(**AS_LONG_AS_ALLOWED, **switches), **OF_THE_STACK, **here, **made})
+
+
+def arguments_of(value: Any) -> list[str]:
+    """The arguments of the containers that a state machine starts."""
+    if isinstance(value, list):
+        return [argument for item in value for argument in arguments_of(item)]
+    if not isinstance(value, dict):
+        return []
+    return [*value.get("ContainerArguments", []), *arguments_of(list(value.values()))]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_an_argument_of_a_container_is_no_longer_than_sagemaker_takes(machine: str) -> None:
+    """SageMaker API Reference, AppSpecification, ContainerArguments."""
+    given, known = longest(), MACHINES[machine]["DefinitionSubstitutions"]
+    for argument in arguments_of(asl.parse((ROOT / MACHINES[machine]["DefinitionS3Location"]).read_text())):
+        text = re.sub(r"\$\{(\w+)\}", lambda match: str(rendered(known[match[1]], given)), argument)
+        assert len(text) <= 256, argument
+
+
+MANAGED, INLINE = 6_144, 10_240
+
+
+@pytest.mark.parametrize("name", [*ROLES, *of_type("AWS::IAM::ManagedPolicy")])
+def test_a_policy_fits_whatever_a_stack_and_its_parameters_are_called(name: str) -> None:
+    """IAM, "IAM and AWS STS quotas": characters of a managed policy, and of all that stand in a role together."""
+    given = longest(MaxInstances="2", Api="key", RetrainAlarms="a", SharedWith="0" * 12)
+    found = properties(name)
+    documents = [one["PolicyDocument"] for one in found.get("Policies", [found] if "PolicyDocument" in found else [])]
+    size = sum(len(json.dumps(spelt_out(one, given), separators=(",", ":"))) for one in documents)
+    assert size <= (MANAGED if name not in ROLES else INLINE)
+
+
 @pytest.mark.parametrize("topic", ["", "arn:aws:sns:eu-west-1:123456789012:others"], ids=("none", "another"))
 @pytest.mark.parametrize(
     ("parameter", "function", "variable"),
@@ -1459,6 +1529,8 @@ def test_lists_of_the_network_are_as_long_as_sagemaker_takes_them() -> None:
         ("SklearnTag", "latest"),
         ("SklearnTag", f"@{DIGEST}"),
         ("DataCapturePercentage", "101"),
+        ("ApiRequestsPerSecond", "0"),
+        ("ApiBurst", "1.5"),
         ("ModelsToKeep", "0"),
         ("LogRetentionDays", "2"),
         ("CostCenter", ""),
@@ -1523,6 +1595,8 @@ def test_a_value_that_cannot_work_is_refused_before_anything_is_deployed(name: s
         ("AwakeTimeZone", "America/Argentina/Buenos_Aires"),
         ("AwakeDays", "MON,TUE,WED,THU,FRI"),
         ("WakeBy", "run"),
+        ("ApiRequestsPerSecond", "50.5"),
+        ("ApiRequestsPerSecond", "0.5"),
     ],
 )
 def test_a_value_that_works_is_allowed(name: str, value: str) -> None:

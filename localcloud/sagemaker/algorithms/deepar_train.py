@@ -67,8 +67,8 @@ def load(environment: Environment) -> dict[str, list[TimeSeries]]:
 
 
 def _read(environment: Environment, name: str, configuration: Mapping[str, str]) -> list[TimeSeries]:
-    if configuration.get("TrainingInputMode", "File") not in ("File", "FastFile"):
-        raise CustomerError(f"Channel {name}: Pipe mode is not supported by the local DeepAR; use File.")
+    if (mode := configuration.get("TrainingInputMode", "File")) != "File":
+        raise CustomerError(f"Channel {name}: {mode} mode is not supported by the local DeepAR; use File.")
     series = list(read_channel(environment.channel_dir(name), configuration.get("ContentType")))
     if not series:
         raise CustomerError(f"No data in {name} channel path {environment.channel_dir(name)}")

@@ -102,8 +102,8 @@ def load(environment: Environment, values: Mapping[str, Any]) -> dict[str, Array
 
 def _read_channel(environment: Environment, name: str, configuration: Mapping[str, str]) -> Array:
     content_type = configuration.get("ContentType") or "application/x-recordio-protobuf"
-    if configuration.get("TrainingInputMode", "File") not in ("File", "FastFile"):
-        raise CustomerError(f"Channel {name}: Pipe mode is not supported by the local Linear Learner; use File.")
+    if (mode := configuration.get("TrainingInputMode", "File")) != "File":
+        raise CustomerError(f"Channel {name}: {mode} mode is not supported by the local Linear Learner; use File.")
     kind = data.parse_content_type(content_type)[0]
     if kind not in (data.CSV, data.RECORDIO):
         raise CustomerError(

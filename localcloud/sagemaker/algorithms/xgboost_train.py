@@ -90,7 +90,10 @@ def train(environment: Environment) -> None:
 
 
 def check_channels(environment: Environment) -> dict[str, str]:
-    """Channel names to kinds of data; the channels must be train, and at most validation and code."""
+    """Channel names to kinds of data; the channels must be train, and at most validation and code.
+
+    The container's algorithm_mode/channel_validation.py knows the modes File and Pipe.
+    """
     channels = environment.channels
     if "train" not in channels:
         raise CustomerError("Missing required channel: train")
@@ -98,7 +101,7 @@ def check_channels(environment: Environment) -> dict[str, str]:
     for name, configuration in channels.items():
         if name not in ("train", "validation", "code"):
             raise CustomerError(f"Extraneous channel found: {name}")
-        if configuration.get("TrainingInputMode", "File") not in ("File", "FastFile"):
+        if configuration.get("TrainingInputMode", "File") != "File":
             raise CustomerError(f"Channel configuration for '{name}' channel is not supported: {configuration}")
         if name != "code":
             kinds[name] = data.parse_content_type(configuration.get("ContentType") or "text/libsvm")[0]

@@ -5,6 +5,11 @@ offline-store/<name>-<creation time>/data/year=/month=/day=/hour=/<time of the l
 with the columns write_time, api_invocation_time and is_deleted besides the features. AWS writes within 15 minutes; here
 it takes SECONDS, and up to MOST_SECONDS where records go on coming, so that they are no file a second. Until they are
 in S3, records are in a file.
+
+The role of the group needs what AWS gives it in AmazonSageMakerFeatureStoreAccess ("AWS managed policies for Amazon
+SageMaker Feature Store"): s3:PutObject and, as files name an ACL, s3:PutObjectAcl; not looked at is s3:GetBucketAcl.
+Files of a group without a key have AWS's own for S3 (API Reference, CreateFeatureGroup: "by default we encrypt all data
+at rest using Amazon Web Services KMS key"), which a bucket's policy may refuse.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from localcloud.sagemaker.platform.store import Document
 
 SECONDS, MOST_SECONDS = 1.0, 60.0
 AGAIN_SECONDS = 10.0  # after a failure
+ACL, DEFAULT_KEY = "bucket-owner-full-control", "alias/aws/s3"
 WAITING, TAKEN = "offline.jsonl", "offline-taken.jsonl"  # TAKEN while it is being written
 logger = logging.getLogger(__name__)
 
@@ -135,7 +141,8 @@ class OfflineStore:
             path = Path(folder) / name
             write_parquet(group, entries, written, path)
             aws = self._context.aws.for_role(group["RoleArn"])
-            aws.upload(path, f"{storage['ResolvedOutputS3Uri']}/{place}", storage.get("KmsKeyId"))
+            key = storage.get("KmsKeyId") or DEFAULT_KEY
+            aws.upload(path, f"{storage['ResolvedOutputS3Uri']}/{place}", key, acl=ACL)
 
     def _folder(self, group: Document) -> Path:
         return self._context.root / "features" / f"{group['FeatureGroupName'].lower()}-{int(group['CreationTime'])}"

@@ -27,6 +27,7 @@ _SESSION = "SageMaker"
 _ROLES = 16  # whose clients are kept
 _TRANSFER = TransferConfig(use_threads=False)
 _HEADERS = {
+    "ACL": "x-amz-acl",
     "ContentType": "content-type",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
@@ -260,12 +261,18 @@ class Aws:
         """Copy one object to a file."""
         self._copy(*split_uri(uri), path)
 
-    def upload(self, path: Path, uri: str, kms_key_id: str | None = None, content_type: str | None = None) -> None:
+    def upload(
+        self,
+        path: Path,
+        uri: str,
+        kms_key_id: str | None = None,
+        content_type: str | None = None,
+        acl: str | None = None,
+    ) -> None:
         """Copy one file to an object; with a key id it is encrypted by SSE-KMS."""
         bucket, key = split_uri(uri)
         extra: dict[str, str] = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
-        if content_type:
-            extra["ContentType"] = content_type
+        extra |= {name: value for name, value in (("ContentType", content_type), ("ACL", acl)) if value}
         if path.stat().st_size < _TRANSFER.multipart_threshold:
             headers = {_HEADERS[name]: value for name, value in extra.items()}
             status, _ = self.request("s3", "PUT", f"/{bucket}/{key}", headers=headers, body=path.read_bytes())

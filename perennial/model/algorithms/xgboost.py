@@ -170,5 +170,5 @@ IMAGE = Image(
 _SCRIPTS_FROM = (3, 2)
 XGBOOST = Algorithm(
     "xgboost", IMAGE, _HYPERPARAMETERS, _REFUSED, _DEFAULTS, _OF_PROBLEM, _derived, _training_metrics, _TUNABLE,
-    _objectives, _SCRIPTS_FROM, input_modes=("File", "FastFile"),
+    _objectives, _SCRIPTS_FROM,
 )  # fmt: skip

@@ -204,8 +204,9 @@ def test_several_machines_are_a_cluster_only_where_the_stack_has_an_image_for_th
     assert resolve(Overrides=several)["Instances"][step]["InstanceCount"] == 2
 
 
-def test_sets_are_read_from_s3_where_a_run_says_so(aws, resolve):
+def test_sets_are_read_from_s3_where_a_run_says_so(aws, resolve, with_script):
     aws.put("raw/a.csv", "a")
+    aws.override('{"Algorithm": "xgboost-script", "HyperParameters": "{}"}')
     modes = [
         {one["InputMode"] for one in resolve(EXECUTION_ARN + mode, Overrides=overrides)["Algorithm"]["Sets"]}
         for mode, overrides in (("a", {}), ("b", {"Instances": {"Train": {"InputMode": "FastFile"}}}))

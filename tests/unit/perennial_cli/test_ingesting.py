@@ -277,11 +277,14 @@ def test_a_group_below_the_data_prefix_is_the_stacks_whoever_made_it(
 def test_the_stacks_own_role_writes_into_its_own_bucket(
     store: SageMakerService, sales: Path, monkeypatch: pytest.MonkeyPatch, bucket: str, writer: str | None
 ) -> None:
-    own = {**STACK.outputs, "BucketName": bucket, "OfflineStoreRoleArn": "arn:aws:iam::000000000000:role/own"}
+    role = "arn:aws:iam::000000000000:role/own"
+    own = {**STACK.outputs, "BucketName": bucket, "OfflineStoreRoleArn": role, "KeyArn": "the-stacks"}
     monkeypatch.setattr("perennial_cli.stacks.chosen", lambda _: Stack("cars", own, STACK.parameters))
     assert perennial("ingest", sales).exit_code == int(writer is None)
     if writer:
-        assert store.handle("DescribeFeatureGroup", {"FeatureGroupName": "cars_sales"})["RoleArn"] == writer
+        made = store.handle("DescribeFeatureGroup", {"FeatureGroupName": "cars_sales"})
+        assert made["RoleArn"] == writer
+        assert made["OfflineStoreConfig"]["S3StorageConfig"]["KmsKeyId"] == "the-stacks"  # its bucket takes no other
 
 
 def test_a_stack_has_a_group_of_its_own_beside_that_of_another_stack(store: SageMakerService, sales: Path) -> None:

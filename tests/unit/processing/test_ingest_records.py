@@ -31,7 +31,7 @@ split: {method: random, key: [sale]}
 gate: {metric: rmse, threshold: 3000}
 feature_store: {groups: {sales: {record: sale, event_time: sold}}, ingest: true}
 """
-GROUP, ROLE, PLACE = "cars_sales", "arn:aws:iam::000000000000:role/offline-store", "s3://lake/raw/"
+GROUP, ROLE = "cars_sales", "arn:aws:iam::000000000000:role/offline-store"
 ROWS = "sale,sold,price\n" + "".join(f"s{number},2026-11-29T10:00:00Z,{number}\n" for number in range(1, 201))
 
 
@@ -58,7 +58,8 @@ class Job:
         (self.folder / "report/report.json").write_text(json.dumps({"aside": self.aside}))
         options = {
             "config": self.folder / "config.json", "data": self.folder / "data", "report": self.folder / "report",
-            "group": GROUP, "record": "sale", "event-time": "sold", "place": PLACE, "role": role, "key": "key",
+            "group": GROUP, "record": "sale", "event-time": "sold", "role": role, "key": "key",
+            "bucket": "lake", "prefix": "raw/",
             "output": self.folder / "output", "message": self.folder / "message",
         }  # fmt: skip
         code = ingest_records.main([part for name, value in options.items() for part in (f"--{name}", str(value))])

@@ -131,7 +131,9 @@ def scripted(cloud: Cloud, bucket: str) -> Document:
     definitions = [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]
     algorithm = {"TrainingImage": SKLEARN, "TrainingInputMode": "File", "MetricDefinitions": definitions}
     values = {"alpha": 0.5, "layers": {"a": 1, "b": 2}, "b": 3}
-    return by_script(cloud, bucket, files, "train.py", values=values, AlgorithmSpecification=algorithm)
+    channels = [{**train_channel(bucket), "InputMode": "FastFile"}]
+    members = {"AlgorithmSpecification": algorithm, "InputDataConfig": channels}
+    return by_script(cloud, bucket, files, "train.py", values=values, **members)
 
 
 def test_a_script_is_run_as_the_toolkit_runs_it(cloud: Cloud, bucket: str, scripted: Document) -> None:

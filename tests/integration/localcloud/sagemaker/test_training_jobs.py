@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import faults
 from localcloud.sagemaker.service import SageMakerService
+from perennial.runs.spot import of_job
 from tests.integration.conftest import Cloud, unique, watch_events
 from tests.integration.sagemaker_requests import (
     DEEPAR,
@@ -308,11 +309,11 @@ def test_gzip_channels_are_unpacked(cloud: Cloud, bucket: str) -> None:
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
 
 
-def test_channels_in_fast_file_mode_are_read_as_files(cloud: Cloud, bucket: str) -> None:
+def test_xgboost_takes_no_channel_in_fast_file_mode(cloud: Cloud, bucket: str) -> None:
     channels = [channel("train", f"s3://{bucket}/train/") | {"InputMode": "FastFile"}]
     job = train(cloud, training(unique("fast"), bucket, {"num_round": "1"}, InputDataConfig=channels))
-    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
-    assert job["InputDataConfig"][0]["InputMode"] == "FastFile"
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "Channel configuration for 'train' channel is not supported" in job["FailureReason"]
 
 
 def test_a_job_that_is_stopped_ends_as_stopped(cloud: Cloud, bucket: str) -> None:
@@ -358,6 +359,25 @@ def test_a_spot_instance_that_is_taken_away_makes_the_same_model_on_another(
     assert job["BillableTimeInSeconds"] <= job["TrainingTimeInSeconds"]
     values = [{each["MetricName"]: each["Value"] for each in one["FinalMetricDataList"]} for one in (job, trained)]
     assert values[0] == values[1]
+
+
+def test_spot_instances_of_several_hosts_are_taken_away_together_and_all_begin_again(
+    cloud: Cloud, bucket: str, shares: str
+) -> None:
+    (parameters, *_), name = SHARED_OUT[0], unique("spots")
+    members = {**several(shares, bucket, 3, shares), **SPOT}
+    with faults.Client(cloud.environment(), name=name).injected("job:spots", "interrupt"):
+        job = train(cloud, training(name, bucket, parameters, **members))
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    attempt = ["Starting", "Downloading", "Training"]
+    statuses = [item["Status"] for item in job["SecondaryStatusTransitions"]]
+    assert statuses == [*attempt, "Interrupted", *attempt, "Uploading", "Completed"]
+    saved = of_job(job)
+    assert saved
+    assert saved["interruptions"] == 1
+    assert saved["billable_seconds"] <= saved["training_seconds"]
+    metrics = {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}
+    assert metrics["validation:rmse"] < 3  # of one host's share alone it is 6 and more
 
 
 def test_a_spot_job_ends_when_it_has_waited_too_long(cloud: Cloud, bucket: str) -> None:

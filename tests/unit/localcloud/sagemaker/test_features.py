@@ -51,6 +51,7 @@ class Lake:
 
     def __init__(self, state: Path) -> None:
         self.events: list[dict[str, Any]] = []
+        self.named = set[tuple[str | None, str]]()  # keys and ACLs of what is written
         self.bucket, self.state = state / "s3", state
         self.service = self.started()
 
@@ -95,7 +96,8 @@ class Lake:
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
-    def upload(_: Aws, path: Path, uri: str, key: str | None = None) -> None:
+    def upload(_: Aws, path: Path, uri: str, key: str | None = None, *, acl: str) -> None:
+        lake.named.add((key, acl))
         place = lake.bucket / uri.removeprefix("s3://")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place.with_suffix(".part")).rename(place)
@@ -112,6 +114,13 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
 def cars(lake: Lake) -> Lake:
     lake("CreateFeatureGroup", **CARS, **ONLINE, **OFFLINE, Tags=[{"Key": "a", "Value": "1"}])
     return lake
+
+
+def test_files_are_written_with_an_acl_and_under_awss_own_key_where_the_group_names_none(cars: Lake) -> None:
+    """SageMaker Developer Guide, "Security and access control", and AmazonSageMakerFeatureStoreAccess."""
+    cars.put(FIRST)
+    cars.written(1)
+    assert cars.named == {("alias/aws/s3", "bucket-owner-full-control")}
 
 
 # ---- Groups
@@ -361,7 +370,7 @@ def test_target_stores_say_where_a_record_goes(cars: Lake) -> None:
 def test_records_wait_where_they_cannot_be_written_and_the_group_says_why(
     cars: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise OSError("AccessDenied of s3:PutObject")
 
     with monkeypatch.context() as broken:

@@ -315,6 +315,11 @@ def test_a_definition_cannot_be_changed():
         ),
         (
             "gate:",
+            "algorithm: xgboost\ninstances: {train: {input_mode: FastFile}}\ngate:",
+            "instances.train.input_mode: got FastFile; allowed: File, as xgboost reads its data",
+        ),
+        (
+            "gate:",
             "instances: {train: {max_wait_seconds: 3600}}\ngate:",
             "instances.train.max_wait_seconds: got a number where spot is not true",
         ),
