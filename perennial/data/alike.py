@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from perennial.data.rows import GOLDEN, Hashes, are_among
 
 FEW_TWICE = 16  # times as many hashes are there once
 TOGETHER = 1 << 18  # rows that are compared at once, on each core
+LARGE = 1 << 20  # rows of one bucket that are, on one core
 MOST_BITS = 9  # that tell buckets: each may have an open file, of which a process may have a thousand
 IN_MEMORY = 32 << 20  # bytes of all buckets
 ROWS_AT_ONCE = 4 << 20  # that are handed on
@@ -26,12 +28,11 @@ ROWS_AT_ONCE = 4 << 20  # that are handed on
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 HashesOfRows = tuple[Rows, Hashes]
+Which = Callable[[Hashes], Mask]
 _PAIR = np.dtype([("hash", "<u8"), ("row", "<i8")])
 
 
-def like_others(
-    some: Iterable[HashesOfRows], count: int, which: Callable[[Hashes], Mask], folder: Path | None = None
-) -> Iterator[Rows]:
+def like_others(some: Iterable[HashesOfRows], count: int, which: Which, folder: Path | None = None) -> Iterator[Rows]:
     """Yield the rows that are like others, some millions of them at once, which ascend.
 
     some    rows, which ascend, and their hashes
@@ -52,9 +53,10 @@ def like_others(
             if end > begin:
                 bucket.append(pairs[begin:end])
             begin = end
-    # Where buckets are large, one after the other is enough for memory.
-    work = partial(_found, which)
-    yield from _gathered(in_order(work, buckets) if count >> bits <= TOGETHER else map(work, buckets))
+    small = [bucket for bucket in buckets if len(bucket) <= 2 * TOGETHER]
+    large = [bucket for bucket in buckets if len(bucket) > 2 * TOGETHER]  # one after the other: memory has room for one
+    in_small = in_order(lambda bucket: [*_alike_in(which, bucket)], small)
+    yield from _gathered(chain(chain.from_iterable(in_small), *(_alike_in(which, bucket) for bucket in large)))
 
 
 def _together(some: list[HashesOfRows]) -> HashesOfRows:
@@ -72,22 +74,21 @@ def _by_bucket(bits: int, some: HashesOfRows) -> tuple[npt.NDArray[np.void], lis
     return pairs, np.cumsum(np.bincount(numbers, minlength=1 << bits)).tolist()
 
 
-def _found(which: Callable[[Hashes], Mask], bucket: RowNumbers) -> Rows:
-    """Return the rows of a bucket that are like others. However often one hash is in it: memory has few of them."""
-    counting, found = bucket[0:0], []
-    for start in range(0, len(bucket), 8 * TOGETHER):
-        pairs = np.concatenate([counting, bucket[start : start + 8 * TOGETHER]]) if start else bucket[: 8 * TOGETHER]
+def _alike_in(which: Which, bucket: RowNumbers) -> Iterator[Rows]:
+    """Yield the rows of a bucket that are like others. However often one hash is in it: memory has few of them."""
+    counting = bucket[0:0]
+    for start in range(0, len(bucket), LARGE):
+        pairs = np.concatenate([counting, bucket[start : start + LARGE]]) if start else bucket[:LARGE]
         mask = which(np.ascontiguousarray(pairs["hash"]))
-        found.append(pairs["row"][mask])
+        yield pairs["row"][mask]
         counting = pairs[~mask]
     bucket.close()
-    return np.concatenate([np.empty(0, np.int64), *found])
 
 
-def _gathered(found: Iterable[Rows]) -> Iterator[Rows]:
+def _gathered(alike: Iterable[Rows]) -> Iterator[Rows]:
     """Yield many rows at once, in their order."""
     waiting, count = [np.empty(0, np.int64)], 0
-    for rows in found:
+    for rows in alike:
         waiting.append(rows)
         count += len(rows)
         if count >= ROWS_AT_ONCE:

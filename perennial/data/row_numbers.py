@@ -86,10 +86,13 @@ class RowNumbers:
 
     def _write(self, start: int, numbers: Numbers) -> None:
         self._file.seek(start * self.dtype.itemsize)
-        self._file.write(np.ascontiguousarray(numbers, self.dtype).view(np.uint8).data)
+        rest = np.ascontiguousarray(numbers, self.dtype).view(np.uint8).data
+        while len(rest):
+            rest = rest[self._file.write(rest) :]
         if self._is_in_memory and self._file.tell() > self._most:
             self._file.seek(0)
-            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # as long as it is used
+            # Without a buffer, which hundreds of files would have each. Open as long as it is used.
+            file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
             shutil.copyfileobj(self._file, file)
             self._file, self._is_in_memory = file, False
 
