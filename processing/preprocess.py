@@ -61,10 +61,10 @@ if __name__ == "__main__":
 import errno
 import io
 import json
-import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -183,7 +183,13 @@ def run(
             encoder = fit.finish(writer.again)
             report.feature_names = encoder.feature_names
             coverage = Coverage(encoder)
-            report.widest_row = writer.write(encoder, coverage, shortest_line(champion.widest_row))
+            checks = record_checks(contract, known, encoder, definition.get("serving", {}))
+            with ThreadPoolExecutor(1) as beside:
+                packing = beside.submit(
+                    pack_preprocessor, model, contract, encoder, checks, hook, output / "preprocessor"
+                )
+                report.widest_row = writer.write(encoder, coverage, shortest_line(champion.widest_row))
+                packing.result()
             report.texts = coverage.as_json()
         except (DataError, HookError) as error:
             report.problems = _reasons(error)
@@ -192,8 +198,6 @@ def run(
             quarantine.close()
             report.since = champion.since(definition, report.aside)
             report.write(output / "report")
-    checks = record_checks(contract, known, encoder, definition.get("serving", {}))
-    pack_preprocessor(model, contract, encoder, checks, hook, output / "preprocessor")
     print(f"{len(encoder.feature_names)} encoded features; rows: {report.rows_by_set}", flush=True)
 
 
@@ -373,4 +377,4 @@ def _class_values(contract: Contract) -> list[str] | list[int]:
 
 if __name__ == "__main__":
     job_script.keep_modules()
-    sys.exit(main())
+    job_script.end(main())

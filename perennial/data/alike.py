@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from perennial.data.in_order import in_order
-from perennial.data.row_numbers import RowNumbers
+from perennial.data.row_numbers import RowNumbers, pieces
 from perennial.data.rows import GOLDEN, Hashes, are_among
 
 FEW_TWICE = 16  # times as many hashes are there once
 TOGETHER = 1 << 18  # rows that are compared at once, on each core
 LARGE = 1 << 20  # rows of one bucket that are, on one core
-MOST_BITS = 9  # that tell buckets: each may have an open file, of which a process may have a thousand
+MOST_BITS = 8  # that tell buckets: each may have an open file, of which a process may have a thousand
+LEVELS = 2  # of buckets in buckets: after so many all rows of a large one have one hash
 IN_MEMORY = 32 << 20  # bytes of all buckets
 ROWS_AT_ONCE = 4 << 20  # that are handed on
 
@@ -32,13 +33,16 @@ Which = Callable[[Hashes], Mask]
 _PAIR = np.dtype([("hash", "<u8"), ("row", "<i8")])
 
 
-def like_others(some: Iterable[HashesOfRows], count: int, which: Which, folder: Path | None = None) -> Iterator[Rows]:
+def like_others(
+    some: Iterable[HashesOfRows], count: int, which: Which, folder: Path | None = None, level: int = 0
+) -> Iterator[Rows]:
     """Yield the rows that are like others, some millions of them at once, which ascend.
 
     some    rows, which ascend, and their hashes
     count   how many there are, at most
     which   returns a mask of hashes that are not the one of their kind that counts: `repeats` or `replaced`
     folder  where files may be
+    level   how many times these have come into buckets already
     """
     if count <= TOGETHER:
         (rows, hashes) = _together([*some])
@@ -47,7 +51,7 @@ def like_others(some: Iterable[HashesOfRows], count: int, which: Which, folder: 
     bits = min(MOST_BITS, (2 * count // TOGETHER).bit_length())
     in_memory = IN_MEMORY >> bits
     buckets = [RowNumbers(_PAIR, folder, in_memory) for _ in range(1 << bits)]
-    for pairs, ends in in_order(partial(_by_bucket, bits), some):
+    for pairs, ends in in_order(partial(_by_bucket, level * MOST_BITS, bits), some):
         begin = 0
         for bucket, end in zip(buckets, ends, strict=True):
             if end > begin:
@@ -56,7 +60,8 @@ def like_others(some: Iterable[HashesOfRows], count: int, which: Which, folder: 
     small = [bucket for bucket in buckets if len(bucket) <= 2 * TOGETHER]
     large = [bucket for bucket in buckets if len(bucket) > 2 * TOGETHER]  # one after the other: memory has room for one
     in_small = in_order(lambda bucket: [*_alike_in(which, bucket)], small)
-    yield from _gathered(chain(chain.from_iterable(in_small), *(_alike_in(which, bucket) for bucket in large)))
+    in_large = (_alike_in_large(which, bucket, folder, level) for bucket in large)
+    yield from _gathered(chain(chain.from_iterable(in_small), chain.from_iterable(in_large)))
 
 
 def _together(some: list[HashesOfRows]) -> HashesOfRows:
@@ -64,14 +69,27 @@ def _together(some: list[HashesOfRows]) -> HashesOfRows:
     return np.concatenate([np.empty(0, np.int64), *rows]), np.concatenate([np.empty(0, np.uint64), *hashes])
 
 
-def _by_bucket(bits: int, some: HashesOfRows) -> tuple[npt.NDArray[np.void], list[int]]:
-    """Return rows and hashes in the order of their buckets, and where each bucket ends among them."""
+def _by_bucket(first: int, bits: int, some: HashesOfRows) -> tuple[npt.NDArray[np.void], list[int]]:
+    """Return rows and hashes in the order of their buckets, and where each bucket ends among them.
+
+    first, bits  from which bit of a mixed hash on, and by how many, buckets are told
+    """
     rows, hashes = some
-    numbers = ((hashes * GOLDEN) >> np.uint64(64 - bits)).astype(np.uint16)
+    numbers = (((hashes * GOLDEN) << np.uint64(first)) >> np.uint64(64 - bits)).astype(np.uint16)
     order = np.argsort(numbers, kind="stable")
     pairs = np.empty(len(rows), _PAIR)
     pairs["hash"], pairs["row"] = hashes[order], rows[order]
     return pairs, np.cumsum(np.bincount(numbers, minlength=1 << bits)).tolist()
+
+
+def _alike_in_large(which: Which, bucket: RowNumbers, folder: Path | None, level: int) -> Iterator[Rows]:
+    """Yield the rows of a bucket that are like others: those of few hashes, or of so many that it needs buckets."""
+    if level == LEVELS:
+        yield from _alike_in(which, bucket)
+        return
+    some = ((pairs["row"], pairs["hash"]) for _, pairs in pieces(bucket))
+    yield from like_others(some, len(bucket), which, folder, level + 1)
+    bucket.close()
 
 
 def _alike_in(which: Which, bucket: RowNumbers) -> Iterator[Rows]:

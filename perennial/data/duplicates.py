@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from perennial.data.alike import last_of_each
+from perennial.data.in_order import in_order
 from perennial.data.row_numbers import PIECE, Among, Each, OfRows, count_true, taken
 from perennial.data.rows import Hashes, are_among, mixed
 from perennial.data.split import LEFT_OUT
@@ -21,6 +23,7 @@ from perennial.data.split import LEFT_OUT
 MAX_COUNTED = 2_000_000  # rows that are compared one by one
 MAX_HALVINGS = 60
 CHANCE = 4  # standard deviations
+PARTS, FEW = 4, 100_000  # of hashes that cores count, where they are more than a few
 _MARK = np.uint64(1)
 
 
@@ -88,26 +91,15 @@ class DuplicateCounter:
 
         The lowest bit of a hash gives way to the second mask, so that all are sorted once: a sample has no other there.
         """
-        marked, count = np.empty(self._kept_count, np.uint64), 0
-        for piece in self._pieces:  # memory for all of them at once takes longer to get than to use
+        marked: list[Hashes] = []
+        for piece in self._pieces:
             is_used = taken(used, piece.rows)
             hashes = (piece.hashes & ~_MARK) | taken(some, piece.rows)
-            hashes = hashes if is_used.all() else hashes[is_used]
-            marked[count : count + len(hashes)] = hashes
-            count += len(hashes)
-        marked = marked[:count]
-        marked.sort()
-        distinct, marks, distinct_marks = min(1, count), 0, 0
-        for start in range(0, count, PIECE):
-            of_piece = marked[start : start + PIECE]
-            differs = marked[start + 1 : start + 1 + PIECE] ^ of_piece[: count - start - 1]
-            is_some = (of_piece & _MARK).astype(np.bool_)
-            is_last = np.append(differs != 0, True)[
-                : len(of_piece)
-            ]  # of one hash those with the mark are the last ones
-            distinct += int(np.count_nonzero(differs > _MARK))
-            marks += int(np.count_nonzero(is_some))
-            distinct_marks += int(np.count_nonzero(is_some & is_last))
+            marked.append(hashes if is_used.all() else hashes[is_used])
+        parts = PARTS if sum(map(len, marked)) > FEW else 1
+        count, distinct, marks, distinct_marks = map(
+            sum, zip(*in_order(partial(_counted, marked, parts), range(parts)), strict=True)
+        )
         return (
             self._repeated(used, count, distinct),
             self._repeated(Each(np.logical_and, used, some), marks, distinct_marks),
@@ -170,3 +162,25 @@ class DuplicateCounter:
 def _are_new(sets: npt.NDArray[np.uint8], is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return which rows are new and in use."""
     return np.asarray(is_new & (sets != LEFT_OUT), np.bool_)
+
+
+def _counted(marked: Sequence[Hashes], parts: int, part: int) -> tuple[int, int, int, int]:
+    """Return how many hashes are in one of some parts of them, and how many different ones; and so of those with _MARK.
+
+    parts  1, 2, 4 or 8; a hash is in one of them by its highest bits
+    """
+    bits = np.uint64(64 - (parts.bit_length() - 1))
+    some = [hashes[hashes >> bits == part] if parts > 1 else hashes for hashes in marked]
+    ordered = np.concatenate([NO_HASHES, *some])
+    ordered.sort()
+    count = len(ordered)
+    distinct, marks, distinct_marks = min(1, count), 0, 0
+    for start in range(0, count, PIECE):  # memory for all at once takes longer to get than to use
+        of_piece = ordered[start : start + PIECE]
+        differs = ordered[start + 1 : start + 1 + PIECE] ^ of_piece[: count - start - 1]
+        is_some = (of_piece & _MARK).astype(np.bool_)
+        is_last = np.append(differs != 0, True)[: len(of_piece)]  # of one hash those with the mark come last
+        distinct += int(np.count_nonzero(differs > _MARK))
+        marks += int(np.count_nonzero(is_some))
+        distinct_marks += int(np.count_nonzero(is_some & is_last))
+    return count, distinct, marks, distinct_marks

@@ -165,12 +165,9 @@ def count_true(mask: OfRows) -> int:
 
 def _by_piece(rows: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Yield where each piece begins that has some of the rows, and these."""
-    if not len(rows):
-        return
-    numbers = range(int(rows[0]) // PIECE, int(rows[-1]) // PIECE + 1)
-    ends = np.searchsorted(rows, [(number + 1) * PIECE for number in numbers])
     begin = 0
-    for number, end in zip(numbers, ends.tolist(), strict=True):
-        if end > begin:
-            yield number * PIECE, rows[begin:end]
+    while begin < len(rows):
+        start = int(rows[begin]) // PIECE * PIECE
+        end = int(np.searchsorted(rows, start + PIECE))
+        yield start, rows[begin:end]
         begin = end
