@@ -59,7 +59,8 @@ def submitted_to_spark() -> bool:
 
 # What PyArrow imports where it is there, and does without: to ask whether what it is given is theirs, and to pickle.
 PASSED_OVER = ("pandas", "cloudpickle", "dateutil")
-DOCSTRINGS = "pyarrow.vendored.docscrape"
+DOCSTRINGS_OF_ARROW = "pyarrow.vendored.docscrape"
+DOCSTRINGS_OF_NUMPY = ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars")
 
 
 class _WithoutThem:
@@ -95,17 +96,24 @@ def end(code: int) -> NoReturn:
 def leave_out_pandas(*, but_for_hooks: bool = False) -> None:
     """Keep PyArrow from importing pandas (0.2 s and 40 MB) only to ask whether what it is given is a series of its.
 
-    Nor does it import others for nothing, or parse the docstrings of all that it computes (0.02 s) to put them into
-    docstrings, where this comes before pyarrow.compute. A model's own code may use pandas: `but_for_hooks` is for
-    scripts that run it.
+    Nor does it import others for nothing, and nobody reads docstrings here: Arrow does without those of what it
+    computes (0.02 s), NumPy without those that it adds to what is compiled, where this comes before they are imported.
+    A model's own code may use pandas, and anything of NumPy: `but_for_hooks` is for scripts that run it.
     """
-    if DOCSTRINGS not in sys.modules:
-        docstrings = ModuleType(DOCSTRINGS)
-        vars(docstrings)["NumpyDocString"] = _no_docstring
-        sys.modules[DOCSTRINGS] = docstrings
+    _leave_out_docstrings(DOCSTRINGS_OF_ARROW, NumpyDocString=_no_docstring)
     if but_for_hooks and any(path for name in HOOKS for path in MODELS.glob(f"*/{name}")):
         return
+    for name in DOCSTRINGS_OF_NUMPY:
+        _leave_out_docstrings(name)
     sys.meta_path.insert(0, _WithoutThem())
+
+
+def _leave_out_docstrings(name: str, **members: Any) -> None:
+    """Have a module that makes docstrings make none, unless it has done so."""
+    if name not in sys.modules:
+        module = ModuleType(name)
+        vars(module).update(members)
+        sys.modules[name] = module
 
 
 def refuse(lines: str | Sequence[str], message: Path) -> int:
