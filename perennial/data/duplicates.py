@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perennial.data.alike import last_of_each
-from perennial.data.in_order import in_order
+from perennial.data.in_order import cores, in_order
 from perennial.data.row_numbers import PIECE, Among, Each, OfRows, count_true, taken
 from perennial.data.rows import Hashes, are_among, mixed
 from perennial.data.split import LEFT_OUT
@@ -23,7 +23,7 @@ from perennial.data.split import LEFT_OUT
 MAX_COUNTED = 2_000_000  # rows that are compared one by one
 MAX_HALVINGS = 60
 CHANCE = 4  # standard deviations
-PARTS, FEW = 4, 100_000  # of hashes that cores count, where they are more than a few
+MOST_BITS, FEW = 3, 100_000  # that tell the hashes which a core counts, where they are more than a few
 _MARK = np.uint64(1)
 
 
@@ -96,7 +96,7 @@ class DuplicateCounter:
             is_used = taken(used, piece.rows)
             hashes = (piece.hashes & ~_MARK) | taken(some, piece.rows)
             marked.append(hashes if is_used.all() else hashes[is_used])
-        parts = PARTS if sum(map(len, marked)) > FEW else 1
+        parts = 1 << min(MOST_BITS, cores().bit_length() - 1) if sum(map(len, marked)) > FEW else 1
         count, distinct, marks, distinct_marks = map(
             sum, zip(*in_order(partial(_counted, marked, parts), range(parts)), strict=True)
         )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from perennial.data import duplicates
 from perennial.data.duplicates import DuplicateCounter
 from perennial.data.row_hasher import RowHasher
+from perennial.data.rows import mixed
 from perennial.data.split import LEFT_OUT, TRAIN
 from perennial.features.values import STRING
 
@@ -143,3 +144,14 @@ def test_many_rows_that_are_all_alike_are_seen_as_such(monkeypatch: pytest.Monke
     sets = np.full(1_000, TRAIN, np.uint8)
     assert counter.count(sets == TRAIN, sets == TRAIN)[0] > 980
     assert counter.count_known(sets, np.arange(1_000) >= 400) == 600
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 96])
+def test_rows_are_counted_alike_on_any_number_of_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "FEW", 100)
+    monkeypatch.setattr(duplicates, "cores", lambda: cores)
+    counter = DuplicateCounter()
+    for start in range(0, 4_000, 1_000):  # each number is there twice
+        counter.observe(counter.sample(mixed(np.arange(start, start + 1_000, dtype=np.uint64) % np.uint64(2_000))))
+    every = np.ones(4_000, bool)
+    assert counter.count(every, np.arange(4_000) < 3_000) == (2_000, 1_000)
