@@ -115,7 +115,7 @@ def by_content(split: dict[str, Any], features: Names, files: Files, seed: int) 
         columns = {IDENTITY: pa.array(identity), CONTENT: pa.array(content)}
         rows = pa.table({**dict(zip(NAMES, table(file).columns, strict=True)), **columns})
         splitting.observe(number, splitting.deal(rows))
-    return splitting.finish()
+    return splitting.finish()[:]
 
 
 def table(file: Floats) -> pa.Table:

@@ -12,7 +12,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 from perennial.words import printable
 
@@ -56,12 +57,22 @@ def submitted_to_spark() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-class _WithoutPandas:
+# What PyArrow imports where it is there, and does without: to ask whether what it is given is theirs, and to pickle.
+PASSED_OVER = ("pandas", "cloudpickle", "dateutil")
+DOCSTRINGS_OF_ARROW = "pyarrow.vendored.docscrape"
+DOCSTRINGS_OF_NUMPY = ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars")
+
+
+class _WithoutThem:
     """A finder of modules; importlib.abc, which has a class for these, imports others for 0.01 s."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("this job does without pandas", name=fullname)
+        if fullname in PASSED_OVER:
+            raise ModuleNotFoundError(f"this job does without {fullname}", name=fullname)
+
+
+def _no_docstring(text: str) -> dict[str, tuple[()]]:
+    return {"Parameters": ()}
 
 
 def keep_modules() -> None:
@@ -73,14 +84,36 @@ def keep_modules() -> None:
     gc.enable()
 
 
+def end(code: int) -> NoReturn:
+    """End the process of a script whose files are written, and do not take apart first what the system takes back."""
+    if submitted_to_spark():
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def leave_out_pandas(*, but_for_hooks: bool = False) -> None:
     """Keep PyArrow from importing pandas (0.2 s and 40 MB) only to ask whether what it is given is a series of its.
 
-    A model's own code may use pandas: `but_for_hooks` is for scripts that run it.
+    Nor does it import others for nothing, and nobody reads docstrings here: Arrow does without those of what it
+    computes (0.02 s), NumPy without those that it adds to what is compiled, where this comes before they are imported.
+    A model's own code may use pandas, and anything of NumPy: `but_for_hooks` is for scripts that run it.
     """
+    _leave_out_docstrings(DOCSTRINGS_OF_ARROW, NumpyDocString=_no_docstring)
     if but_for_hooks and any(path for name in HOOKS for path in MODELS.glob(f"*/{name}")):
         return
-    sys.meta_path.insert(0, _WithoutPandas())
+    for name in DOCSTRINGS_OF_NUMPY:
+        _leave_out_docstrings(name)
+    sys.meta_path.insert(0, _WithoutThem())
+
+
+def _leave_out_docstrings(name: str, **members: Any) -> None:
+    """Have a module that makes docstrings make none, unless it has done so."""
+    if name not in sys.modules:
+        module = ModuleType(name)
+        vars(module).update(members)
+        sys.modules[name] = module
 
 
 def refuse(lines: str | Sequence[str], message: Path) -> int:

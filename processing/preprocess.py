@@ -36,7 +36,7 @@ Of a forecasting rows are points of series (data.series_sets), and these differ:
 
 Rows pass in batches: once from the files to a spill file of valid, typed rows, and twice from there (to fit, and to
 write all sets); twice more where a text of many values is fitted. All cores work on batches, whose results are taken in
-their order. Memory does not grow with the number of rows, but for a byte that tells the set of each. The same files,
+their order. Memory does not grow with the number of rows: what is kept of each is on the disk. The same files,
 definition and code give the same bytes, on any number of cores.
 """
 
@@ -53,16 +53,18 @@ if __name__ == "__main__":
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from processing import job_script
+
+    if not job_script.submitted_to_spark():  # PySpark wants it
+        job_script.leave_out_pandas(but_for_hooks=True)
 
 import errno
-import gzip
 import io
 import json
-import sys
-import tarfile
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -79,7 +81,7 @@ from perennial.data.machines import Machines, OneMachine
 from perennial.data.payload import shortest_line
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report, judge_news, judge_rows, judge_sets, judge_trained
-from perennial.data.split import Sets
+from perennial.data.row_numbers import OfRows
 from perennial.features.column import Column
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.features.record_checks import KnownTexts, RecordChecks, Rules
@@ -154,7 +156,8 @@ def run(
         try:
             _require_same_kind(definition, champion)
             files = rows_of_groups(named(find_files(data), config), config, contract, Path(folder))
-            sets = ingest(files, contract, definition, champion, machines, quarantine, report, _listed_at(config))
+            listed_at, spill = _listed_at(config), Path(folder)
+            sets = ingest(files, contract, definition, champion, machines, quarantine, report, listed_at, spill)
             judge_trained(champion.since(definition, report.aside), quality)
             judge_rows(report, quarantine, quality)
             if config.get("trigger") != "Manual":
@@ -180,7 +183,13 @@ def run(
             encoder = fit.finish(writer.again)
             report.feature_names = encoder.feature_names
             coverage = Coverage(encoder)
-            report.widest_row = writer.write(encoder, coverage, shortest_line(champion.widest_row))
+            checks = record_checks(contract, known, encoder, definition.get("serving", {}))
+            with ThreadPoolExecutor(1) as beside:
+                packing = beside.submit(
+                    pack_preprocessor, model, contract, encoder, checks, hook, output / "preprocessor"
+                )
+                report.widest_row = writer.write(encoder, coverage, shortest_line(champion.widest_row))
+                packing.result()
             report.texts = coverage.as_json()
         except (DataError, HookError) as error:
             report.problems = _reasons(error)
@@ -189,8 +198,6 @@ def run(
             quarantine.close()
             report.since = champion.since(definition, report.aside)
             report.write(output / "report")
-    checks = record_checks(contract, known, encoder, definition.get("serving", {}))
-    pack_preprocessor(model, contract, encoder, checks, hook, output / "preprocessor")
     print(f"{len(encoder.feature_names)} encoded features; rows: {report.rows_by_set}", flush=True)
 
 
@@ -220,7 +227,7 @@ def _write_series(
     definition: Mapping[str, Any],
     contract: Contract,
     machines: Machines,
-    sets: Sets,
+    sets: OfRows,
     champion: ChampionData,
     output: Path,
     report: Report,
@@ -342,6 +349,9 @@ def pack_preprocessor(
 
 
 def _pack(members: Mapping[str, bytes], folder: Path) -> None:
+    import gzip  # these two cost a start 0.005 s, which other cores would wait for
+    import tarfile
+
     with (
         (folder / "model.tar.gz").open("wb") as file,
         gzip.GzipFile("", "wb", 6, file, 0) as packed,
@@ -366,7 +376,5 @@ def _class_values(contract: Contract) -> list[str] | list[int]:
 
 
 if __name__ == "__main__":
-    if not job_script.submitted_to_spark():  # PySpark wants it
-        job_script.leave_out_pandas(but_for_hooks=True)
     job_script.keep_modules()
-    sys.exit(main())
+    job_script.end(main())

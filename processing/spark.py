@@ -37,8 +37,8 @@ from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.data.machines import About, Files, Reader, ReadRows, RowsOfSets
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
+from perennial.data.row_numbers import OfRows, pieces
 from perennial.data.sets import BATCH_BYTES, BatchOfSets, RowsOf, SetWriter, dealt, in_one_piece
-from perennial.data.split import Sets
 from perennial.features.encoding import Encoder
 from perennial.features.record_checks import KnownTexts
 from perennial.features.values import DataError
@@ -164,11 +164,11 @@ class SparkMachines:
                 raise error
             return
 
-    def each(self, sets: Sets, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> Iterator[T]:
+    def each(self, sets: OfRows, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> Iterator[T]:
         return self._run(self._send(sets), functools.partial(_go_through, wanted=wanted, task=task))
 
     def writer(
-        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
+        self, contract: Contract, sets: OfRows, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
     ) -> SparkSetWriter:
         make = functools.partial(SetWriter, contract, rows_per_part=rows_per_part, with_header=with_header, hosts=hosts)
         return SparkSetWriter(functools.partial(self._run, self._send(sets)), make, folder)
@@ -179,11 +179,13 @@ class SparkMachines:
         rows = self._pieces.filter(f"kind = '{ROWS}'").select("file", "payload")
         return _answers(rows.mapInArrow(task, RESULT))
 
-    def _send(self, sets: Sets) -> str:
+    def _send(self, sets: OfRows) -> str:
         """Have the sets of all rows on every machine, and return the name of the file."""
         folder = Path(self._folder.name)
         path = folder / f"{folder.name}-{len(list(folder.iterdir()))}.u8"  # a name that no file of the session has
-        sets.tofile(path)
+        with path.open("wb") as file:
+            for _, piece in pieces(sets):
+                file.write(piece.astype(np.uint8).data)
         self._spark.sparkContext.addFile(str(path))
         return path.name
 

@@ -41,6 +41,7 @@ from perennial.features.from_text import from_text
 from perennial.features.values import holds
 
 BLOCK_BYTES = 4 << 20  # read at once; no row may be longer. Half of it takes a tenth more time, twice of it too
+HEAD_BYTES = 64 << 10  # that are looked at for the header first; the first rows would wait for more
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
 DELIMITERS = ",;\t|"
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")  # the ones that are needed, of a long text
@@ -222,19 +223,28 @@ def read_csv(
     """
     with open_file() as file:
         text = TextFile(name, file, form, is_table=True)
-        head = text.read(BLOCK_BYTES)
-    if not head:
-        return  # blank lines
-    try:
-        table = _table(name, head.decode("utf-8", "ignore"), text.separator, columns, form, notes)
-    except FileError as problem:
-        if undeclared := text.undeclared_utf_8():
-            raise undeclared from problem
-        raise
+        head = text.read(HEAD_BYTES)
+        if not _has_plain_header(head):
+            head += text.read(BLOCK_BYTES - len(head))
+        if not head:
+            return  # blank lines
+        try:
+            table = _table(name, head.decode("utf-8", "ignore"), text.separator, columns, form, notes)
+        except FileError as problem:
+            text.read(BLOCK_BYTES - len(head))  # what is no text at all is told as that
+            if undeclared := text.undeclared_utf_8():
+                raise undeclared from problem
+            raise
     if b"\n" not in head and b"\r" not in head:
         return  # a header and nothing else, which Arrow takes for no CSV
     begin = None if isinstance(file, gzip.GzipFile) or not text.is_utf_8 else text.passed_over
     yield from _but_a_cut_one(_batches(_CsvFile(name, open_file, form, table, begin), work))
+
+
+def _has_plain_header(head: bytes) -> bool:
+    """Return whether a text has its first line in it, and no quotation marks there, so that nothing of it is behind."""
+    line = head.find(b"\n")
+    return line > 0 and b'"' not in head[:line]
 
 
 def _but_a_cut_one(batches: Iterator[tuple[Batch, Made]]) -> Iterator[tuple[Batch, Made]]:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from perennial.data.alike import last_of_each
+from perennial.data.in_order import cores, in_order
+from perennial.data.row_numbers import PIECE, Among, Each, OfRows, count_true, taken
 from perennial.data.rows import Hashes, are_among, mixed
-from perennial.data.split import LEFT_OUT, Sets, last_of_each
+from perennial.data.split import LEFT_OUT
 
 MAX_COUNTED = 2_000_000  # rows that are compared one by one
 MAX_HALVINGS = 60
 CHANCE = 4  # standard deviations
+MOST_BITS, FEW = 3, 100_000  # that tell the hashes which a core counts, where they are more than a few
 _MARK = np.uint64(1)
 
 
@@ -81,42 +86,42 @@ class DuplicateCounter:
         (all_rows,) = self._pieces
         return all_rows.hashes, all_rows.wholes, all_rows.rows
 
-    def count(self, used: npt.NDArray[np.bool_], some: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    def count(self, used: OfRows, some: OfRows) -> tuple[int, int]:
         """Return how many of the rows that a mask `(n_rows,)` holds repeat an earlier one, and of some of them alone.
 
         The lowest bit of a hash gives way to the second mask, so that all are sorted once: a sample has no other there.
         """
-        hashes, _, rows = self._counted()
-        marked, is_used = hashes & ~_MARK, used[rows]
-        marked |= some[rows]
-        marked = marked if is_used.all() else marked[is_used]
-        marked.sort()  # where it is: memory for millions of hashes takes longer to get than they to be sorted
-        differs = marked[1:] ^ marked[:-1]  # of one hash those with the mark are the last ones
-        marked &= _MARK
-        is_some = marked.astype(np.bool_)
-        is_last = np.append(differs != 0, True)[: len(marked)]
+        marked: list[Hashes] = []
+        for piece in self._pieces:
+            is_used = taken(used, piece.rows)
+            hashes = (piece.hashes & ~_MARK) | taken(some, piece.rows)
+            marked.append(hashes if is_used.all() else hashes[is_used])
+        parts = 1 << min(MOST_BITS, cores().bit_length() - 1) if sum(map(len, marked)) > FEW else 1
+        count, distinct, marks, distinct_marks = map(
+            sum, zip(*in_order(partial(_counted, marked, parts), range(parts)), strict=True)
+        )
         return (
-            self._repeated(used, len(marked), int(np.count_nonzero(differs > _MARK)) + min(1, len(marked))),
-            self._repeated(used & some, int(np.count_nonzero(is_some)), int(np.count_nonzero(is_some & is_last))),
+            self._repeated(used, count, distinct),
+            self._repeated(Each(np.logical_and, used, some), marks, distinct_marks),
         )
 
-    def count_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> int:
+    def count_known(self, sets: OfRows, is_new: OfRows) -> int:
         """Return how many of the new rows are like one that is not new; those left out do not count."""
-        if not is_new.any():
+        if not count_true(is_new):
             return 0
-        new, rows = is_new & (sets != LEFT_OUT), self._counted()[2]
-        return self._repeated(new, int(np.count_nonzero(new[rows])), len(self._unlike_known(sets, is_new)))
+        new, rows = Each(_are_new, sets, is_new), self._counted()[2]
+        return self._repeated(new, int(np.count_nonzero(taken(new, rows))), len(self._unlike_known(sets, is_new)))
 
-    def _repeated(self, used: npt.NDArray[np.bool_], in_sample: int, distinct: int) -> int:
+    def _repeated(self, used: OfRows, in_sample: int, distinct: int) -> int:
         """Return how many of the rows in use repeat another, given those of the sample and how many of these do not.
 
         A sample is larger or smaller by chance: where none of it repeats another, what that explains is no repetition.
         """
-        estimate = max(0, int(np.count_nonzero(used)) - (distinct << self._halvings))
+        estimate = max(0, count_true(used) - (distinct << self._halvings))
         by_chance = CHANCE * math.sqrt((distinct << self._halvings) * ((1 << self._halvings) - 1))
         return 0 if in_sample == distinct and estimate <= by_chance else estimate
 
-    def count_replaced(self, sets: Sets, is_new: npt.NDArray[np.bool_], starts: Sequence[int]) -> int:
+    def count_replaced(self, sets: OfRows, is_new: OfRows, starts: Sequence[int]) -> int:
         """Return of how many keys a new row counts which says something else than the one that counted before.
 
         starts  the first row of each file, in their order
@@ -125,9 +130,9 @@ class DuplicateCounter:
         served makes no difference. An old row that comes again after a correction is one, though a known file has it.
         """
         keys, wholes, rows = self._counted()
-        used = sets[rows] != LEFT_OUT
+        used = taken(sets, rows) != LEFT_OUT
         rows, keys, wholes = rows[used], keys[used], wholes[used]
-        new, files = is_new[rows], np.searchsorted(np.asarray(starts, np.int64), rows, side="right")
+        new, files = taken(is_new, rows), np.searchsorted(np.asarray(starts, np.int64), rows, side="right")
         counting = last_of_each(keys)  # in the order of keys
         at = np.searchsorted(keys[counting], keys)  # of each row, the place of its key
         replaced = np.zeros(len(counting), np.bool_)
@@ -136,22 +141,46 @@ class DuplicateCounter:
             replaced[at[before][last]] |= wholes[before][last] != wholes[counting][at[before][last]]
         return int(np.count_nonzero(replaced & new[counting])) << self._halvings
 
-    def unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def unlike_known(self, sets: OfRows, is_new: OfRows) -> OfRows:
         """Return which rows `(n_rows,)` are new, in use, and like none that is not new.
 
         Of more than MAX_COUNTED rows, those of the sample; all new ones where none of the sample repeats a known one.
         """
-        new: npt.NDArray[np.bool_] = is_new & (sets != LEFT_OUT)
-        unlike = self._unlike_known(sets, is_new)
-        if self._halvings and len(unlike) == np.count_nonzero(new[self._counted()[2]]):
+        new, unlike = Each(_are_new, sets, is_new), self._unlike_known(sets, is_new)
+        if self._halvings and len(unlike) == np.count_nonzero(taken(new, self._counted()[2])):
             return new
-        mask = np.zeros(len(sets), np.bool_)
-        mask[unlike] = True
-        return mask
+        return Among(unlike, len(sets))
 
-    def _unlike_known(self, sets: Sets, is_new: npt.NDArray[np.bool_]) -> Rows:
+    def _unlike_known(self, sets: OfRows, is_new: OfRows) -> Rows:
         """Return the new rows of the sample that are like none that is not new."""
         hashes, _, rows = self._counted()
-        used, new = sets[rows] != LEFT_OUT, is_new[rows]
+        used, new = taken(sets, rows) != LEFT_OUT, taken(is_new, rows)
         unlike = ~are_among(hashes[used & new], hashes[used & ~new])
         return np.asarray(rows[used & new][unlike], np.int64)
+
+
+def _are_new(sets: npt.NDArray[np.uint8], is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which rows are new and in use."""
+    return np.asarray(is_new & (sets != LEFT_OUT), np.bool_)
+
+
+def _counted(marked: Sequence[Hashes], parts: int, part: int) -> tuple[int, int, int, int]:
+    """Return how many hashes are in one of some parts of them, and how many different ones; and so of those with _MARK.
+
+    parts  1, 2, 4 or 8; a hash is in one of them by its highest bits
+    """
+    bits = np.uint64(64 - (parts.bit_length() - 1))
+    some = [hashes[hashes >> bits == part] if parts > 1 else hashes for hashes in marked]
+    ordered = np.concatenate([NO_HASHES, *some])
+    ordered.sort()
+    count = len(ordered)
+    distinct, marks, distinct_marks = min(1, count), 0, 0
+    for start in range(0, count, PIECE):  # memory for all at once takes longer to get than to use
+        of_piece = ordered[start : start + PIECE]
+        differs = ordered[start + 1 : start + 1 + PIECE] ^ of_piece[: count - start - 1]
+        is_some = (of_piece & _MARK).astype(np.bool_)
+        is_last = np.append(differs != 0, True)[: len(of_piece)]  # of one hash those with the mark come last
+        distinct += int(np.count_nonzero(differs > _MARK))
+        marks += int(np.count_nonzero(is_some))
+        distinct_marks += int(np.count_nonzero(is_some & is_last))
+    return count, distinct, marks, distinct_marks

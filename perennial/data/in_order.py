@@ -17,6 +17,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+# Each core has blocks in memory, and has the interpreter, which one thread has at a time, for a tenth of its time: with
+# more of them a job would need more memory, and hardly end earlier.
+MOST_CORES = 8
+
 _most: list[int] = []
 
 
@@ -26,12 +30,12 @@ def use_at_most(count: int) -> None:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return how many cores this process uses."""
     try:
         there = len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux can say
         there = os.cpu_count() or 1
-    return min([there, *_most])
+    return min([there, MOST_CORES, *_most])
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:

@@ -27,6 +27,7 @@ from perennial.data.machines import About, Machines
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
+from perennial.data.row_numbers import Each, RowNumbers, Within, count_true
 from perennial.data.rows import (
     CHAMPION,
     CONTENT,
@@ -44,7 +45,7 @@ from perennial.data.rows import (
     specification,
 )
 from perennial.data.since import ChampionFiles, changed, set_by
-from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Dealt, SeriesHorizon, Sets, splitter
+from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Dealt, SeriesHorizon, splitter
 from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.column import Column
 from perennial.features.values import ARROW_TYPES, STRING, Parsed, to_text
@@ -218,19 +219,21 @@ def ingest(
     quarantine: Quarantine,
     report: Report,
     listed_at: datetime | None = None,
-) -> Sets:
+    folder: Path | None = None,
+) -> RowNumbers:
     """Have the valid rows of the files, each with its name, read and kept; return the set of each.
 
     files      None is one of a feature group without a record that is a row (data.feature_store)
     listed_at  when the run began; rows that are dated later, by the column of a split by time or of the period that
                trains, are told (report.late)
+    folder     where there may be files of what is kept of each row
 
     A file that cannot be read is put aside, also when that shows at its end: its rows are in no set. Raises FileError
     where the definition says so (quality.stray_files), but for empty files. Without a key, of files of the same bytes
     one is read: with a key the last row counts, and an old file that comes again puts its rows back.
     """
-    period = TrainingPeriod.from_definition(definition, listed_at)
-    splitting = splitter(definition["split"], period, SeriesHorizon.from_definition(definition, listed_at))
+    period = TrainingPeriod.from_definition(definition, listed_at, folder)
+    splitting = splitter(definition["split"], period, SeriesHorizon.from_definition(definition, listed_at), folder)
     duplicates = DuplicateCounter()
     copies = DuplicateCounter() if contract.key else duplicates  # told by all that they say
     reader = FileReader(contract, definition, champion, listed_at)
@@ -289,11 +292,13 @@ def ingest(
     report.add_quarantine(quarantine)
     sets = splitting.finish()
     report.training_window = period.as_json() if period else None
-    is_of_new_file = np.zeros(rows, np.bool_)
-    for place in new:
-        is_of_new_file[place] = True
-    report.rows_left_out = int((sets == REPEATED).sum())
-    report.rows_repeated, report.rows_trained_again = duplicates.count(sets != LEFT_OUT, sets == TRAIN)
+    is_of_new_file = Within(new, rows)
+    in_use, trains, repeat = (
+        Each(partial(test, number), sets)
+        for test, number in ((np.not_equal, LEFT_OUT), (np.equal, TRAIN), (np.equal, REPEATED))
+    )
+    report.rows_left_out = count_true(repeat)
+    report.rows_repeated, report.rows_trained_again = duplicates.count(in_use, trains)
     report.new_files["repeated"] = copies.count_known(sets, is_of_new_file)
     if contract.key:
         report.new_files["replaced"] = duplicates.count_replaced(sets, is_of_new_file, starts)
@@ -304,15 +309,15 @@ def ingest(
         report.champion_identity = specification(champion.definition)
         report.champion_target = reader.by_champion.target
         report.champion_untold = dict(reader.by_champion.untold.most_common(REASONS))
-    if champion.statistics and (fresh := copies.unlike_known(sets, is_of_new_file)).any():
+    if champion.statistics and (count := count_true(fresh := copies.unlike_known(sets, is_of_new_file))):
         # Of a number of series the baseline has means over periods (data.series_rows), and rows have values.
         means = contract.form.series.dynamic if contract.form.series else ()
         names = [name for name in contract.baseline if name not in means]
         baseline, compared = champion.statistics, champion.compares(names, definition)
-        observed = machines.each(fresh.view(np.uint8), (1,), partial(_observed, baseline=baseline, columns=compared))
+        observed = machines.each(fresh, (True,), partial(_observed, baseline=baseline, columns=compared))
         moving = drift.merged(observed)
         report.moved = moving.distances()
-        report.drift = drift.summary(report.moved, int(fresh.sum()), moving.uncounted)
+        report.drift = drift.summary(report.moved, count, moving.uncounted)
     return sets
 
 

@@ -20,9 +20,9 @@ from perennial.data.coverage import Coverage
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
+from perennial.data.row_numbers import OfRows
 from perennial.data.rows import CONTENT, WHOLE
 from perennial.data.sets import SetWriter, Spill, rows_of_sets
-from perennial.data.split import Sets
 from perennial.features.encoding import Encoder
 from perennial.features.record_checks import KnownTexts
 
@@ -79,10 +79,10 @@ class Machines(Protocol):
 
     def reading(self, reader: Reader, files: Files) -> AbstractContextManager[ReadRows[Any]]: ...
 
-    def each(self, sets: Sets, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> Iterable[T]: ...
+    def each(self, sets: OfRows, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> Iterable[T]: ...
 
     def writer(
-        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
+        self, contract: Contract, sets: OfRows, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
     ) -> SetsWriter: ...
 
 
@@ -115,11 +115,11 @@ class OneMachine:
             self.spill.append(place)
             yield learned
 
-    def each(self, sets: Sets, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> list[T]:
+    def each(self, sets: OfRows, wanted: Sequence[int], task: Callable[[RowsOfSets], T]) -> list[T]:
         return [task(rows_of_sets(self.spill, sets, wanted))]
 
     def writer(
-        self, contract: Contract, sets: Sets, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
+        self, contract: Contract, sets: OfRows, folder: Path, rows_per_part: int, *, with_header: bool, hosts: int
     ) -> SetWriter:
         rows = partial(rows_of_sets, self.spill, sets)
         return SetWriter(contract, rows, folder, rows_per_part, with_header=with_header, hosts=hosts)

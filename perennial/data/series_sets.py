@@ -24,11 +24,12 @@ from perennial.data import series_rows
 from perennial.data.contract import Contract
 from perennial.data.parts import PartWriter
 from perennial.data.report import Report
+from perennial.data.row_numbers import OfRows
 from perennial.data.rows import CHAMPION_TEST, FOLDER, Hashes
 from perennial.data.seasonal import seasonal_naive
 from perennial.data.series import Series, last_unit, series_of
 from perennial.data.sets import Spill, rows_of_sets
-from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, SeriesHorizon, Sets
+from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, SeriesHorizon
 from perennial.features.lines import csv_field, csv_lines
 from perennial.features.values import DataError
 from perennial.model.series import MONITORED, category_columns, dynamic_columns, season_of
@@ -77,7 +78,7 @@ class SeriesWriter:
         self._latest = ""  # a series that has the last value of all
         self._alternating = np.zeros(len(self._form.categories), np.int64)
 
-    def write(self, spill: Spill, sets: Sets, report: Report) -> None:
+    def write(self, spill: Spill, sets: OfRows, report: Report) -> None:
         """Write all sets, and count their points. Raises DataError: there is too little to learn from or to test."""
         tables = [*rows_of_sets(spill, sets, (TRAIN, VALIDATION, TEST))]
         report.rows_by_set = dict.fromkeys(SETS, 0)

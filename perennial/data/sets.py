@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,10 +24,11 @@ from perennial.data.parts import PartWriter, Placed
 from perennial.data.record_lines import encoded_lengths, record_lines
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
+from perennial.data.row_numbers import OfRows
 from perennial.data.rows import CHAMPION, CHAMPION_TEST, FOLDER, IDENTITY, REST, Hashes
 from perennial.data.shares import share_out
 from perennial.data.slicer import slice_bits
-from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, Sets
+from perennial.data.split import SETS, TEST, TRAIN, VALIDATION
 from perennial.features.encoding import Encoder, prepared, whole_column
 from perennial.features.lines import Fields, csv_field, csv_lines
 from perennial.features.record_checks import KnownTexts
@@ -37,7 +39,7 @@ T = TypeVar("T")
 
 # (set, rows) of the wanted sets, of all columns or of some for each set; or what some work makes of them.
 RowsOf = Callable[..., Iterator[Any]]
-BatchOfSets = tuple[Callable[[], pa.RecordBatch], Sets]
+BatchOfSets = tuple[Callable[[], pa.RecordBatch], npt.NDArray[Any]]
 
 BATCH_BYTES = 1 << 20
 FEATURES_AT_ONCE = 8_000_000  # on all cores; bounds the memory of encoding where there are many categories
@@ -94,7 +96,7 @@ class Spill:
         while not self._free.empty():
             self._free.get()[1].close()
 
-    def batches(self, sets: Sets) -> Iterator[BatchOfSets]:
+    def batches(self, sets: OfRows) -> Iterator[BatchOfSets]:
         """Yield what reads each batch, and the sets of its rows."""
         start = 0
         for place in self._places:
@@ -126,7 +128,7 @@ def in_one_piece(tables: Sequence[pa.Table]) -> pa.Table:
 
 def rows_of_sets(
     spill: Spill,
-    sets: Sets,
+    sets: OfRows,
     wanted: Sequence[int],
     columns: Mapping[int, Sequence[str]] | None = None,
     work: Callable[[int, pa.Table], T] | None = None,

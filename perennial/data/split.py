@@ -18,16 +18,19 @@ Copies never help: rows of one content are in one set, and one of them counts wh
 set of the others; a training set keeps them). With a key the last row of each key counts, earlier ones are in no set.
 Rows before a period (data.training_window) are in no set: with a key its last row decides, of copies each for itself.
 
-Memory: a byte a row, and eight for each row of a held-out set; with a key or by time eight for each row at all, and
-eight more for its time; with a period eight more.
+Memory does not grow with rows: what is kept of each is in files as soon as there are many (data.row_numbers). These
+have a byte a row, and eight for each row of a held-out set; with a key or by time eight for each row at all, and eight
+more for its time; with a period eight more; and twice these eight for hashes while rows that are alike are found.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,16 +38,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.data.alike import HashesOfRows, like_others, repeats, replaced
+from perennial.data.order import Ordered
 from perennial.data.periods import Periods
 from perennial.data.row_hasher import RowHasher
-from perennial.data.rows import CONTENT, IDENTITY, Hashes, are_among, shares
+from perennial.data.row_numbers import Each, RowNumbers, pieces
+from perennial.data.rows import CONTENT, IDENTITY, Hashes, shares
 from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.values import DataError
 
 SETS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST, REPEATED, LEFT_OUT = range(5)
 
-FEW_TWICE = 16  # times as many hashes are there once
+_COPY = 5  # of another row, as long as it has no set
 
 Sets = npt.NDArray[np.uint8]
 
@@ -83,61 +89,90 @@ class Splitter:
 
     deals_late = False  # whether the sets are only known when all rows are there
 
-    def __init__(self, shares: Shares, *, keyed: bool = False, period: TrainingPeriod | None = None) -> None:
-        self._shares, self._keyed, self._period = shares, keyed, period
-        self._sets: list[Sets] = [np.empty(0, np.uint8)]
-        self._contents: list[Hashes] = [np.empty(0, np.uint64)]
-        self._first_row: dict[int, int] = {}
-        self._rows = 0
-        self._left_out: list[slice] = []
+    def __init__(
+        self,
+        shares: Shares,
+        *,
+        keyed: bool = False,
+        period: TrainingPeriod | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._shares, self._keyed, self._period, self._folder = shares, keyed, period, folder
+        self._sets = RowNumbers(np.uint8, folder)
+        self._contents = RowNumbers(np.uint64, folder)
+        self._starts: dict[int, tuple[int, int]] = {}  # of each file, among the sets and among the contents
+
+    @property
+    def _has_all(self) -> bool:
+        """Whether the contents of all rows are there: not those of the held-out ones alone."""
+        return self._keyed or self.deals_late
 
     def deal(self, rows: pa.Table) -> Dealt:
         """Return what decides the sets of some valid rows; several threads may ask at once."""
         identity, content = _hashes(rows)
         dealt = self._dealt(identity, rows)
-        contents = content if self._keyed or self.deals_late else content[dealt.sets != TRAIN]
+        contents = content if self._has_all else content[dealt.sets != TRAIN]
         return replace(dealt, contents=contents, period=self._period.times(rows) if self._period else None)
 
     def observe(self, file: int, dealt: Dealt) -> None:
         """Take in the next valid rows; `file` counts the files from 0 and never decreases."""
-        self._first_row.setdefault(file, self._rows)
+        self._starts.setdefault(file, (len(self._sets), len(self._contents)))
         self._sets.append(dealt.sets)
         self._contents.append(dealt.contents)
         if self._period and dealt.period is not None:
             self._period.observe(dealt.period)
-        self._rows += len(dealt.sets)
 
     def leave_out(self, file: int) -> None:
         """Take back the rows of a file, the last one observed: they are in no set."""
-        self._left_out.append(slice(self._first_row.get(file, self._rows), self._rows))
+        rows, contents = self._starts.get(file, (len(self._sets), len(self._contents)))
+        self._sets[rows:] = LEFT_OUT
+        if not self._has_all:
+            self._contents.cut(contents)
 
-    def finish(self) -> Sets:
+    def finish(self) -> RowNumbers:
         """Return the set of each row in order: a position in SETS, REPEATED or LEFT_OUT."""
-        sets, contents = np.concatenate(self._sets), np.concatenate(self._contents)
-        self._sets.clear()
-        self._contents.clear()
-        places = np.arange(len(sets)) if len(contents) == len(sets) else np.flatnonzero(sets != TRAIN)
-        for rows in self._left_out:
-            sets[rows] = LEFT_OUT
-        places, contents = _used(sets, places, contents)
         if self._keyed:
-            last = last_of_each(contents)
-            sets[np.delete(places, last)] = REPEATED
-            places, contents = places[last], contents[last]
+            self._mark(self._of_contents(), replaced, REPEATED)
         if self._period:
-            sets[self._period.older((sets != LEFT_OUT) & (sets != REPEATED))] = LEFT_OUT
-            places, contents = _used(sets, places, contents)
-        counts = ~repeats(contents)
-        self._cut(sets, places, counts)
-        sets[places[~counts & (sets[places] != TRAIN)]] = REPEATED
-        return sets
+            self._period.begin(Each(_are_used, self._sets))
+        if not self._keyed:
+            self._mark(self._of_contents(self._period), repeats, _COPY if self.deals_late else REPEATED)
+        elif self._period:
+            for _ in self._of_contents(self._period):
+                pass
+        self._contents.close()
+        self._cut(self._sets)
+        return self._sets
+
+    def _of_contents(self, period: TrainingPeriod | None = None) -> Iterator[HashesOfRows]:
+        """Yield rows in use and their contents, where these decide something; those before a period are left out."""
+        before = 0
+        for start, sets in pieces(self._sets):
+            used = _are_used(sets)
+            rows = np.flatnonzero(used if self._has_all else used & (sets != TRAIN))
+            if self._has_all:
+                contents = self._contents[start : start + len(sets)][rows]
+            else:
+                contents = self._contents[before : before + len(rows)]
+                before += len(rows)
+            if period and (older := period.older(start, used)).any():
+                self._sets[start : start + len(sets)] = np.where(older, np.uint8(LEFT_OUT), sets)
+                rows, contents = rows[~older[rows]], contents[~older[rows]]
+            yield rows + start, contents
+
+    def _mark(
+        self, some: Iterator[HashesOfRows], which: Callable[[Hashes], npt.NDArray[np.bool_]], number: int
+    ) -> None:
+        """Put those of some rows that do not count beside others of their content into a set."""
+        for rows in like_others(some, len(self._contents), which, self._folder):
+            self._sets.put(rows, number)
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
         """Return what decides the sets of some rows, but for contents and period."""
         raise NotImplementedError
 
-    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
-        """Deal the rows at the places, which could not be dealt before all were known; of copies one counts."""
+    def _cut(self, sets: RowNumbers) -> None:
+        """Deal the rows that train by now, and are a _COPY, where they could not be dealt before all were known."""
 
     def _of_shares(self, drawn: npt.NDArray[np.float64]) -> Sets:
         """Return the set of each number from 0 to 1."""
@@ -147,24 +182,31 @@ class Splitter:
 
 
 def splitter(
-    split: Mapping[str, Any], period: TrainingPeriod | None = None, series: SeriesHorizon | None = None
+    split: Mapping[str, Any],
+    period: TrainingPeriod | None = None,
+    series: SeriesHorizon | None = None,
+    folder: Path | None = None,
 ) -> Splitter:
-    """Return the splitter for the split section of a definition; rows before a period are in no set."""
+    """Return the splitter for the split section of a definition; rows before a period are in no set.
+
+    folder  where there may be files of what it keeps of rows; None: where the system has temporary ones
+    """
     if series:
-        return SeriesSplitter(split["column"], series)
-    wanted, keyed = Shares(split["validation"], split["test"]), bool(split.get("key"))
+        return SeriesSplitter(split["column"], series, folder)
+    wanted = Shares(split["validation"], split["test"])
+    others: dict[str, Any] = {"keyed": bool(split.get("key")), "period": period, "folder": folder}
     if split["method"] == "time":
-        return TimeSplitter(split["column"], wanted, keyed=keyed, period=period)
+        return TimeSplitter(split["column"], wanted, **others)
     if split["method"] == "group":
-        return GroupSplitter(split["column"], split["seed"], wanted, keyed=keyed, period=period)
-    return RandomSplitter(split["seed"], wanted, keyed=keyed, period=period)
+        return GroupSplitter(split["column"], split["seed"], wanted, **others)
+    return RandomSplitter(split["seed"], wanted, **others)
 
 
 class RandomSplitter(Splitter):
     """By a hash of the row's identity: all copies of a row draw the same lot."""
 
-    def __init__(self, seed: int, shares: Shares, *, keyed: bool = False, period: TrainingPeriod | None = None) -> None:
-        super().__init__(shares, keyed=keyed, period=period)
+    def __init__(self, seed: int, shares: Shares, **others: Any) -> None:
+        super().__init__(shares, **others)
         self._seed = seed
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
@@ -174,10 +216,8 @@ class RandomSplitter(Splitter):
 class GroupSplitter(Splitter):
     """By a hash of the group."""
 
-    def __init__(
-        self, column: str, seed: int, shares: Shares, *, keyed: bool = False, period: TrainingPeriod | None = None
-    ) -> None:
-        super().__init__(shares, keyed=keyed, period=period)
+    def __init__(self, column: str, seed: int, shares: Shares, **others: Any) -> None:
+        super().__init__(shares, **others)
         self._column, self._seed = column, seed
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
@@ -197,16 +237,16 @@ class TimeSplitter(Splitter):
 
     deals_late = True
 
-    def __init__(
-        self, column: str, shares: Shares, *, keyed: bool = False, period: TrainingPeriod | None = None
-    ) -> None:
-        super().__init__(shares, keyed=keyed, period=period)
+    def __init__(self, column: str, shares: Shares, **others: Any) -> None:
+        super().__init__(shares, **others)
         self._column = column
-        self._times: list[npt.NDArray[Any]] = []
+        self._times: RowNumbers | None = None
 
     def observe(self, file: int, dealt: Dealt) -> None:
         super().observe(file, dealt)
         if dealt.times is not None:
+            if self._times is None:
+                self._times = RowNumbers(dealt.times.dtype, self._folder)
             self._times.append(dealt.times)
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
@@ -214,17 +254,29 @@ class TimeSplitter(Splitter):
         times = pc.cast(times, pa.int64()) if pa.types.is_timestamp(times.type) else times
         return Dealt(np.full(rows.num_rows, TRAIN, np.uint8), identity, times.to_numpy())
 
-    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
-        if not places.size:
+    def _cut(self, sets: RowNumbers) -> None:
+        if self._times is None:
             return
-        times = np.concatenate(self._times)[places]
-        self._times.clear()
-        ordered = np.sort(times[counts])
-        test_from = _cut_at(ordered, self._shares.test)
-        before = ordered[: np.searchsorted(ordered, test_from)]
-        validation_from = _cut_at(before, self._shares.validation, len(ordered))
-        sets[places[times >= validation_from]] = VALIDATION
-        sets[places[times >= test_from]] = TEST
+        counting = Ordered(partial(self._counting, sets))
+        if not len(counting):
+            return
+        test_from = _cut_at(counting, self._shares.test)
+        validation_from = _cut_at(counting.before(test_from), self._shares.validation, len(counting))
+        for start, piece in pieces(sets):
+            times, drawn = self._times[start : start + len(piece)], piece.copy()
+            used = (piece == TRAIN) | (piece == _COPY)
+            drawn[used & (times >= validation_from)] = VALIDATION
+            drawn[used & (times >= test_from)] = TEST
+            copies = piece == _COPY
+            drawn[copies] = np.where(drawn[copies] == _COPY, np.uint8(TRAIN), np.uint8(REPEATED))
+            sets[start : start + len(piece)] = drawn
+        self._times.close()
+
+    def _counting(self, sets: RowNumbers) -> Iterator[npt.NDArray[Any]]:
+        """Yield the times of rows that count, a piece of all rows each."""
+        if self._times is not None:
+            for start, piece in pieces(sets):
+                yield self._times[start : start + len(piece)][piece == TRAIN]
 
 
 @dataclass(frozen=True)
@@ -253,10 +305,10 @@ class SeriesHorizon:
 class SeriesSplitter(TimeSplitter):
     """By periods: the last ones of all series test."""
 
-    def __init__(self, column: str, horizon: SeriesHorizon) -> None:
-        super().__init__(column, Shares(0, 0), keyed=True)
+    def __init__(self, column: str, horizon: SeriesHorizon, folder: Path | None = None) -> None:
+        super().__init__(column, Shares(0, 0), keyed=True, folder=folder)
         self._horizon = horizon
-        self._observed: list[npt.NDArray[np.bool_]] = []
+        self._observed = RowNumbers(np.bool_, folder)
 
     def observe(self, file: int, dealt: Dealt) -> None:
         super().observe(file, dealt)
@@ -266,19 +318,46 @@ class SeriesSplitter(TimeSplitter):
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
         return replace(super()._dealt(identity, rows), observed=rows[self._horizon.target].is_valid().to_numpy())
 
-    def _cut(self, sets: Sets, places: npt.NDArray[np.int64], counts: npt.NDArray[np.bool_]) -> None:
-        observed = np.concatenate([*self._observed, np.empty(0, np.bool_)])[places]
-        if not observed.any():
+    def _cut(self, sets: RowNumbers) -> None:
+        units = self._horizon.periods.units
+        # The last period with a value, of rows that are not late, and of the others.
+        last: dict[bool, Any] = {}
+        for _, _, times, observed, late in self._points(sets):
+            for is_late in (False, True):
+                some = times[observed & (late == is_late)]
+                if some.size:
+                    newest = units(some).max()
+                    last[is_late] = max(newest, last.get(is_late, newest))
+        if not last:
             return
-        times = np.concatenate(self._times)[places].astype("datetime64[us]")
-        self._times.clear()
-        self._observed.clear()
-        late, units = self._horizon.is_late(times), self._horizon.periods.units(times)
-        late &= bool((observed & ~late).any())
-        last, ahead = units[observed & ~late].max(), self._horizon.length * self._horizon.periods.step
-        sets[places[units > last - 2 * ahead]] = VALIDATION
-        sets[places[units > last - ahead]] = TEST
-        sets[places[late]] = LEFT_OUT
+        has_sound = False in last  # if no value is, all count
+        end, ahead = last[not has_sound], self._horizon.length * self._horizon.periods.step
+        for start, used, times, _, late in self._points(sets):
+            of_rows, drawn = units(times), np.full(len(times), TRAIN, np.uint8)
+            drawn[of_rows > end - 2 * ahead] = VALIDATION
+            drawn[of_rows > end - ahead] = TEST
+            if has_sound:
+                drawn[late] = LEFT_OUT
+            piece = sets[start : start + len(used)].copy()
+            piece[used] = drawn
+            sets[start : start + len(used)] = piece
+
+    def _points(self, sets: RowNumbers) -> Iterator[tuple[int, npt.NDArray[np.bool_], Any, Any, Any]]:
+        """Yield where a piece of the rows begins, which of them are used, and of these times, which observe and late.
+
+        Late ones are after the run.
+        """
+        if self._times is None:
+            return
+        for start, piece in pieces(sets):
+            used = piece == TRAIN
+            times = self._times[start : start + len(piece)][used].astype("datetime64[us]")
+            yield start, used, times, self._observed[start : start + len(piece)][used], self._horizon.is_late(times)
+
+
+def _are_used(sets: Sets) -> npt.NDArray[np.bool_]:
+    """Return which rows are in one of the SETS by now."""
+    return sets < len(SETS)
 
 
 def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:
@@ -289,63 +368,16 @@ def _hashes(rows: pa.Table) -> tuple[Hashes, Hashes]:
     return hashes, hashes
 
 
-def _used(sets: Sets, places: npt.NDArray[np.int64], contents: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
-    """Return the places, and what stands there, without those that are left out."""
-    used = sets[places] != LEFT_OUT
-    return (places, contents) if used.all() else (places[used], contents[used])
-
-
-def repeats(hashes: Hashes) -> npt.NDArray[np.bool_]:
-    """Return which hashes are those of an earlier row.
-
-    To sort hashes takes a tenth of the time that it takes to know where each was, which only those need that are there
-    twice: a few, as a rule.
-    """
-    ordered = np.sort(hashes)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    del ordered
-    some = np.arange(len(hashes))
-    if FEW_TWICE * len(twice) <= len(hashes):
-        bits = np.uint64((1 << (FEW_TWICE * len(twice)).bit_length()) - 1)  # by which most are told
-        is_like = np.zeros(int(bits) + 1, np.bool_)
-        is_like[twice & bits] = True
-        some = np.flatnonzero(is_like[hashes & bits])
-        some = some[are_among(hashes[some], twice)]
-    mask = np.zeros(len(hashes), np.bool_)
-    mask[some] = True
-    mask[some[_first_of_each(hashes[some])]] = False
-    return mask
-
-
-def _first_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:
-    """Return the place of the first row of each hash, in the order of hashes.
-
-    As np.unique does, in less time and memory: equal hashes need not keep their order while they are sorted.
-    """
-    if not len(hashes):
-        return np.empty(0, np.int64)
-    order = np.argsort(hashes)
-    ordered = hashes[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    del ordered
-    return np.asarray(np.minimum.reduceat(order, starts), np.int64)
-
-
-def last_of_each(hashes: Hashes) -> npt.NDArray[np.int64]:
-    """Return the place of the last row of each hash, in the order of hashes."""
-    return len(hashes) - 1 - _first_of_each(hashes[::-1])
-
-
-def _cut_at(ordered: npt.NDArray[Any], share: float, of_rows: int | None = None) -> Any:
+def _cut_at(times: Ordered, share: float, of_rows: int | None = None) -> Any:
     """Return the time from which on rows are held out: of the two ends of a tie, the one closer to the share."""
-    wanted = round(share * (of_rows or len(ordered)))
-    if not 0 < wanted < len(ordered):
+    wanted = round(share * (of_rows or len(times)))
+    if not 0 < wanted < len(times):
         raise DataError(
             "the split by time leaves a set empty: too many rows have the same time. "
             "Use more data, or split.method random or group"
         )
-    time = ordered[-wanted]
-    starts, ends = np.searchsorted(ordered, time, "left"), np.searchsorted(ordered, time, "right")
-    exact = len(ordered) - wanted
-    holds_tie = ends == len(ordered) or (starts > 0 and exact - starts <= ends - exact)
-    return time if holds_tie else ordered[ends]
+    exact = len(times) - wanted
+    time = times[exact]
+    starts, ends = times.tie(time)
+    holds_tie = ends == len(times) or (starts > 0 and exact - starts <= ends - exact)
+    return time if holds_tie else times[ends]

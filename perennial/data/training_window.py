@@ -1,19 +1,21 @@
 """The period whose rows train and judge: so many days back from the newest row (`training.window` of a definition).
 
 Rows that are dated after the run are in it and do not move it: one mistyped year would leave out all others.
-Memory: eight bytes a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from perennial.data.row_numbers import OfRows, RowNumbers, pieces
 
 Mask = npt.NDArray[np.bool_]
 
@@ -37,18 +39,23 @@ def _section(definition: Mapping[str, Any]) -> Mapping[str, Any]:
 class TrainingPeriod:
     """Sees the valid rows once, in order, and then knows which of them are too old."""
 
-    def __init__(self, column: str, days: int, listed_at: datetime | None) -> None:
+    def __init__(self, column: str, days: int, listed_at: datetime | None, folder: Path | None = None) -> None:
         self._column, self._days, self._listed_at = column, days, listed_at
-        self._times: list[npt.NDArray[np.datetime64]] = [np.empty(0, "datetime64[us]")]
+        self._times = RowNumbers("datetime64[us]", folder)
         self._start: Any = None
         self._newest: Any = None
         self.older_rows = 0
 
     @classmethod
-    def from_definition(cls, definition: Mapping[str, Any], listed_at: datetime | None) -> TrainingPeriod | None:
-        """Return the period of a run that listed its data at this time; None where all rows count."""
+    def from_definition(
+        cls, definition: Mapping[str, Any], listed_at: datetime | None, folder: Path | None = None
+    ) -> TrainingPeriod | None:
+        """Return the period of a run that listed its data at this time; None where all rows count.
+
+        folder  where there may be files of the times of rows
+        """
         column = column_of(definition)
-        return cls(column, _section(definition)["days"], listed_at) if column else None
+        return cls(column, _section(definition)["days"], listed_at, folder) if column else None
 
     def times(self, rows: pa.Table) -> npt.NDArray[np.datetime64]:
         """Return the times of some valid rows `(n_rows,)`."""
@@ -58,20 +65,24 @@ class TrainingPeriod:
         """Take in the times of the next valid rows."""
         self._times.append(times)
 
-    def older(self, counting: Mask) -> Mask:
-        """Return which of the counting rows `(n_rows,)` are before the period, which their newest one ends."""
-        times = np.concatenate(self._times)
-        self._times.clear()
-        of_counting = times[counting]
-        sound = of_counting
-        if self._listed_at is not None:
-            sound = of_counting[of_counting <= np.datetime64(latest_sound(self._listed_at), "us")]
-        if not of_counting.size:
-            return counting
-        self._newest = (sound if sound.size else of_counting).max()
-        self._start = self._newest - np.timedelta64(self._days, "D")
-        older: Mask = counting & (times < self._start)
-        self.older_rows = int(older.sum())
+    def begin(self, used: OfRows) -> None:
+        """Find where the period begins, given which rows are used: the newest of them ends it."""
+        sound, every = None, None
+        limit = None if self._listed_at is None else np.datetime64(latest_sound(self._listed_at), "us")
+        for start, mask in pieces(used):
+            times = self._times[start : start + len(mask)][mask]
+            every = _newest(every, times)
+            sound = _newest(sound, times if limit is None else times[times <= limit])
+        self._newest = every if sound is None else sound
+        if self._newest is not None:
+            self._start = self._newest - np.timedelta64(self._days, "D")
+
+    def older(self, start: int, used: Mask) -> Mask:
+        """Return which used rows of a piece, which begins at some row, are before the period."""
+        if self._start is None:
+            return np.zeros(len(used), np.bool_)
+        older: Mask = used & (self._times[start : start + len(used)] < self._start)
+        self.older_rows += int(np.count_nonzero(older))
         return older
 
     def as_json(self) -> dict[str, Any]:
@@ -79,3 +90,9 @@ class TrainingPeriod:
         ends = {"begins": self._start, "ends": self._newest}
         named = {name: None if time is None else time.astype(datetime).isoformat() for name, time in ends.items()}
         return {"column": self._column, "days": self._days, **named, "rows": self.older_rows}
+
+
+def _newest(before: Any, times: npt.NDArray[np.datetime64]) -> Any:
+    """Return the newest of some times and the newest before; None where there is none."""
+    newest = times.max() if times.size else None
+    return max((time for time in (before, newest) if time is not None), default=None)

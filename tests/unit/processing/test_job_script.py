@@ -109,3 +109,20 @@ def test_garbage_is_collected_once_a_script_has_loaded_its_modules() -> None:
     code = "import gc; gc.disable(); from processing import job_script; job_script.keep_modules(); "
     code += "sys.exit(not (gc.isenabled() and gc.get_freeze_count()))"
     assert subprocess.run([sys.executable, "-c", f"import sys; {code}"], check=False).returncode == 0
+
+
+def test_arrow_and_numpy_compute_without_docstrings_and_what_is_asked_for_in_vain() -> None:
+    code = """
+from processing import job_script
+job_script.leave_out_pandas()
+import sys
+from datetime import datetime
+import numpy as np, pyarrow as pa, pyarrow.compute as pc
+assert np.sort(np.ma.masked_array([2, 1])).tolist() == [1, 2]
+assert not np.ndarray.sort.__doc__ and "skip_nulls :" not in pc.max.__doc__
+times = pa.array([datetime(2024, 1, 31)], pa.timestamp("us"))
+assert pc.max(times).as_py() == datetime(2024, 1, 31)
+assert pc.match_substring_regex(pa.array(["a7"]), "[0-9]").to_pylist() == [True]
+sys.exit(any(name in sys.modules for name in ("pandas", "cloudpickle", "dateutil", "pydoc")))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from perennial.data import duplicates
 from perennial.data.duplicates import DuplicateCounter
 from perennial.data.row_hasher import RowHasher
+from perennial.data.rows import mixed
 from perennial.data.split import LEFT_OUT, TRAIN
 from perennial.features.values import STRING
 
@@ -59,7 +60,7 @@ def test_new_rows_are_counted_that_are_like_one_that_is_known(records: list[Any]
         new and number == TRAIN and record not in known
         for record, number, new in zip(records, sets, is_new, strict=True)
     ]
-    assert counter.unlike_known(sets, is_new).tolist() == expected
+    assert counter.unlike_known(sets, is_new)[:].tolist() == expected
 
 
 Row = tuple[int, int, bool]  # the key, what it says, whether it is left out
@@ -109,7 +110,7 @@ def test_many_rows_are_estimated_from_a_bounded_sample(monkeypatch: pytest.Monke
     is_new = np.arange(len(values)) >= 2.5 * distinct
     known = counter.count_known(np.full(len(values), TRAIN, np.uint8), is_new)
     assert known == pytest.approx(0.5 * distinct, rel=0.1)
-    assert not counter.unlike_known(np.full(len(values), TRAIN, np.uint8), is_new).any()
+    assert not counter.unlike_known(np.full(len(values), TRAIN, np.uint8), is_new)[:].any()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -131,7 +132,7 @@ def test_of_many_rows_those_that_are_like_no_known_one_are_told_in_a_sample(monk
         counter = DuplicateCounter()
         counter.observe(counter.sample(np.concatenate([known, known[:repeated], new])))
         is_new = np.arange(12_000 + repeated) >= 10_000
-        unlike = counter.unlike_known(np.full(len(is_new), TRAIN, np.uint8), is_new)
+        unlike = counter.unlike_known(np.full(len(is_new), TRAIN, np.uint8), is_new)[:]
         assert not unlike[: 10_000 + repeated].any()
         assert 50 < unlike.sum() < 500 if repeated else unlike.sum() == 2_000
 
@@ -143,3 +144,14 @@ def test_many_rows_that_are_all_alike_are_seen_as_such(monkeypatch: pytest.Monke
     sets = np.full(1_000, TRAIN, np.uint8)
     assert counter.count(sets == TRAIN, sets == TRAIN)[0] > 980
     assert counter.count_known(sets, np.arange(1_000) >= 400) == 600
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 96])
+def test_rows_are_counted_alike_on_any_number_of_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "FEW", 100)
+    monkeypatch.setattr(duplicates, "cores", lambda: cores)
+    counter = DuplicateCounter()
+    for start in range(0, 4_000, 1_000):  # each number is there twice
+        counter.observe(counter.sample(mixed(np.arange(start, start + 1_000, dtype=np.uint64) % np.uint64(2_000))))
+    every = np.ones(4_000, bool)
+    assert counter.count(every, np.arange(4_000) < 3_000) == (2_000, 1_000)

@@ -1,5 +1,6 @@
 """Work on all cores whose results come in order (perennial.data.in_order)."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from perennial.data import in_order as module
+from perennial.data.in_order import cores as cores_of_this_process
 from perennial.data.in_order import in_order
 
 
@@ -73,3 +75,10 @@ def test_two_cores_work_at_once_and_one_item_alone_starts_no_thread(cores: int) 
     together = threading.Barrier(1)
     list(in_order(work, [1]))
     assert workers == {threading.get_ident()}
+
+
+@pytest.mark.parametrize(("there", "used"), [(1, 1), (8, 8), (96, 8)])
+def test_more_cores_than_eight_are_not_used(there: int, used: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has blocks in memory."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(there)), raising=False)
+    assert cores_of_this_process() == used

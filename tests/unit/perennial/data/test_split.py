@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perennial.data.alike import repeats
 from perennial.data.row_hasher import RowHasher
 from perennial.data.rows import CONTENT, IDENTITY
-from perennial.data.split import LEFT_OUT, REPEATED, TEST, TRAIN, VALIDATION, Sets, repeats, splitter
+from perennial.data.split import LEFT_OUT, REPEATED, TEST, TRAIN, VALIDATION, Sets, splitter
 from perennial.features.values import DataError
 
 RANDOM = {"method": "random", "seed": 42, "column": None, "key": None, "validation": 0.15, "test": 0.2}
@@ -23,7 +24,7 @@ def split_rows(split: dict[str, Any], *files: pa.Table, batch: int = 10_000) -> 
     for number, file in enumerate(files):
         for start in range(0, file.num_rows, batch):
             splitting.observe(number, splitting.deal(file.slice(start, batch)))
-    return splitting.finish()
+    return splitting.finish()[:]
 
 
 def rows(count: int, start: int = 0) -> pa.Table:
@@ -140,7 +141,7 @@ def test_rows_of_a_file_that_is_left_out_are_in_no_set_and_hide_no_copy(method: 
         splitting.observe(number, splitting.deal(file))
         if number == 1:
             splitting.leave_out(1)
-    sets = splitting.finish()
+    sets = splitting.finish()[:]
     assert set(sets[300:700].tolist()) == {LEFT_OUT}
     assert np.array_equal(np.concatenate([sets[:300], sets[700:]]), split_rows(split, rows(300), rows(500)))
 

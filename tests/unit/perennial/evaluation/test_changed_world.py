@@ -59,7 +59,7 @@ class Model:
         content = combined(identity, RowHasher(["price"]).hashes(table))
         table = table.append_column(IDENTITY, pa.array(identity)).append_column(CONTENT, pa.array(content))
         splitting.observe(0, splitting.deal(table))
-        sets = splitting.finish()
+        sets = splitting.finish()[:]
         train = sets == TRAIN
         weights = np.linalg.lstsq(features(frame)[train], frame["price"].to_numpy()[train], rcond=None)[0]
         return cls(frame, sets, identity, weights)
