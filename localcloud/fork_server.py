@@ -149,7 +149,7 @@ class HiddenModules(MetaPathFinder, Loader):
     """
 
     def __init__(self, names: set[str], needs: Mapping[str, Iterable[str]]) -> None:
-        """`needs` is what importing a module imports, each with the name of its package."""
+        """`needs` is what importing each imports, with its package's name; where it is empty, packages keep theirs."""
         self._modules = {name: sys.modules.pop(name) for name in names}
         self._specs = {name: module.__spec__ for name, module in self._modules.items()}
         self._needs = {name: list(needs.get(name, ())) for name in names}
@@ -157,7 +157,7 @@ class HiddenModules(MetaPathFinder, Loader):
             package, _, attribute = name.rpartition(".")
             if package in sys.modules:
                 vars(sys.modules[package]).pop(attribute, None)
-            elif package in names and vars(self._modules[package]).get(attribute) is module:
+            elif needs and package in names and vars(self._modules[package]).get(attribute) is module:
                 delattr(self._modules[package], attribute)
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:

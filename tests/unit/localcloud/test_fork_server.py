@@ -249,6 +249,7 @@ if {hides}:
     sys.modules["sklearn"] = None
 sys.addaudithook(lambda event, arguments: event == "open" and "/xgboost/" in str(arguments[0]) and read.append(1))
 import xgboost
+assert xgboost.callback.TrainingCallback  # which is there without an import of its own
 sys.modules.pop("sklearn", None)
 import numpy, xgboost.tracker, xgboost.core
 matrix = xgboost.DMatrix(numpy.arange(20.0).reshape(10, 2), label=numpy.arange(10.0))
