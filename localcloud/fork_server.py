@@ -159,6 +159,10 @@ class HiddenModules(MetaPathFinder, Loader):
                 vars(sys.modules[package]).pop(attribute, None)
             elif needs and package in names and vars(self._modules[package]).get(attribute) is module:
                 delattr(self._modules[package], attribute)
+        self._others = {
+            name: {attribute: value for attribute, value in vars(module).items() if f"{name}.{attribute}" in names}
+            for name, module in self._modules.items()
+        }
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if fullname in self._modules else None
@@ -168,14 +172,14 @@ class HiddenModules(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Import what it has imported; a package may have another thing by the name of a module that it has."""
-        module.__spec__, contents = self._specs[module.__name__], dict(vars(module))
+        module.__spec__ = self._specs[module.__name__]
         for name in self._needs[module.__name__]:
             package, _, attribute = name.rpartition(".")
             if name in self._modules and name not in sys.modules:
                 importlib.import_module(name)
             elif package in sys.modules:
                 getattr(sys.modules[package], attribute, None)  # a package may import when it is asked for something
-        vars(module).update(contents, __spec__=module.__spec__)
+        vars(module).update(self._others[module.__name__])  # no copy of all: it would write to each one's page
 
 
 @contextmanager

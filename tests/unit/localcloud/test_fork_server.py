@@ -1,6 +1,7 @@
 """Programs that are forks: as Python would run them, and nothing of one in the next."""
 
 import functools
+import importlib
 import inspect
 import json
 import os
@@ -12,13 +13,14 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from botocore import hooks
 from botocore.handlers import BUILTIN_HANDLERS
 
-from localcloud.fork_server import LOADS, _load_pure, quicken_events
+from localcloud.fork_server import LOADS, HiddenModules, _load_pure, noted_imports, quicken_events
 from localcloud.forks import ForkedProcess, ForkServer, read_at_start
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.platform import image_python as image_python_module
@@ -427,7 +429,7 @@ def test_a_function_finds_the_domain_as_if_it_had_read_it(tmp_path: Path) -> Non
 WATCHES = """
 import json, os, sys, time
 import boto3, numpy, pydantic.main, pydantic.types, yaml
-from localcloud.fork_server import LOADS, _load_pure, quicken_events
+from localcloud.fork_server import LOADS, HiddenModules, _load_pure, noted_imports, quicken_events
 asked = []
 changes = ("ctypes.", "os.chdir", "os.exec", "os.fork", "os.posix_spawn", "os.putenv", "signal.", "socket.")
 def hook(event, arguments):
@@ -452,6 +454,21 @@ def test_what_is_loaded_of_layers_asks_nothing_but_what_all_its_programs_have() 
     *asked, missing, unchanged = json.loads(text)
     assert (missing, unchanged) == ([], True)
     assert set(read_at_start(dict.fromkeys(asked, ""))) == set(asked)
+
+
+def test_a_package_has_what_it_calls_like_one_of_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"own_package", "own_package.shown", "own_package.thing"}
+    sources = ("from own_package.thing import thing\nimport own_package.shown", "", "def thing(): ...")
+    (tmp_path / "own_package").mkdir()
+    for name, source in zip(("__init__", "shown", "thing"), sources, strict=True):
+        (tmp_path / "own_package" / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with noted_imports() as needs:
+        importlib.import_module("own_package")
+    monkeypatch.setattr(sys, "meta_path", [HiddenModules(names, needs), *sys.meta_path])
+    package = importlib.import_module("own_package")
+    there = {name for name in names if sys.modules.pop(name, None)}
+    assert (callable(package.thing), type(package.shown), there) == (True, ModuleType, names)
 
 
 def test_handlers_of_events_are_known_as_botocore_works_them_out(monkeypatch: pytest.MonkeyPatch) -> None:
