@@ -10,14 +10,16 @@ Ends       when the control socket is closed, also by the death of the service; 
 
 A program finds what it would find as `<python> <its arguments>`: a session of its own, its environment, folder
 and descriptors and no others, `__main__`, `sys.argv` and `sys.path`, and its last words are Python's. No program's code
-runs in this process, so none can leave anything to the next; what programs import of their own is compiled by a fork
-that does nothing else, and is found by its text. It has one thread: a fork copies the one that forks only.
+runs in this process, so none can leave anything to the next; of what they share only what asks and changes nothing when
+it is imported. What programs import of their own is compiled by a fork that does nothing else, and is found by its
+text. It has one thread: a fork copies the one that forks only.
 """
 
 from __future__ import annotations
 
 import _imp
 import atexit
+import builtins
 import compileall
 import ctypes
 import fcntl
@@ -25,6 +27,7 @@ import gc
 import hashlib
 import importlib
 import importlib.metadata
+import importlib.util
 import io
 import json
 import marshal
@@ -36,14 +39,15 @@ import struct
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
+from inspect import CO_VARKEYWORDS
 from itertools import chain, product
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 OWN = Path(__file__).resolve().parent
@@ -80,6 +84,7 @@ class Loads(NamedTuple):
     without_sklearn: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     compiles: tuple[Path, ...] = ()
+    pure: tuple[str, ...] = ()
 
 
 LOADS = {
@@ -105,6 +110,22 @@ LOADS = {
             "pydantic.types",
         ),
         models=("dynamodb", "events", "s3", "sagemaker", "sns", "ssm", "stepfunctions"),
+        # Of our own layer the domain; most of what its functions import is behind these modules.
+        pure=(
+            "aws_lambda_powertools.logging",
+            "aws_lambda_powertools.metrics",
+            "aws_lambda_powertools.tracing",
+            "aws_lambda_powertools.utilities.typing",
+            "perennial.evaluation.comparison",
+            "perennial.monitoring.probing",
+            "perennial.registry.approval",
+            "perennial.runs.batch_file",
+            "perennial.runs.batch_input",
+            "perennial.runs.configuration",
+            "perennial.runs.endpoint",
+            "perennial.runs.message",
+            "perennial.serving.scaling",
+        ),
     ),
     # The SAM CLI, which tests start.
     "sam": Loads(
@@ -127,13 +148,21 @@ class HiddenModules(MetaPathFinder, Loader):
     Without it a script that says `pyarrow.csv` and does not import it would work here and fail on AWS.
     """
 
-    def __init__(self, names: set[str]) -> None:
+    def __init__(self, names: set[str], needs: Mapping[str, Iterable[str]]) -> None:
+        """`needs` is what importing each imports, with its package's name; where it is empty, packages keep theirs."""
         self._modules = {name: sys.modules.pop(name) for name in names}
         self._specs = {name: module.__spec__ for name, module in self._modules.items()}
-        for name in names:
+        self._needs = {name: list(needs.get(name, ())) for name in names}
+        for name, module in self._modules.items():
             package, _, attribute = name.rpartition(".")
             if package in sys.modules:
                 vars(sys.modules[package]).pop(attribute, None)
+            elif needs and package in names and vars(self._modules[package]).get(attribute) is module:
+                delattr(self._modules[package], attribute)
+        self._others = {
+            name: {attribute: value for attribute, value in vars(module).items() if f"{name}.{attribute}" in names}
+            for name, module in self._modules.items()
+        }
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if fullname in self._modules else None
@@ -142,7 +171,44 @@ class HiddenModules(MetaPathFinder, Loader):
         return self._modules[spec.name]
 
     def exec_module(self, module: ModuleType) -> None:
+        """Import what it has imported; a package may have another thing by the name of a module that it has."""
         module.__spec__ = self._specs[module.__name__]
+        for name in self._needs[module.__name__]:
+            package, _, attribute = name.rpartition(".")
+            if name in self._modules and name not in sys.modules:
+                importlib.import_module(name)
+            elif package in sys.modules:
+                getattr(sys.modules[package], attribute, None)  # a package may import when it is asked for something
+        vars(module).update(self._others[module.__name__])  # no copy of all: it would write to each one's page
+
+
+@contextmanager
+def noted_imports() -> Iterator[dict[str, dict[str, None]]]:
+    """Note which modules each module imports, in order."""
+    noted: dict[str, dict[str, None]] = {}
+    original = builtins.__import__
+
+    def note(
+        name: str,
+        globals: Any = None,
+        locals: Any = None,
+        fromlist: Any = (),
+        level: int = 0,
+    ) -> Any:
+        module = original(name, globals, locals, fromlist, level)
+        scope = globals or {}
+        absolute = importlib.util.resolve_name("." * level + name, scope["__package__"]) if level else name
+        names = [absolute, *(f"{absolute}.{each}" for each in fromlist or ())]
+        if not hasattr(sys.modules.get(absolute), "__getattr__"):
+            names = [each for each in names if each in sys.modules]
+        noted.setdefault(scope.get("__name__", ""), {}).update(dict.fromkeys(names))
+        return module
+
+    builtins.__import__ = note
+    try:
+        yield noted
+    finally:
+        builtins.__import__ = original
 
 
 class HiddenTogether(HiddenModules):
@@ -185,6 +251,33 @@ def keep_models(services: Sequence[str]) -> None:
     keep_names(botocore.Loader)
 
 
+def quicken_events() -> None:
+    """Work out once what botocore works out for each session of the 150 handlers that it registers.
+
+    Whether a handler takes any argument is asked of its code: `inspect.getfullargspec` works out every parameter. Each
+    object that renames events has a dictionary of what it has worked out; it starts with the handlers' own names.
+    """
+    hooks = importlib.import_module("botocore.hooks")
+    handlers = importlib.import_module("botocore.handlers")
+    accepts_kwargs, begin = vars(hooks)["accepts_kwargs"], hooks.EventAliaser.__init__
+    aliaser = hooks.EventAliaser(hooks.HierarchicalEmitter())
+    names = {handler[0]: aliaser._alias_event_name(handler[0]) for handler in handlers.BUILTIN_HANDLERS}
+    aliases = dict(aliaser._event_aliases)
+
+    def look(handler: Any) -> Any:
+        function = getattr(handler, "__func__", handler)
+        if type(function) is not FunctionType or vars(function):
+            return accepts_kwargs(handler)
+        return bool(function.__code__.co_flags & CO_VARKEYWORDS)
+
+    def begin_with_names(self: Any, *arguments: Any, **options: Any) -> None:
+        begin(self, *arguments, **options)
+        if self._event_aliases == aliases:
+            self._alias_name_cache.update(names)
+
+    vars(hooks)["accepts_kwargs"], hooks.EventAliaser.__init__ = look, begin_with_names
+
+
 def keep_names(kind: Any) -> None:
     """Read which services botocore has data of; a client looks for its own among all, in a thousand folders, twice."""
     list_services, installed = kind.list_available_services, kind.BUILTIN_DATA_PATH
@@ -209,10 +302,17 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
         _load(name)
     list(importlib.metadata.distributions())  # for pydantic, which looks in all of them for its plugins: it remembers
     visible = set(sys.modules)
-    for name in loads.hidden:
-        _load(name)
-    packages = tuple(f"{name}." for name in loads.packages)
-    sys.meta_path.insert(0, HiddenModules({name for name in set(sys.modules) - visible if name.startswith(packages)}))
+    contents = {name: set(vars(sys.modules[name])) for name in loads.packages if name in visible}
+    with noted_imports() as needs:
+        for name in loads.hidden:
+            _load(name)
+        _load_pure(loads.pure)
+    packages = tuple(f"{name}." for name in loads.packages) + tuple(f"{_top(name)}." for name in loads.pure)
+    hidden = {name for name in set(sys.modules) - visible if f"{name}.".startswith(packages)}
+    sys.meta_path.insert(0, HiddenModules(hidden, needs))
+    for name, names in contents.items():  # pydantic keeps what was asked of it
+        for attribute in set(vars(sys.modules[name])) - names:
+            delattr(sys.modules[name], attribute)
     if loads.without_sklearn:
         sys.modules[_SKLEARN] = None  # type: ignore[assignment]
         for name in loads.without_sklearn:
@@ -220,9 +320,10 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
         del sys.modules[_SKLEARN]
         own = {name.partition(".")[0] for name in loads.without_sklearn}
         hidden = {name for name in sys.modules if name.partition(".")[0] in own}
-        sys.meta_path.insert(0, HiddenTogether(hidden))
+        sys.meta_path.insert(0, HiddenTogether(hidden, {}))
     if loads.models and not any((Path(folder) / "botocore").exists() for folder in folders):
         keep_models(loads.models)
+        quicken_events()
     for entry in sys.path:
         for library in chain.from_iterable(map(Path(entry).glob, loads.libraries)):
             ctypes.CDLL(str(library))
@@ -234,6 +335,29 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
     os.wait()
     gc.collect()
     gc.freeze()  # or the first collection of each program would copy every page
+
+
+def _load_pure(names: Iterable[str]) -> None:
+    """Load modules without what their package does when it is imported: it will do that in each program.
+
+    Plugins of pydantic would have their part in models. Each program looks for them when it makes its first.
+    """
+    if not names or importlib.metadata.entry_points(group="pydantic"):
+        return
+    for package in dict.fromkeys(map(_top, names)):
+        if spec := importlib.util.find_spec(package):
+            sys.modules[package] = importlib.util.module_from_spec(spec)
+    for name in names:
+        with suppress(BaseException):  # what is wrong with it, a function that imports it will say
+            importlib.import_module(name)
+    for package in map(_top, names):
+        sys.modules.pop(package, None)
+    if plugins := sys.modules.get("pydantic.plugin._loader"):
+        vars(plugins)["_plugins"] = None
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _load(name: str) -> None:

@@ -1,5 +1,8 @@
 """Programs that are forks: as Python would run them, and nothing of one in the next."""
 
+import functools
+import importlib
+import inspect
 import json
 import os
 import random
@@ -10,11 +13,15 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from botocore import hooks
+from botocore.handlers import BUILTIN_HANDLERS
 
-from localcloud.forks import ForkedProcess, ForkServer
+from localcloud.fork_server import LOADS, HiddenModules, _load_pure, noted_imports, quicken_events
+from localcloud.forks import ForkedProcess, ForkServer, read_at_start
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.platform import image_python as image_python_module
 from localcloud.sagemaker.platform.image_python import ImagePython, Process, Program
@@ -244,6 +251,7 @@ if {hides}:
     sys.modules["sklearn"] = None
 sys.addaudithook(lambda event, arguments: event == "open" and "/xgboost/" in str(arguments[0]) and read.append(1))
 import xgboost
+assert xgboost.callback.TrainingCallback  # which is there without an import of its own
 sys.modules.pop("sklearn", None)
 import numpy, xgboost.tracker, xgboost.core
 matrix = xgboost.DMatrix(numpy.arange(20.0).reshape(10, 2), label=numpy.arange(10.0))
@@ -366,6 +374,149 @@ def test_a_function_finds_data_and_models_as_if_it_had_read_them(tmp_path: Path)
             out.seek(0)
             assert out.read() == alone
     server.close()
+
+
+# Says after each import which modules there are, and whether a package of ours was read for it; spoils one at the end.
+IMPORTS_OURS = """
+import json, sys
+import boto3, numpy
+boto3.client("s3", region_name="eu-west-1")
+read = []
+def hook(event, arguments):
+    if event == "open" and "/perennial/" in str(arguments[0]) and "/perennial/__" not in str(arguments[0]):
+        read.append(arguments)
+sys.addaudithook(hook)
+ours = ("aws_lambda_powertools", "perennial")
+def look(name):
+    __import__(name)
+    modules = sorted(each for each in sys.modules if each.startswith(ours))
+    attributes = {each: sorted(vars(sys.modules[each])) for each in modules if each.startswith("perennial")}
+    specs = [(str(sys.modules[each].__spec__.loader)[:40], sys.modules[each].__file__) for each in modules]
+    print(json.dumps([name, modules, attributes, specs]))
+for name in sys.argv[1:]:
+    look(name)
+from perennial.evaluation.gate import Gate
+from perennial.model import definition
+import pydantic, pydantic.plugin._loader
+print(pydantic.main.BaseModel is pydantic.BaseModel, pydantic.plugin._loader._plugins or {})
+print(hasattr(definition, "left_behind"), hasattr(Gate, "left_behind"))
+definition.left_behind = True
+Gate.left_behind = True
+print("read", len(read) > 0)
+"""
+
+
+def test_a_function_finds_the_domain_as_if_it_had_read_it(tmp_path: Path) -> None:
+    """Each module brings what it imports and no other, and nobody's change to one is there for the next."""
+    root = str(Path(__file__).resolve().parents[3])
+    environment = {"PATH": os.environ["PATH"]}
+    server = ForkServer(Path(sys.executable), ["layers", root], tmp_path, environment)
+    names = [*reversed(LOADS["layers"].pure), "aws_lambda_powertools", "perennial.model"]
+    command, environment = [sys.executable, "-c", IMPORTS_OURS, *names], environment | {"PYTHONPATH": root}
+    alone = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+    for number in range(2):
+        with (tmp_path / f"said-{number}").open("w+") as out:
+            started = server.fork(command, tmp_path, environment, {0: 0, 1: out.fileno(), 2: out.fileno()})
+            assert started
+            ForkedProcess(*started).wait(30)
+            out.seek(0)
+            assert out.read().splitlines() == [*alone.splitlines()[:-1], "read False"]
+    assert alone.splitlines()[-1] == "read True"
+    server.close()
+
+
+# Says what is read of the environment, asked of the system or started while the modules are loaded.
+WATCHES = """
+import json, os, sys, time
+import boto3, numpy, pydantic.main, pydantic.types, yaml
+from localcloud.fork_server import LOADS, HiddenModules, _load_pure, noted_imports, quicken_events
+asked = []
+changes = ("ctypes.", "os.chdir", "os.exec", "os.fork", "os.posix_spawn", "os.putenv", "signal.", "socket.")
+def hook(event, arguments):
+    if event.startswith(changes) or (event == "open" and str(arguments[1]) not in ("r", "rb")):
+        asked.append((event, str(arguments)))
+before = (dict(os.environ), list(sys.path), len(sys.meta_path))
+get = os._Environ.__getitem__
+os._Environ.__getitem__ = lambda environment, name: asked.append(name) or get(environment, name)
+sys.addaudithook(hook)
+_load_pure(LOADS["layers"].pure)
+found = [str(each) for each in asked]
+missing = [name for name in LOADS["layers"].pure if name not in sys.modules]
+print(json.dumps([*found, missing, before == (dict(os.environ), list(sys.path), len(sys.meta_path))]))
+"""
+
+
+def test_what_is_loaded_of_layers_asks_nothing_but_what_all_its_programs_have() -> None:
+    """Variables that it reads are the same in the process and in what is forked from it."""
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-c", WATCHES]
+    text = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True, timeout=60).stdout
+    *asked, missing, unchanged = json.loads(text)
+    assert (missing, unchanged) == ([], True)
+    assert set(read_at_start(dict.fromkeys(asked, ""))) == set(asked)
+
+
+def test_a_package_has_what_it_calls_like_one_of_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"own_package", "own_package.shown", "own_package.thing"}
+    sources = ("from own_package.thing import thing\nimport own_package.shown", "", "def thing(): ...")
+    (tmp_path / "own_package").mkdir()
+    for name, source in zip(("__init__", "shown", "thing"), sources, strict=True):
+        (tmp_path / "own_package" / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with noted_imports() as needs:
+        importlib.import_module("own_package")
+    monkeypatch.setattr(sys, "meta_path", [HiddenModules(names, needs), *sys.meta_path])
+    package = importlib.import_module("own_package")
+    there = {name for name in names if sys.modules.pop(name, None)}
+    assert (callable(package.thing), type(package.shown), there) == (True, ModuleType, names)
+
+
+def test_handlers_of_events_are_known_as_botocore_works_them_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handlers:
+        def each(self, **_: Any) -> None: ...
+        def one(self, name: str) -> None: ...
+        def __call__(self, **_: Any) -> None: ...
+
+    def signed(name: str) -> None: ...
+
+    vars(signed)["__signature__"] = inspect.signature(Handlers().each)
+    known = vars(hooks)
+    asked, emitter = known["accepts_kwargs"], hooks.HierarchicalEmitter()
+
+    def renamed(aliases: Any) -> list[Any]:
+        events: Any = hooks.EventAliaser(emitter, aliases)
+        return [len(events._alias_name_cache) > 0, *map(events._alias_event_name, names)]
+
+    own = [Handlers(), Handlers().each, Handlers().one, Handlers.one, signed, functools.partial(signed), Handlers]
+    each = [*own, *(handler[1] for handler in BUILTIN_HANDLERS)]
+    other = {"before-call": "own"}
+    names = ["before-call.apigateway", "own.autoscaling.name", *(handler[0] for handler in BUILTIN_HANDLERS)]
+    expected = [bool(asked(handler)) for handler in each], [renamed(aliases) for aliases in (None, other)]
+    monkeypatch.setattr(hooks, "accepts_kwargs", asked)
+    monkeypatch.setattr(hooks.EventAliaser, "__init__", hooks.EventAliaser.__init__)
+    quicken_events()
+    found = (
+        [bool(known["accepts_kwargs"](handler)) for handler in each],
+        [renamed(aliases) for aliases in (None, other)],
+    )
+    assert known["accepts_kwargs"] is not asked
+    assert [names.pop(0) for names in found[1]] == [True, False]
+    assert [names.pop(0) for names in expected[1]] == [False, False]
+    assert found == expected
+
+
+@pytest.mark.parametrize("fault", ["def f(:", "raise SystemExit(1)", "import own_missing", "1 / 0"])
+def test_a_domain_that_cannot_be_imported_is_left_to_the_function_that_imports_it(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_domain").mkdir()
+    for name, text in (("__init__", "raise AssertionError"), ("broken", fault), ("whole", "")):
+        (tmp_path / "own_domain" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    _load_pure(["own_domain.broken", "own_domain.whole"])
+    loaded = {name for name in sys.modules if name.startswith("own_domain")}
+    monkeypatch.delitem(sys.modules, "own_domain.whole")
+    assert loaded == {"own_domain.whole"}
 
 
 def test_the_fork_server_has_one_thread_and_no_file_of_a_program(image: ImagePython, tmp_path: Path) -> None:
