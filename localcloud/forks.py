@@ -22,22 +22,8 @@ POSSIBLE = sys.platform == "linux"
 """macOS's own libraries do not survive a fork, so there each program starts by itself."""
 # What Python and libraries read when they start: a program that wants it otherwise cannot be a fork.
 _READ_AT_START = (
-    *(
-        "AWS_LAMBDA_INITIALIZATION_TYPE",
-        "ARROW_",
-        "BLIS_",
-        "GLIBC_",
-        "GOMP_",
-        "GOTO_",
-        "KMP_",
-        "LANG",
-        "LC_",
-        "LD_",
-        "MALLOC_",
-        "MIMALLOC_",
-        "MKL_",
-    ),
-    *("NPY_", "NUMEXPR_", "OMP_", "OPENBLAS_", "PYDANTIC_", "PYTHON", "SCIPY_"),
+    *("ARROW_", "AWS_LAMBDA_INITIALIZATION_TYPE", "BLIS_", "GLIBC_", "GOMP_", "GOTO_", "KMP_", "LANG", "LC_", "LD_"),
+    *("MALLOC_", "MIMALLOC_", "MKL_", "NPY_", "NUMEXPR_", "OMP_", "OPENBLAS_", "PYDANTIC_", "PYTHON", "SCIPY_"),
 )
 
 
