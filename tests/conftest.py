@@ -44,6 +44,22 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # what is collected stays
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal tests in their order, those of the local cloud by files: what a file starts is started by one worker."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ByFile(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope = super()._split_scope(nodeid)
+            return scope.partition("::")[0] if scope.startswith("tests/integration/") else scope
+
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    config.option.loadscopereorder = False  # it would put first what has most tests, not what takes longest
+    return ByFile(config, log)
+
+
 def pytest_collection_finish() -> None:
     """Look for garbage among what the tests make, and less often: it took a quarter of the unit tests' time."""
     gc.freeze()

@@ -249,8 +249,8 @@ def worthless_cars() -> bytes:
 
 
 GROUPS = (
-    "matrix-trips", "e2e-roles", "matrix-laptop", "e2e-monitor", "e2e-used-cars", "e2e-models", "matrix-configuration",
-    "matrix-data", "full-disk", "layer",
+    "e2e-roles", "e2e-models", "matrix-trips", "e2e-monitor", "e2e-used-cars", "matrix-laptop", "matrix-configuration",
+    "matrix-data", "spark", "full-disk", "layer",
 )  # fmt: skip
 """Groups of tests that stay on one worker, the longest first. Single tests come after them, so that none waits long."""
 

@@ -1,12 +1,20 @@
-"""Export two runs to an MLflow server, and again with a third; print what it answers: export_to_mlflow.py URI."""
+"""Export two runs to an MLflow server, and again with a third; print what it answers: export_to_mlflow.py FOLDER.
+
+MLflow's own application, with a file store in the folder, is served by this process: `mlflow server` imports it twice.
+"""
 
 import io
 import json
+import os
 import sys
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mlflow.server import app, constants
 from mlflow.tracking import MlflowClient
+from werkzeug.serving import make_server
 
 from perennial_cli import mlflow_export
 from perennial_cli.stacks import Stack
@@ -37,7 +45,22 @@ def get_object(**place: str) -> dict[str, Any]:
     return {"Body": io.BytesIO(f"<html>{place['Key']}</html>".encode())}
 
 
-URI = sys.argv[1]
+def served(folder: Path) -> str:
+    """Serve MLflow as `mlflow server` sets it up, until this process ends; return the address."""
+    os.environ |= {
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        constants.BACKEND_STORE_URI_ENV_VAR: str(folder / "store"),
+        constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: str(folder / "artefacts"),
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+    }
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+URI = served(Path(sys.argv[1]))
 mlflow_export.boto3 = SimpleNamespace(client=lambda name: SimpleNamespace(get_object=get_object))
 stack = Stack("cars", {}, {})
 first = mlflow_export.export(stack, [record("a", 2000.0), record("b", 5000.0)], URI)

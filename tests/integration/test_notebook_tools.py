@@ -75,23 +75,10 @@ def test_a_notebook_about_data_runs_whole_without_a_stack(name: str, said: str) 
     assert said in ran.stdout
 
 
-@contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """MLflow's own server with a file store in a folder."""
-    port = free_port()
-    stores = ["--backend-store-uri", str(folder / "store"), "--artifacts-destination", str(folder / "artefacts")]
-    program = [str(PYTHON), "-m", "mlflow", "server", *stores, "--port", str(port), "--workers", "1"]
-    environ = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with started(program, folder / "log", **environ):
-        uri = f"http://127.0.0.1:{port}"
-        wait_for(lambda: status(f"{uri}/health") == 200, f"MLflow; {folder / 'log'}", SECONDS)
-        yield uri
-    assert status(f"{uri}/health") is None
-
-
-def exported(uri: str) -> dict[str, Any]:
-    """What an MLflow server answers after runs were exported twice."""
-    program = [str(PYTHON), str(ROOT / "tests/integration/export_to_mlflow.py"), uri]
+def exported(folder: Path) -> dict[str, Any]:
+    """What an MLflow server with its files in a folder answers after runs were exported twice."""
+    assert PYTHON.exists(), MISSING
+    program = [str(PYTHON), str(ROOT / "tests/integration/export_to_mlflow.py"), str(folder)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert ran.returncode == 0, ran.stderr[-6000:]
@@ -104,8 +91,7 @@ def stored(run: Path, kind: str) -> dict[str, str]:
 
 
 def test_runs_are_in_mlflow_once_however_often_they_are_exported(tmp_path: Path) -> None:
-    with mlflow_server(tmp_path) as uri:
-        there = exported(uri)
+    there = exported(tmp_path)
     first, again = there["ids"]
     assert {name: again[name] for name in first} == first
     assert sorted(there["runs"]) == ["a", "b", "c"]

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests import browser
+from tests import browser, conftest
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,6 +18,21 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is only one worker")
 def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
     assert request.node.nodeid.endswith("@together"), "this pytest and this pytest-xdist do not know each other"
+
+
+@pytest.mark.parametrize(
+    ("test", "dealt_with"),
+    [
+        ("tests/integration/a/test_b.py::test_c[d::e]", "tests/integration/a/test_b.py"),
+        ("tests/integration/a/test_b.py::test_c@group", "group"),
+        ("tests/unit/test_b.py::test_c[1]", "tests/unit/test_b.py::test_c[1]"),
+    ],
+)
+def test_what_starts_a_local_cloud_is_dealt_by_files_in_the_order_of_the_tests(test: str, dealt_with: str) -> None:
+    values = {"dist": "loadgroup", "tx": ["popen"]}
+    config: Any = SimpleNamespace(option=SimpleNamespace(loadscopereorder=True), getvalue=values.get)
+    scheduler = conftest.pytest_xdist_make_scheduler(config, log=None)
+    assert (scheduler._split_scope(test), config.option.loadscopereorder) == (dealt_with, False)
 
 
 def test_no_id_of_a_test_is_longer_than_200_characters(all_ids):

@@ -5,18 +5,30 @@ nothing in service, and its one message names the file, the rule and what to do.
 """
 
 import gzip
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 import pytest
 
 from perennial.runs import strays
+from tests.broken_data import (
+    ADVICE,
+    BROKEN,
+    HEADER,
+    ROWS,
+    SILENT,
+    TORN,
+    TRIED,
+    json_lines,
+    parquet,
+    prefix,
+    prices_as_texts,
+    some,
+    with_column,
+    without,
+)
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -26,136 +38,8 @@ from tools import demo_data
 
 pytestmark = pytest.mark.xdist_group("matrix-data")
 
-HEADER, *ROWS = cars()
-NAMES = HEADER.split(",")
-EXPECTED = f"Expected the columns {', '.join(NAMES)}"
 # What trains first: a model of all rows, which comes later, is better than one of these by more than chance.
 FEW = table(cars()[:401])
-ADVICE = "Correct the data that are named above and drop them again"
-
-
-def with_column(name: str, change: Callable[[int, str], str]) -> list[str]:
-    """The cars with one column's values changed: change(number of the row, value)."""
-    position = NAMES.index(name)
-    fields = [row.split(",") for row in ROWS]
-    for number, row in enumerate(fields):
-        row[position] = change(number, row[position])
-    return [HEADER, *(",".join(row) for row in fields)]
-
-
-def without(name: str) -> list[str]:
-    position = NAMES.index(name)
-    return [",".join(line.split(",")[:position] + line.split(",")[position + 1 :]) for line in cars()]
-
-
-def some(text: str) -> Callable[[int, str], str]:
-    """Every tenth value becomes this text: far more rows than the contract allows."""
-    return lambda number, value: value if number % 10 else text
-
-
-def parquet(**changed: Any) -> bytes:
-    """The cars as Parquet, with some columns of other values, or without (None)."""
-    read = pa_csv.read_csv(io.BytesIO(demo_data.used_cars()))
-    for name, values in changed.items():
-        read = read.drop_columns([name]) if values is None else read.set_column(NAMES.index(name), name, values)
-    out = io.BytesIO()
-    pq.write_table(read, out)
-    return out.getvalue()
-
-
-def prices_as_texts() -> pa.Array:
-    return pa.array([row.split(",")[NAMES.index("price")] for row in ROWS])
-
-
-def json_lines(rows: list[str]) -> bytes:
-    """Rows as JSON lines of texts."""
-    return "".join(json.dumps(dict(zip(NAMES, row.split(","), strict=True))) + "\n" for row in rows).encode()
-
-
-@dataclass(frozen=True)
-class Case:
-    """Files below a prefix of their own, and what the message about them says."""
-
-    files: dict[str, bytes]
-    says: tuple[str, ...]
-
-
-def one(content: bytes | list[str], *says: str, name: str = "cars.csv") -> Case:
-    return Case({name: content if isinstance(content, bytes) else table(content)}, says)
-
-
-TORN = gzip.compress(table(cars()))[:-200]
-HOSTILE = '<script src="https://evil.example/x.js">alert(1)</script>'
-BROKEN = {
-    "only a header": one([HEADER], "cases/only-a-header/cars.csv: the file is empty: it holds no rows"),
-    "a missing column": one(without("mileage"), "column 'mileage' is missing", EXPECTED),
-    "a renamed column": one(
-        [HEADER.replace("mileage", "Mileage (mi)"), *ROWS], "column 'mileage' is missing (is it 'Mileage (mi)', renamed"
-    ),
-    "a column twice": one(
-        [HEADER + ",price", *(f"{row},1" for row in ROWS)], "column 'price' stands more than once", EXPECTED
-    ),
-    "an extra column": one([HEADER + ",colour", *(f"{row},red" for row in ROWS)], "unexpected column 'colour'"),
-    "values of another type": one(
-        with_column("doors", some("four")),
-        "doors breaks the rule 'type' in 81 rows",
-        "cars.csv row 2: 'four'",
-        "10.07%",
-    ),
-    "units inside the values": one(
-        with_column("mileage", lambda _, value: f"{value} mi"),
-        "mileage breaks the rule 'type' in 804 rows",
-        f"row 2: '{ROWS[0].split(',')[1]} mi'",
-        "each of its 804 rows breaks the data contract",
-    ),
-    "values out of range": one(with_column("price", some("-5")), "price breaks the rule 'minimum' in 81 rows", "'-5'"),
-    "rows without a target": one(with_column("price", some("")), "price breaks the rule 'missing' in 81 rows"),
-    "a constant target": one(
-        with_column("price", lambda *_: "9999"), "price: the target is 9999 in every row of the train set"
-    ),
-    "too few rows": one(cars()[:51], "50 rows can be used; expected at least 100 (quality.min_rows)"),
-    "another encoding than UTF-8": one(
-        "\n".join(with_column("make", some("Citroën"))).encode("latin-1"),
-        "not UTF-8: byte b'\\xeb'",
-        "(line 2)",
-        "name its encoding in model.yaml (files.encoding)",
-    ),
-    "another delimiter that no header tells": one(
-        [line.replace(",", ":") for line in cars()], "the fields are separated by colons; set files.delimiter"
-    ),
-    "two columns that are one": one(
-        [HEADER + ",PRICE", *(f"{row},1" for row in ROWS)], "unexpected column 'PRICE'", EXPECTED
-    ),
-    "rows of another length": one(
-        [HEADER, *(row if number % 10 else f"{row},1,2" for number, row in enumerate(ROWS))],
-        "row breaks the rule 'fields' in 81 rows",
-        "row 2: 11 fields, expected 9",
-    ),
-    "a quotation mark that is not closed": one(
-        [*cars()[:300], cars()[300].replace("Buick", '"Buick').replace("Chevy", '"Chevy'), *cars()[301:]],
-        "a quotation mark is not closed; the rows after it are lost in one field",
-    ),
-    "a torn gzip file": one(TORN, "the gzip data are damaged or cut off", name="cars.csv.gz"),
-    "a torn Parquet file": one(
-        parquet()[:-500], "the Parquet data are damaged or cut off", "upload it again", name="cars.parquet"
-    ),
-    "a Parquet file without a column": one(parquet(mileage=None), "column 'mileage' is missing", name="cars.parquet"),
-    "a Parquet file with another type": one(
-        parquet(mileage=pa.array([[1.0]] * len(ROWS))),
-        "column 'mileage' has the Parquet type list<",
-        "expected float",
-        name="cars.parquet",
-    ),
-    "a JSON document": one(json.dumps([{"price": 1}], indent=2).encode(), "a JSON list", "one JSON object a line"),
-    "UTF-16 without a mark": one(
-        table(cars()).decode().encode("utf-16-le"), "UTF-16 without a mark needs files.encoding"
-    ),
-    "a workbook or an archive": one(b"PK\x03\x04" + bytes(100), "this is a zip archive or an Excel workbook"),
-    "an empty file by hand": one(b"", "there is no data"),
-    "hostile texts": one(
-        with_column("doors", some(HOSTILE.replace(",", ""))), "doors breaks the rule 'type' in 81 rows"
-    ),
-}
 # An object that S3 does not hand out: how it is uploaded (members of PutObject), what the message says.
 CLOSED: dict[str, tuple[Callable[[App], dict[str, str]], tuple[str, ...]]] = {
     "an archived object": (
@@ -170,12 +54,6 @@ CLOSED: dict[str, tuple[Callable[[App], dict[str, str]], tuple[str, ...]]] = {
         ("is encrypted with the KMS key arn:aws:kms:", "which this function may not use", "Upload it again"),
     ),
 }
-# Nothing to train on is no failure of the data: the run says so, and sends no mail.
-SILENT = ("an empty file by hand",)
-
-
-def prefix(case: str) -> str:
-    return f"cases/{case.replace(' ', '-')}/"
 
 
 @pytest.fixture(scope="module")
@@ -202,21 +80,21 @@ class Tried:
 
 @pytest.fixture(scope="module")
 def tried(app: App, first: End) -> Tried:
-    """All broken files and closed objects, each below its own prefix, and all their runs side by side."""
-    for name, case in BROKEN.items():
-        for file, content in case.files.items():
+    """Broken files of each kind and closed objects, each below its own prefix, and all their runs side by side."""
+    for name in TRIED:
+        for file, content in BROKEN[name].files.items():
             situation.put(app, prefix(name) + file, content)
     for name, (uploaded, _) in CLOSED.items():
         situation.put(app, prefix(name) + "good.csv", FEW)
         app.client("s3").put_object(Bucket=app.bucket, Key=prefix(name) + "closed.csv", Body=FEW, **uploaded(app))
     serving, data = app.in_service(), situation.versions(app, "cases/")
-    arns = {name: situation.start(app, DataPrefix=prefix(name)) for name in (*BROKEN, *CLOSED)}
+    arns = {name: situation.start(app, DataPrefix=prefix(name)) for name in (*TRIED, *CLOSED)}
     silent = situation.ends(app, {name: arns.pop(name) for name in SILENT}, silent=True)
     return Tried(serving, data, {**silent, **situation.ends(app, arns)})
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(name, marks=matrix("Data", name, ends="Failed")) for name in BROKEN if name not in SILENT]
+    "case", [pytest.param(name, marks=matrix("Data", name, ends="Failed")) for name in TRIED if name not in SILENT]
 )
 def test_data_that_cannot_be_used_end_the_run_with_one_message_that_says_why(tried: Tried, case: str) -> None:
     end = tried.ends[case]

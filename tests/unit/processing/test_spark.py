@@ -23,7 +23,7 @@ from perennial.data.column_statistics import Sketch
 from perennial.model import definition
 from processing import spark
 from tests import spark_cases
-from tests.e2e.matrix.test_matrix_data import BROKEN
+from tests.broken_data import BROKEN
 from tests.unit.processing.test_preprocess import CARS, cars, changed, described
 from tools import demo_data
 
