@@ -447,6 +447,15 @@ def test_compare_says_what_differs_and_nothing_else(stack) -> None:
     assert "do not differ" in perennial("compare", RUN, RUN).stdout
 
 
+def test_compare_says_of_a_run_that_has_no_model_why(stack) -> None:
+    failed = {**record(OTHER), "status": "Failed", "metrics": None, "failure": {"cause": "cars.csv: no price\nmore"}}
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(failed))
+    ended = perennial("compare", RUN, OTHER)
+    assert says(ended, f"{OTHER} Failed before its model was measured")
+    assert says(ended, "what is below: cars.csv: no price")
+    assert "candidate.rmse" not in ended.stdout
+
+
 @pytest.mark.parametrize("order", [(RUN, OTHER), (OTHER, RUN)])
 def test_compare_has_both_metrics_on_the_same_rows_and_what_the_answers_rest_on(stack, order) -> None:
     measured = {"candidate": {"rmse": 2000.0, "mae": 1500.0}, "champion": {"rmse": 2300.0, "mae": 1500.0}}

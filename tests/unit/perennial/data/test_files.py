@@ -562,6 +562,18 @@ def test_header_that_is_not_the_definitions_is_explained(file: Path, header: byt
     assert problem in refusal(file, header + b"\n1.5,Saab,4\n")
 
 
+def test_of_a_wide_file_what_is_missing_is_said_and_not_all_names(file: Path) -> None:
+    columns = [Column(f"sensor {place}", "float") for place in range(60)]
+    file.write_text(f"{','.join(column.name for column in columns if column.name != 'sensor 7')}\n1\n")
+    with pytest.raises(FileError, match=r"csv: column 'sensor 7' is missing\. It has the other 59 of 60 columns$"):
+        list(read(file, columns))
+    file.write_text(f"{','.join(column.name for column in columns[:40])},Sensor59s\n1\n")
+    with pytest.raises(
+        FileError, match=r"csv: column 'sensor 59' is missing \(is it 'Sensor59s'.*; and 15 more are missi"
+    ):
+        list(read(file, columns))
+
+
 def test_a_name_that_source_lists_as_well_is_expected_once(file: Path) -> None:
     file.write_bytes(b"cost\n1\n")
     with pytest.raises(FileError, match=r"Expected the columns price or net$"):
