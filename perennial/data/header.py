@@ -15,6 +15,7 @@ from perennial.words import printable, quoted
 MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
 MAX_REASON = 200
 MOST_NAMES = 5
+MANY_NAMES = 20  # beyond which a message does not list what a file has to have
 SEPARATORS = {
     ",": "commas",
     ";": "semicolons",
@@ -89,7 +90,7 @@ def _expectation(header: Sequence[str], columns: Sequence[Column], missing: Sequ
     """Return which names a file has to have; of many only how many, where it has most of them."""
     needed = [column for column in columns if not column.optional]
     has = len(match(header, needed).positions)
-    if len(needed) > MOST_NAMES and 2 * has > len(needed):
+    if len(needed) > MANY_NAMES and 2 * has > len(needed):
         return f"It has the other {has} of {len(needed)} columns" if missing else f"Expected {len(needed)} columns"
     return f"Expected the columns {expected(columns)}"
 

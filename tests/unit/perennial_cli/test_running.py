@@ -1349,3 +1349,19 @@ def test_windows_that_were_judged_are_listed_the_newest_first(stack) -> None:
     assert first.split()[:7] == [OTHER, "Drift", *drifted["window"].values(), "1,200", "300", "make:"]
     assert second.split() == [RUN, "NotEnoughData", "a", "b", "0", "0"]
     assert [one["id"] for one in json.loads(perennial("windows", "--most", "2", "--json").stdout)] == [OTHER]
+
+
+@pytest.mark.parametrize(
+    ("churn", "expected"),
+    [
+        ("{type: boolean, parse: {true: [leaves], false: [stays]}}", "that churn is 'leaves', from 0 to 1"),
+        ("{type: integer, min: 0, max: 1}", "that churn is true (1), from 0 to 1"),
+    ],
+)
+def test_predict_knows_of_which_class_a_score_is(churn: str, expected: str) -> None:
+    document = (
+        f"problem: binary_classification\ntarget: churn\ncolumns: {{churn: {churn}, age: {{type: float}}}}\n"
+        "split: {method: random, seed: 1, validation: 0.2, test: 0.2}\nalgorithm: xgboost\n"
+        "gate: {metric: auc, threshold: 0.7}\n"
+    )
+    assert predictions.meaning(definition.parse(document, "model.yaml")) == f"score: how probable it is {expected}"
