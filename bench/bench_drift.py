@@ -37,12 +37,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bench.table import Row, finish
+from perennial.data import units
 from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
 from perennial.data.distributions import distribution
 from perennial.evaluation import model_quality as measured
 from perennial.evaluation.custom_metrics import OwnMetrics
 from perennial.model.definition import Monitoring, Quality
-from perennial.monitoring import bias, data_quality, model_quality, units
+from perennial.monitoring import bias, data_quality, model_quality
 from perennial.monitoring.facets import FacetCounter, FacetCounts
 from perennial.monitoring.findings import WindowFinding, verdict_of
 

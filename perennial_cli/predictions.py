@@ -24,6 +24,7 @@ from perennial.features.json_text import decode
 from perennial.features.rules import broken_rule
 from perennial.model.definition import Definition
 from perennial.serving import failures
+from perennial.words import quoted
 from perennial_cli import stacks
 from perennial_cli.console import CommandError
 from perennial_cli.stacks import Stack
@@ -76,6 +77,16 @@ def from_bytes(content: bytes, definition: Definition, notes: list[str], name: s
 def in_utf8(definition: Definition) -> Definition:
     """Return the definition of records that come in no file of the stack's encoding."""
     return definition.model_copy(update={"files": definition.files.model_copy(update={"encoding": "utf-8"})})
+
+
+def meaning(definition: Definition) -> str:
+    """Return in words of which of two classes a score is the probability; empty where there are not two."""
+    if definition.problem != "binary_classification":
+        return ""
+    parse = definition.columns[definition.target].parse
+    words = parse.true if parse and parse.true else ()
+    is_true = f"is {' or '.join(map(quoted, words))}" if words else "is true (1)"
+    return f"score: how probable it is that {definition.target} {is_true}, from 0 to 1"
 
 
 def on_one_line(source: str) -> str:

@@ -69,6 +69,7 @@ class Trial:
 
     problems  why the files cannot be used; nothing where they can
     unfitted  why there is no fit, where one was wanted
+    naive     what the seasonal-naive forecast reaches of series; None of rows, and where it is undefined
     """
 
     report: Mapping[str, Any]
@@ -76,6 +77,7 @@ class Trial:
     problems: Sequence[str]
     fit: Fit | None
     unfitted: str = ""
+    naive: float | None = None
 
 
 def tried(definition: Definition, model: str, files: Sequence[Path], models: Path, *, with_fit: bool = True) -> Trial:
@@ -84,9 +86,10 @@ def tried(definition: Definition, model: str, files: Sequence[Path], models: Pat
         output = Path(folder) / "output"
         problems = prepare(definition, model, files, models, output)
         report = json.loads((output / "report/report.json").read_text())
-        fit, unfitted = None, ""
+        fit, unfitted, naive = None, "", None
         if with_fit and not problems and definition.series:
-            unfitted = f"DeepAR is not trained here; {_last_season_again(definition, output)}"
+            naive, reached = _last_season_again(definition, output)
+            unfitted = f"DeepAR is not trained here; {reached}"
         elif with_fit and not problems and ALGORITHMS[definition.algorithm].is_script:
             try:
                 fit = _script_fit(definition, model, output, models)
@@ -98,7 +101,7 @@ def tried(definition: Definition, model: str, files: Sequence[Path], models: Pat
             fit = quick_fit(definition, output)
         elif with_fit and not problems:
             unfitted = NO_IMAGE
-        return Trial(report, _lines(output / "quarantine"), problems, fit, unfitted)
+        return Trial(report, _lines(output / "quarantine"), problems, fit, unfitted, naive)
 
 
 def prepare(definition: Definition, model: str, files: Sequence[Path], models: Path, output: Path) -> Sequence[str]:
@@ -239,8 +242,8 @@ def _script_fit(definition: Definition, model: str, prepared: Path, models: Path
     return dataclasses.replace(fit, by="train.py")
 
 
-def _last_season_again(definition: Definition, prepared: Path) -> str:
-    """Return what the seasonal-naive forecast reaches, which a candidate has to beat."""
+def _last_season_again(definition: Definition, prepared: Path) -> tuple[float | None, str]:
+    """Return what the seasonal-naive forecast reaches, which a candidate has to beat, also in words."""
     files = sorted((prepared / "labels").glob("*.csv"))
     parts = [forecasts.points(path.read_text().splitlines(), path.name) for path in files]
     labels = np.concatenate([part.labels for part in parts])
@@ -248,8 +251,8 @@ def _last_season_again(definition: Definition, prepared: Path) -> str:
     try:
         value = metric.compute(labels, np.concatenate([forecasts.naive_scores(part) for part in parts]))
     except UndefinedMetricError as error:
-        return str(error)
-    return f"last season again reaches {metric.name} {_rounded(value)} ({labels.size:,} values that test)"
+        return None, str(error)
+    return value, f"last season again reaches {metric.name} {_rounded(value)} ({labels.size:,} values that test)"
 
 
 def _sample(target: Floats, features: npt.NDArray[np.float32]) -> tuple[Floats, npt.NDArray[np.float32]]:

@@ -24,15 +24,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.data import units
 from perennial.data.column_statistics import MAX_DISTINCT, MONITORING_CONFIG, Floats, NumericColumn
 from perennial.data.distributions import distribution, kolmogorov_smirnov, quantile
+from perennial.data.moved import in_words
 from perennial.features.values import STRING, DataError
 from perennial.words import number, quoted
 
@@ -43,26 +45,36 @@ NAMED = 10  # columns in a message
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """A column of the new files beside the baseline. `before` and `after` say it in words."""
+    """A column of the new files beside the baseline. `before` and `after` say it in words.
+
+    unit  what has become of its unit, where one change of unit explains all of it; else empty
+    """
 
     column: str
     distance: float
     chance: float
     before: str
     after: str
+    unit: str = ""
 
     @property
     def moved(self) -> bool:
         return self.distance > max(MOVED, self.chance)
 
     def __str__(self) -> str:
-        return f"{self.column} by {self.distance:.2f} ({self.before} -> {self.after})"
+        return in_words(asdict(self))
 
 
 class DropDrift:
-    """Sees the rows of the new files, and compares them with a baseline."""
+    """Sees the rows of the new files, and compares them with a baseline.
 
-    def __init__(self, baseline: Mapping[str, Any], columns: Sequence[str]) -> None:
+    unit_of  the units of columns that have one, by model.yaml
+    """
+
+    def __init__(
+        self, baseline: Mapping[str, Any], columns: Sequence[str], unit_of: Mapping[str, str] | None = None
+    ) -> None:
+        self._unit_of = unit_of or {}
         known = {feature["name"]: feature for feature in baseline["features"]}
         self._baseline = {name: known[name] for name in columns if name in known}
         self._new_columns: dict[str, NumericColumn | _Texts] = {}
@@ -118,7 +130,11 @@ class DropDrift:
         if all(present):
             if isinstance(new, NumericColumn) != (kind == "numerical_statistics"):
                 return None
-            distances += _numbers(name, before, new) if isinstance(new, NumericColumn) else new.compared(name)
+            distances += (
+                _numbers(name, before, new, self._unit_of.get(name))
+                if isinstance(new, NumericColumn)
+                else new.compared(name)
+            )
         compares_values = bool(distances) or not all(present)
         if all(rows):
             one, other = (missing / of for (_, missing), of in zip(counts, rows, strict=True))
@@ -215,11 +231,12 @@ def _chance(before: float, after: float) -> float:
     return CHANCE * math.sqrt((before + after) / (before * after))
 
 
-def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn) -> Iterator[ColumnDrift]:
+def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn, unit: str | None) -> Iterator[ColumnDrift]:
     one, other = distribution(before), distribution(new.statistics()["numerical_statistics"])
-    chance = _chance(before["common"]["num_present"], new.num_present)
+    rows = before["common"]["num_present"], new.num_present
     medians = [f"median {number(quantile(each, 0.5))}" for each in (one, other)]
-    yield _moved(name, kolmogorov_smirnov(one, other), chance, *medians)
+    moved = _moved(name, kolmogorov_smirnov(one, other), _chance(*rows), *medians)
+    yield replace(moved, unit=units.change(one, other, rows, MOVED, unit) or "") if moved.moved else moved
 
 
 def summary(columns: Sequence[ColumnDrift], rows: int, uncounted: Sequence[str] = ()) -> dict[str, Any]:

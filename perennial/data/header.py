@@ -15,6 +15,7 @@ from perennial.words import printable, quoted
 MAX_CANDIDATES = 200  # looked at for a column that may have been renamed
 MAX_REASON = 200
 MOST_NAMES = 5
+MANY_NAMES = 20  # beyond which a message does not list what a file has to have
 SEPARATORS = {
     ",": "commas",
     ";": "semicolons",
@@ -57,7 +58,7 @@ def positions(
     if not problems:
         problems = [*_column_problems(matched, missing, others, form), *matched.collisions[:MOST_NAMES]]
     if problems:
-        raise FileError(f"{name}: {'; '.join(problems)}. Expected the columns {expected(columns)}")
+        raise FileError(f"{name}: {'; '.join(problems)}. {_expectation(header, columns, missing)}")
     if notes is not None:
         notes += _notes(header, matched, others)
     return matched.positions
@@ -83,6 +84,15 @@ def _notes(header: Sequence[str], matched: Matched, others: Sequence[str]) -> It
 def absence(names: Sequence[str]) -> list[str]:
     """Return what the report says of columns that a file does not have."""
     return [f"columns that are absent, so missing in every row: {', '.join(names)}"] if names else []
+
+
+def _expectation(header: Sequence[str], columns: Sequence[Column], missing: Sequence[Column]) -> str:
+    """Return which names a file has to have; of many only how many, where it has most of them."""
+    needed = [column for column in columns if not column.optional]
+    has = len(match(header, needed).positions)
+    if len(needed) > MANY_NAMES and 2 * has > len(needed):
+        return f"It has the other {has} of {len(needed)} columns" if missing else f"Expected {len(needed)} columns"
+    return f"Expected the columns {expected(columns)}"
 
 
 def expected(columns: Sequence[Column]) -> str:
@@ -123,11 +133,13 @@ def _header_problem(
 def _column_problems(matched: Matched, missing: Sequence[Column], others: Sequence[str], form: FileForm) -> list[str]:
     problems = []
     collided = " ".join(matched.collisions)
-    renamed = {column.name: close for column in matched.absent if (close := _alike(column, others)) is not None}
-    for column in missing:
+    renamed = _renamed(matched.absent, others)
+    for column in sorted(missing, key=lambda one: one.name not in renamed)[:MOST_NAMES]:
         close = renamed.get(column.name)
         hint = f" (is it {quoted(close)}, renamed? columns.{column.name}.source names it)" if close is not None else ""
         problems.append(f"column '{column.name}' is missing{hint}")
+    if len(missing) > MOST_NAMES:
+        problems.append(f"and {len(missing) - MOST_NAMES} more are missing")
     closes = [renamed[column.name] for column in missing if column.name in renamed]
     unexpected = [name for name in others if name not in closes and quoted(name) not in collided]
     if unexpected and form.other_columns == "refuse":
@@ -139,6 +151,17 @@ def _column_problems(matched: Matched, missing: Sequence[Column], others: Sequen
 def some_of(names: Sequence[str]) -> str:
     """Return the first few of some names, quoted."""
     return ", ".join(quoted(name) for name in names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+
+
+def _renamed(absent: Sequence[Column], others: Sequence[str]) -> dict[str, str]:
+    """Return which name may be that of an absent column, by the column's; each name stands for the nearest alone."""
+    nearest: dict[str, tuple[float, str]] = {}
+    for column in absent:
+        if (close := _alike(column, others)) is not None:
+            pairs = ((_spelling(name), _spelling(close)) for name in column.names_in_files)
+            ratio = max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+            nearest[close] = max(nearest.get(close, (0.0, "")), (ratio, column.name), key=lambda one: one[0])
+    return {column: close for close, (_, column) in nearest.items()}
 
 
 def _alike(column: Column, candidates: Sequence[str]) -> str | None:

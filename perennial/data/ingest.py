@@ -314,7 +314,9 @@ def ingest(
         means = contract.form.series.dynamic if contract.form.series else ()
         names = [name for name in contract.baseline if name not in means]
         baseline, compared = champion.statistics, champion.compares(names, definition)
-        observed = machines.each(fresh, (True,), partial(_observed, baseline=baseline, columns=compared))
+        unit_of = {name: column["unit"] for name, column in definition["columns"].items() if column.get("unit")}
+        observe = partial(_observed, baseline=baseline, columns=compared, unit_of=unit_of)
+        observed = machines.each(fresh, (True,), observe)
         moving = drift.merged(observed)
         report.moved = moving.distances()
         report.drift = drift.summary(report.moved, count, moving.uncounted)
@@ -322,9 +324,12 @@ def ingest(
 
 
 def _observed(
-    rows: Iterator[tuple[int, pa.Table]], baseline: Mapping[str, Any], columns: Sequence[str]
+    rows: Iterator[tuple[int, pa.Table]],
+    baseline: Mapping[str, Any],
+    columns: Sequence[str],
+    unit_of: Mapping[str, str],
 ) -> drift.DropDrift:
-    moving = drift.DropDrift(baseline, columns)
+    moving = drift.DropDrift(baseline, columns, unit_of)
     for _, piece in rows:
         moving.observe(piece)
     return moving

@@ -9,7 +9,7 @@ contract  values that `columns` of model.yaml does not allow: more than `quality
 missing   the share of missing values has grown by more than `missing`. Bad data
 values    the distance from the baseline is above `distance`, or the stability index above `stability`
           (monitoring.distances); or values that the baseline never had are more than `quality.max_invalid_share`.
-          Drift, unless a changed unit explains it (monitoring.units), which is bad data
+          Drift, unless a changed unit explains it (data.units), which is bad data
 
 A text is named where many records or rows have it (monitoring.texts).
 Values of texts that are no categories (more than MAX_DISTINCT different ones) are not compared, and neither are those
@@ -23,8 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from perennial.data import units
 from perennial.data.distributions import distribution, quantile
-from perennial.monitoring import units
 from perennial.monitoring.distances import Distance, chance_of_share, chance_of_shares, of_numbers, of_texts
 from perennial.monitoring.findings import MonitorError, WindowFinding
 from perennial.monitoring.texts import FEWEST, Counts, common, counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from perennial.data.moved import in_words
 from perennial.data.since import set_by
 from perennial.evaluation.gate import TWINS
 from perennial.model.problem_types import scores_of
@@ -122,9 +123,7 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, str]]:
             counts += f", {new['replaced']:,} replace one {key}"
         yield "New files", f"{counted(new['files'])}, {new['rows']:,} rows, of which {counts}"
     if drift:
-        moved = [
-            f"{one['column']} by {one['distance']:.2f} ({one['before']} -> {one['after']})" for one in drift["moved"]
-        ]
+        moved = [in_words(one) for one in drift["moved"]]
         more = [f"{len(moved) - MOVED_SHOWN} more"] if len(moved) > MOVED_SHOWN else []
         columns = "; ".join(moved[:MOVED_SHOWN] + more) or "no column has moved"
         uncounted = drift.get("uncounted")

@@ -77,6 +77,8 @@ def cautions(record: RunRecord) -> Iterator[Item]:
         some = ", ".join(one["column"] for one in moved[:MOVED_SHOWN])
         more = f" and {len(moved) - MOVED_SHOWN} more" if len(moved) > MOVED_SHOWN else ""
         line = f"The new files are not like the data of the model in service: {some}{more} (Drift, below)."
+        if scaled := [f"{one['column']} {one['unit']}" for one in moved if one.get("unit")][:MOVED_SHOWN]:
+            line += f" Is it another unit? Its numbers are: {'; '.join(scaled)}."
         yield Item(f"new files differ: {some}{more}", line)
 
 

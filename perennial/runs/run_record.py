@@ -160,6 +160,7 @@ class Moved(TypedDict, total=False):
     chance: float
     before: str
     after: str
+    unit: str  # what has become of it; empty, and of older records absent, where that is not known
 
 
 class Drift(TypedDict, total=False):

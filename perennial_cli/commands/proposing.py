@@ -25,10 +25,10 @@ from perennial_cli.console import (
     warn,
     working,
 )
-from perennial_cli.proposal import document, names, target
+from perennial_cli.proposal import document, names, series, target
 from perennial_cli.proposal.document import LEAST_ROWS
 from perennial_cli.proposal.splits import FORECASTING
-from perennial_cli.proposal.target import NameGuess
+from perennial_cli.proposal.target import NameGuess, TargetError
 from perennial_cli.proposal.texts import Texts, read_texts
 from perennial_cli.quick_fit import beside, import_lean
 
@@ -63,6 +63,12 @@ def init(
         str | None,
         typer.Option("--name", "-n", callback=new_model, help="Name of the model. Default: that of the first file."),
     ] = None,
+    forecast: Annotated[
+        bool,
+        typer.Option(
+            "--forecast", help="Rows are points of series: say what comes next of each, by a column of times."
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a model.yaml that is there.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -85,7 +91,11 @@ def init(
         texts = read_texts(files)
         _require_table(texts)
         columns = document.columns_of(texts)
-    chosen = NameGuess(target_column, "named by --target") if target_column else target.guess_name(columns)
+    chosen = (
+        NameGuess(target_column, "named by --target")
+        if target_column
+        else target.guess_name(columns, files[0].name.partition(".")[0])
+    )
     if not target_column and not yes and not as_json and is_terminal():
         if chosen.doubt:
             notice(f"the target is {chosen.evidence}, and {chosen.doubt}")
@@ -96,6 +106,9 @@ def init(
     except target.NoColumnError as error:
         raise WrongUseError(str(error)) from error
     proposal = document.Proposal.of(model, texts, columns, predicted)
+    if forecast:
+        _forecast(proposal, path, as_json=as_json)
+        return
     _require_feature(proposal)
     with working("measuring") as step:
         proposal, measured = document.measured(proposal, project.models(), step)
@@ -104,6 +117,36 @@ def init(
     _show_proposal(proposal, measured, path, as_json=as_json)
     if proposal.unusable:
         raise CommandError(f"a run could not use the files as {path} is now: {proposal.unusable}")
+
+
+def _forecast(proposal: document.Proposal, path: Path, *, as_json: bool) -> None:
+    """Write the definition of series. Raises CommandError: the rows are none, or a run could not use them."""
+    try:
+        rows_as = series.guessed(proposal.columns, proposal.target, proposal.texts.columns)
+        with working("measuring"):
+            text, naive = document.forecast(proposal, rows_as, project.models())
+    except (TargetError, document.UnusableError) as error:
+        raise CommandError(str(error)) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    target_name = proposal.target.column.name
+    if as_json:
+        show_json(
+            {"model": proposal.model, "path": path, "target": target_name, "series": rows_as.fields(), "naive": naive}
+        )
+        return
+    show(f"Wrote {path}")
+    pairs(
+        {
+            "target": f"{target_name}, {proposal.target.evidence}",
+            "problem": f"forecasting, {rows_as.prediction_length} periods ({rows_as.frequency}) ahead",
+            "series": f"{rows_as.key.name}, by {rows_as.time.name}",
+            "last season again": "none" if naive is None else f"mean_wql {number(float(f'{naive:.4g}'), 9)}",
+        }
+    )
+    if proposal.target.doubt:
+        warn(f"look at target: {proposal.target.doubt}")
+    notice(f"Next: read it, then `perennial deploy {proposal.model}`")
 
 
 def _require_table(texts: Texts) -> None:

@@ -422,6 +422,14 @@ def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = 
     if as_json:
         show_json([difference.as_json() for difference in differences])
         return
+    for untrained in (record for record in (one, other) if not record.get("metrics")):
+        cause = ((untrained.get("failure") or {}).get("cause") or "").strip().partition("\n")[0]
+        notice(
+            f"{untrained['run_id']} {untrained['status']} before its model was measured, so that there is nothing of "
+            f"it to compare but what is below{f': {cause}' if cause else ''}"
+        )
+        side = "first" if untrained is one else "second"
+        differences = [each for each in differences if getattr(each, side) is not None]
     if not differences:
         show(f"{one['run_id']} and {other['run_id']} do not differ in configuration, code, data, rows or metrics")
         return

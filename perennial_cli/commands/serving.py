@@ -98,6 +98,8 @@ def predict(
         raise CommandError(f"{name} holds no record; expected one at least")
     for note in notes:
         notice(note)
+    if not (as_json or explain) and (meaning := predictions.meaning(definition)):
+        notice(meaning)
     sound, broken = ([one for one in records if bool(one.problems) is is_broken] for is_broken in (False, True))
     if explain:
         text = _explained(chosen, definition, sound, broken, as_json=as_json)

@@ -230,7 +230,13 @@ def _doubts_of_number(reading: Reading, values: npt.NDArray[np.float64], markers
             "if it is another, give its factor"
         )
     if reading.parse.get("number") == "first" and not units:
-        doubts.append("only the first number of each text counts")
+        text, value = next(
+            (text, value)
+            for text, value in zip(reading.words.texts.to_pylist(), reading.values.to_pylist(), strict=True)
+            if value is not None and text.strip() != number(value)
+        )
+        clock = ": of a clock or a duration features.py can make a number" if ":" in text else ""
+        doubts.append(f"only the first number of each text counts, {quoted(text)} as {number(value)}{clock}")
     if markers:
         doubts.append(f"{', '.join(markers)} is taken for a missing value")
     most = float(np.quantile(values, 0.999))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import yaml
@@ -21,6 +21,8 @@ from perennial_cli.proposal import leaks, splits
 from perennial_cli.proposal.columns import ColumnGuess, guessed, known_values, round_number
 from perennial_cli.proposal.names import column_names, needs_source
 from perennial_cli.proposal.numbers import decimal_mark, in_other_marks
+from perennial_cli.proposal.series import Series
+from perennial_cli.proposal.series import lines as columns_of_series
 from perennial_cli.proposal.splits import SEEDS, SplitGuess
 from perennial_cli.proposal.target import TargetGuess, without_rare_classes
 from perennial_cli.proposal.texts import Texts
@@ -291,25 +293,81 @@ def _spans_magnitudes(proposal: Proposal) -> bool:
 def _judged(proposal: Proposal, fits: tuple[Fit, ...]) -> Measured:
     """Return the threshold a quarter of the way from the fits to the mean predictor.
 
-    Farther, where the fits of single splits are, but not beyond the mean predictor.
+    Farther, where the fits of single splits are, but never so far that the mean predictor meets it: where fits are
+    hardly better than that it lies between the two, and where they are no better only what is passes.
     """
     model, constant = (float(np.mean([getattr(fit, name) for fit in fits])) for name in ("model", "constant"))
-    gain = (
-        (constant - model)
-        if PROBLEM_TYPES[proposal.target.problem].metrics[fits[0].metric].direction == "minimize"
-        else model - constant
-    )
+    is_error = PROBLEM_TYPES[proposal.target.problem].metrics[fits[0].metric].direction == "minimize"
+    sign = 1 if is_error else -1  # of what is worse
+    gain = sign * (constant - model)
     is_weak = not gain > LEAST_GAIN * abs(constant)
-    values = [fit.model for fit in fits]
-    if proposal.target.problem == "regression":
-        wanted = max(model + (constant - model) / 4, max(values) + float(np.std(values)))
-        threshold = round_number(constant if is_weak else min(wanted, constant), up=True)
-        is_perfect = model < PERFECT * constant
-        return Measured(fits, threshold, is_weak, wanted > constant and not is_weak, is_perfect)
-    wanted = min(model - (model - constant) / 4, min(values) - float(np.std(values)))
-    threshold = math.floor((constant if is_weak else max(wanted, constant)) * 100) / 100
-    is_perfect = 1 - model < PERFECT * (1 - constant)
-    return Measured(fits, threshold, is_weak, wanted < constant and not is_weak, is_perfect)
+    errors = [sign * fit.model for fit in fits]
+    wanted = sign * max(sign * model + gain / 4, max(errors) + float(np.std(errors)))
+    is_beyond = is_weak or sign * wanted > sign * constant
+    threshold = round_number(wanted, up=True) if is_error else math.floor(wanted * 100) / 100
+    if is_beyond or sign * threshold >= sign * constant:
+        threshold = _next_to(constant, model, sign)
+    is_perfect = model < PERFECT * constant if is_error else 1 - model < PERFECT * (1 - constant)
+    return Measured(fits, threshold, is_weak, is_beyond and not is_weak, is_perfect)
+
+
+def _next_to(constant: float, model: float, sign: int) -> float:
+    """Return a number of three digits that the mean predictor does not reach.
+
+    Of more digits where a better model would not reach it either. `sign` is 1 of errors, -1 of what is to be large.
+    """
+    magnitude = math.floor(math.log10(abs(constant) or 1.0))
+    for digits in range(3, 9):
+        step = 10.0 ** (magnitude + 1 - digits)
+        places = math.ceil(constant / step) - 1 if sign > 0 else math.floor(constant / step) + 1
+        threshold = float(f"{places * step:.9g}")
+        if not sign * threshold < sign * model < sign * constant:
+            break
+    return int(threshold) if threshold.is_integer() else threshold
+
+
+# ---- Series
+
+
+def forecast(proposal: Proposal, series: Series, models: Path) -> tuple[str, float | None]:
+    """Return the model.yaml of series, and what last season again reaches on them. Raises UnusableError."""
+    placeholder = "\n".join(_lines_of_series(proposal, series, 1.0, None))
+    trial = tried(definition.parse(placeholder, "model.yaml"), proposal.model, proposal.texts.files, models)
+    if trial.problems:
+        raise UnusableError("\n".join(trial.problems))
+    naive = trial.naive if trial.naive else None  # a series that repeats itself to the last digit is no measure
+    threshold = round_number(naive, up=False) if naive else 1.0
+    return "\n".join(_lines_of_series(proposal, series, threshold, naive)) + "\n", naive
+
+
+def _lines_of_series(proposal: Proposal, series: Series, threshold: float, naive: float | None) -> Iterator[str]:
+    target = proposal.target
+    files = ", ".join(printable(path.name, 60) for path in proposal.texts.files)
+    yield from _comment(f"Proposed by `perennial init --forecast` from {files} ({proposal.texts.rows:,} rows).")
+    yield f"description: {_flow(f'{target.column.header} of each {series.key.header}, from {files}')}"
+    yield "problem: forecasting"
+    yield f"target: {_flow(target.column.name)}"
+    yield from _form(proposal.texts)
+    yield ""
+    yield from _comment(
+        "Columns besides the three are not learned from: what is known ahead of each period may be a feature, "
+        "see docs/add-a-model.md, Forecasting."
+    )
+    yield "columns:"
+    for name, fields in columns_of_series(series, proposal.columns, target):
+        if "parse" in fields:
+            fields["parse"] = _short(cast(dict[str, Any], fields["parse"]))
+        yield f"  {_flow(name)}: {_flow(fields)}"
+    yield ""
+    yield f"series: {_flow(series.fields())}"
+    yield f"quality: {_flow({'max_invalid_share': proposal.allowed_share})}"
+    yield ""
+    yield "algorithm: deepar"
+    if naive is not None:
+        yield from _comment(f"Last season again reaches {_rounded(naive)}, which a candidate has to beat in any case.")
+    yield f"gate: {{metric: mean_wql, threshold: {_flow(threshold)}, minimum_improvement: 0.0}}"
+    yield ""
+    yield "overridable: [hyperparameters, tuning, gate.threshold, instances, data_prefix]"
 
 
 # ---- The text
@@ -339,7 +397,7 @@ def _lines(proposal: Proposal, threshold: float, variant: int, measurements: Mea
     yield f"problem: {target.problem}"
     yield from _comment(f"The target is {target.evidence}.")
     logarithmic = {"column": target.column.name, "transform": "log"}
-    yield f"target: {_flow(logarithmic) if proposal.logarithm else target.column.name}"
+    yield f"target: {_flow(logarithmic) if proposal.logarithm else _flow(target.column.name)}"
     if measurements and measurements.with_logarithm is not None:
         yield from _comment(
             f"It spans orders of magnitude. Quick fits: {_rounded(measurements.with_logarithm)} with its logarithm "
@@ -387,7 +445,7 @@ def _column(guess: ColumnGuess, *, is_target: bool) -> Iterator[str]:
         fields["parse"] = _short(fields["parse"])
     if is_target:
         fields.pop("nullable", None)
-    line = f"  {guess.name}: {_flow(fields)}"
+    line = f"  {_flow(guess.name)}: {_flow(fields)}"
     evidence = printable(guess.evidence, 200)
     if len(line) + len(evidence) + 4 <= WIDTH:
         yield f"{line}  # {evidence}"

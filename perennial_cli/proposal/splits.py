@@ -23,7 +23,7 @@ from perennial_cli.proposal.times import are_periods
 
 IN_ORDER = 0.98  # correlation of the ranks of times with sorted ones: a log with some late rows has more
 LEAST_DIFFERENT = 20  # times, or groups: of fewer a set could be empty
-FORECASTING = "a forecasting (docs/add-a-model.md, Forecasting), for which no definition is proposed"
+FORECASTING = "forecasting (docs/add-a-model.md), for which `perennial init --forecast` writes a definition"
 LEAST_FILLED = 0.3  # of the times of all names: who buys now and then fills less
 MOST_ROWS = 50  # of one name on average: of more it is rather a category, such as a shop
 MOST_CHARACTERS = 40  # of a key, on average

@@ -14,7 +14,7 @@ from perennial_cli.proposal.values import read_as
 
 CLEAR = 3  # from which on a name says by itself that it is the target
 # Names that people give what they want to know, with what they say: of anything, of classes alone, of numbers alone.
-_OF_ANY = ((5, re.compile(r"(^|_)(target|label|outcome)(_|$)")),)
+_OF_ANY = ((5, re.compile(r"(^|_)(target|label|outcome)(_|$)")), (3, re.compile(r"^(class|resp|response)$")))
 _OF_CLASSES = (
     (4, re.compile(r"(^|_)(churn(ed)?|attrition|exited|default(ed)?|fraud|spam|survived|diagnosis|malignant)(_|$)")),
     (3, re.compile(r"(^|_)(class|species|result|response|left|approved)(_|$)")),
@@ -30,6 +30,12 @@ _OF_NUMBERS = (
     ),
 )
 _OF_TIMES = re.compile(r"(^|_)(timestamp|datetime|epoch|unixtime)(_|$)")  # seconds since 1970, as a number
+# What names a thing or a place, and is given: nobody asks for it.
+_OF_CODES = re.compile(
+    r"(^|_)(codes?|ids?|zip|zipcode|post(al)?code|postal|plz|cep|commune|insee|siren|siret|fips|phone|iban|key|year|"
+    r"lat|latitude|lon|lng|longitude)(_|$)"
+)
+_OF_FILE = 3  # says a name that the file has as well
 _Y, _LONE = 4, {"x", "z"}  # beside which `y` is a place or a length
 
 
@@ -77,17 +83,21 @@ class NameGuess:
     doubt: str = ""
 
 
-def guess_name(guesses: Sequence[ColumnGuess]) -> NameGuess:
-    """Return the likeliest target. Raises TargetError: no column can be one."""
+def guess_name(guesses: Sequence[ColumnGuess], file: str = "") -> NameGuess:
+    """Return the likeliest target. Raises TargetError: no column can be one.
+
+    file  the name of the files, without what follows its first point: pcos.csv is about pcos
+    """
     able = [guess for guess in guesses if _problem(guess) and (guess.is_feature or guess.type == "boolean")]
     if not able:
         raise TargetError("no column can be predicted: expected one of numbers, or of few different values")
     names = {guess.name for guess in guesses}
     says = {guess.name: _says(guess, names) for guess in able}
-    # Of equals one that is not mostly absent, and no time; of these the last.
+    says |= {name: max(much, _OF_FILE) for name, much in says.items() if spelling(name) == spelling(file)}
+    # Of equals one that is not mostly absent, and no time, code or place; of these the last.
     best = max(
         reversed(able),
-        key=lambda guess: (says[guess.name], not _is_sparse(guess), not _OF_TIMES.search(guess.name)),
+        key=lambda guess: (says[guess.name], not _is_sparse(guess), not _is_given(guess.name)),
     ).name
     others = [name for name, much in says.items() if name != best and much >= max(1, says[best] - 1)]
     evidence = "guessed by its name" if says[best] else "guessed, as the last column that can be predicted"
@@ -99,6 +109,10 @@ def guess_name(guesses: Sequence[ColumnGuess]) -> NameGuess:
         )
         return NameGuess(best, evidence, f"{little}: --target names it")
     return NameGuess(best, evidence)
+
+
+def _is_given(name: str) -> bool:
+    return bool(_OF_TIMES.search(name) or _OF_CODES.search(name))
 
 
 def _is_sparse(guess: ColumnGuess) -> bool:

@@ -7,6 +7,7 @@ here: the encoding, a delimiter that they do not look for, and the names of the 
 from __future__ import annotations
 
 import csv
+import functools
 import gzip
 import io
 from collections import Counter
@@ -36,6 +37,9 @@ from perennial_cli.proposal import encodings
 LINES_LOOKED_AT = 200
 NESTED = "a list or an object"
 RARE_DELIMITERS = "^~: "
+MOSTLY = 0.8  # of the lines
+TITLE = 2  # fields of a row, beyond which a first line of one field is a title
+AGAIN, LEAST_LINES = 0.01, 10  # share of the lines that have a field of the first one in its place, and of how many
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,11 @@ def read_texts(paths: Sequence[Path]) -> Texts:
     columns = {
         name: pa.concat_arrays(arrays) if arrays else pa.array([], pa.string()) for name, arrays in pieces.items()
     }
+    if again := _names_again(columns):
+        is_row = pa.array([row not in again for row in range(len(next(iter(columns.values()))))])
+        columns = {name: texts.filter(is_row) for name, texts in columns.items()}
+        rows -= len(again)
+        broken += [f"{paths[0].name}: {len(again)} rows below repeat the names of the columns: take such lines away"]
     absent = {name: [path.name for path, header in headers.items() if name not in header] for name in named}
     return Texts(
         columns,
@@ -92,6 +101,13 @@ def read_texts(paths: Sequence[Path]) -> Texts:
         broken,
         [] if form.encoding == "utf-8" else [_doubt(path) for path in paths],
     )
+
+
+def _names_again(columns: dict[str, pa.StringArray]) -> set[int]:
+    """Return which rows are the line of names again, as where files were put one below the other."""
+    is_name = [pc.fill_null(pc.equal(texts, name), False) for name, texts in columns.items()]
+    every = functools.reduce(pc.and_, is_name) if len(is_name) > 1 else pa.array([], pa.bool_())
+    return set(pc.indices_nonzero(every).to_pylist())
 
 
 def _as_text(values: pa.Array) -> pa.StringArray:
@@ -272,7 +288,46 @@ def header_of(path: Path, form: FileForm) -> list[str]:
     if head.text.lstrip().startswith("["):
         raise FileError(f"{path.name}: {JSON_LIST}")
     delimiter = head.separator or form.delimiter or _delimiter(head.text)
-    return next(_rows(head.text, delimiter))
+    _require_no_title(path.name, head.text)
+    rows = list(_rows(head.text, delimiter))
+    _require_no_row(path.name, rows[0], rows[1:])
+    return rows[0]
+
+
+def _require_no_title(name: str, head: str) -> None:
+    """Raise FileError when lines stand above the one with the names: a title, or comments."""
+    lines = head.splitlines()
+    above = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    above = above if lines[0].startswith("#") else 0
+    widths = {mark: [len(row) for row in _rows(head, mark)] for mark in DELIMITERS}
+    usual = {mark: Counter(some).most_common(1)[0] for mark, some in widths.items()}
+    mark, (width, often) = max(usual.items(), key=lambda item: item[1][0] * (item[1][1] > MOSTLY * len(lines)))
+    if not above and width > TITLE and often > MOSTLY * len(lines) and widths[mark][0] == 1:
+        above = widths[mark].index(width)
+    if above:
+        raise FileError(
+            f"{name}: the first line is {quoted(lines[0])}, and the names of the columns seem to stand in line "
+            f"{above + 1}; expected them in the first. Take away what stands above them (tail -n +{above + 1})"
+        )
+
+
+def _require_no_row(name: str, first: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Raise FileError when the first line is rather a row: most of its fields come again below, or are measures."""
+    below = [Counter(row[place].strip() for row in rows if place < len(row)) for place in range(len(first))]
+    again = [
+        field
+        for field, texts in zip(first, below, strict=True)
+        if field.strip() and (texts[field.strip()] >= max(2, AGAIN * len(rows)) or _is_measure(field))
+    ]
+    if len(rows) >= LEAST_LINES and len(again) > 1 and 2 * len(again) >= len(first):
+        raise FileError(
+            f"{name}: the first line seems to be a row and not the names of the columns: {some_of(again)} stand below "
+            "in the same columns as well, or are numbers. Add a line with the names"
+        )
+
+
+def _is_measure(text: str) -> bool:
+    return not text.strip().isdecimal() and _is_number(text)
 
 
 def _keys(name: str, head: str) -> list[str]:

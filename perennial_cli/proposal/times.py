@@ -15,7 +15,7 @@ DAYS = (
     "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y.%m.%d", "%Y%m%d",
 )  # fmt: skip
 MONTHS = ("%b-%Y", "%b %Y", "%B %Y", "%B-%Y", "%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%b-%y")
-CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
+CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S", "T%H%M%S")
 FORMS = tuple(f"{day}{clock}" for day, clock in product(DAYS, CLOCKS)) + MONTHS
 _MONTH = r"[^\W\d_]{3,9}"
 _LIKE_A_TIME = re.compile(

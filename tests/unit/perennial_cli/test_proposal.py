@@ -374,6 +374,15 @@ def test_json_lines_and_parquet_are_read_by_their_names(tmp_path: Path) -> None:
     ("files", "problem"),
     [
         ({"a.csv": "1,2\n3,4\n"}, "the first line holds numbers only"),
+        (
+            {"a.csv": "3,gas,88.6\n" + "3,gas,90.1\n1,diesel,70.0\n" * 20},
+            "a.csv: the first line seems to be a row and not the names of the columns: '3', 'gas', '88.6' stand below",
+        ),
+        (
+            {"a.csv": "# By country\n#\n\na,b,c\n" + "1,2,3\n" * 20},
+            "a.csv: the first line is '# By country', and the names of the columns seem to stand in line 4",
+        ),
+        ({"a.csv": "Sales of 2024\n\na;b;c\n" + "1;2;3\n" * 20}, "seem to stand in line 3; .* \\(tail -n \\+3\\)"),
         ({"a.csv": "a,a\n3,4\n"}, "'a' stands more than once in the first line"),
         ({"a.csv": ""}, "the file is empty"),
         ({"a.csv": "a,b\n1,2\n", "b.csv": "a^b\n1^2\n"}, "b.csv: is read as utf-8 with the delimiter"),
@@ -502,6 +511,20 @@ def test_a_target_that_may_be_another_is_a_doubt_where_nobody_can_answer(
     assert "target: it may as well be price: --target names it" in doubts
     text = (tmp_path / "models/parts/model.yaml").read_text()
     assert "# * target: it may as well be price: --target names it" in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "file", "expected"),
+    [
+        ({"pcos": ["0", "1", "1"], "age": ["3", "4", "5"]}, "pcos", "pcos"),
+        ({"resp": ["0", "1", "1"], "age": ["3", "4", "5"]}, "", "resp"),
+        ({"area": ["3", "4", "6"], "zipcode": ["3", "4", "5"]}, "", "area"),
+        ({"area": ["3", "4", "6"], "commune": ["3", "4", "5"]}, "", "area"),
+        ({"area": ["3", "4", "6"], "sub_region_code": ["3", "4", "5"]}, "", "area"),
+    ],
+)
+def test_a_target_is_rather_what_the_file_is_called_after_than_what_names_a_place(columns, file, expected) -> None:
+    assert target.guess_name(guesses(**columns), file).name == expected
 
 
 def test_two_words_are_a_class_and_the_rarer_one_is_asked_for() -> None:
@@ -672,10 +695,13 @@ def test_a_threshold_lies_between_quick_fits_and_the_mean_predictor(proposed: tu
     [
         ((500, 520, 510), (1000, 1000, 1000), 640, False),  # 510 and a quarter of 490
         ((500, 800, 510), (1000, 1000, 1000), 940, False),  # 800, and how they differ
-        ((500, 990, 510), (1000, 1000, 1000), 1000, True),
+        ((500, 990, 510), (1000, 1000, 1000), 990, True),  # as near as three digits are, and not reached by the mean
+        ((996, 996, 996), (1000, 1000, 1000), 999, False),  # hardly better: between the two
+        ((1200, 1200, 1200), (1003, 1003, 1003), 1000, False),  # no better: only what is passes
+        ((2.1, 2.1, 2.1), (2.13, 2.13, 2.13), 2.12, False),
     ],
 )
-def test_a_threshold_never_asks_for_less_than_the_mean_predictor_reaches(
+def test_a_threshold_is_never_reached_by_the_mean_predictor_and_by_a_better_model_always(
     proposed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, values, constants, threshold, is_unsure
 ) -> None:
     fits = iter([quick_fit.Fit("rmse", *pair, 50) for pair in zip(values, constants, strict=True)] * 2)
@@ -712,6 +738,59 @@ def test_a_target_without_a_unit_is_to_be_given_one(cars: Path, price: str, is_s
     assert perennial("init", cars).exit_code == 0
     text = (cars.parent / "models/my-cars/model.yaml").read_text()
     assert ("# Give selling_price its unit (unit: USD) below" in text) is is_said
+
+
+def test_names_that_yaml_takes_for_truth_are_those_of_columns(cars: Path) -> None:
+    cars.write_text("\n".join(["No,on,yes", *(f"{n % 9},{n % 7},{n % 9 + n % 7}" for n in range(300))]))
+    assert perennial("init", cars).exit_code == 0
+    sound = definition.load(cars.parent / "models/my-cars/model.yaml")
+    assert (sound.target, list(sound.columns)) == ("yes", ["no", "on", "yes"])
+
+
+def test_lines_that_repeat_the_names_are_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("kind,n\n" + "x,1\ny,2\n" * 20 + "kind,n\nx,3\n")
+    texts = read_texts([tmp_path / "a.csv"])
+    assert (texts.rows, set(texts.columns["kind"].to_pylist())) == (41, {"x", "y"})
+    assert texts.broken == ["a.csv: 1 rows below repeat the names of the columns: take such lines away"]
+
+
+def test_a_duration_is_said_to_lose_what_stands_behind_its_first_number() -> None:
+    (doubt,) = column(*(f"{2 + n % 3}:{n % 60:02}:11" for n in range(200))).doubts
+    assert ":11' as " in doubt
+    assert "of a clock or a duration features.py can make a number" in doubt
+
+
+@pytest.mark.parametrize(
+    ("times", "frequency", "ahead"),
+    [
+        ([date(2020 + n // 12, n % 12 + 1, 1) for n in range(72)], "M", 12),
+        ([date(2025, 1, 5) + timedelta(weeks=n) for n in range(60)], "W", 8),
+        ([date(2025, 1, 5) + timedelta(days=n) for n in range(200)], "D", 7),
+    ],
+)
+def test_series_get_a_definition_that_runs_can_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: list[date], frequency: str, ahead: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{shop},{time},{n % 7 + len(shop) + n * n % 5}"
+        for shop in ("Oslo", "Rome", "Paris", "Bern", "Berlin", "Lausanne", "Stuttgart", "Copenhagen")
+        for n, time in enumerate(times)
+    ]
+    (tmp_path / "shops.csv").write_text("\n".join(["shop,period,sold", *rows]))
+    ended = perennial("init", "shops.csv", "--forecast", "--json")
+    assert ended.exit_code == 0, ended.stderr
+    sound, told = definition.load(tmp_path / "models/shops/model.yaml"), json.loads(ended.stdout)
+    series = sound.series
+    assert series
+    assert (series.key, series.time, series.frequency) == ("shop", "period", frequency)
+    assert (sound.problem, sound.target, series.prediction_length) == ("forecasting", "sold", ahead)
+    assert 0.9 * told["naive"] < sound.gate.threshold <= told["naive"]  # what has to be beaten in any case
+
+
+def test_rows_that_are_no_series_get_no_forecast(cars: Path) -> None:
+    ended = perennial("init", cars, "--forecast", "--target", "selling price")
+    assert (ended.exit_code, ended.stderr.startswith("error: no series: expected a column of times")) == (1, True)
 
 
 def test_a_definition_that_is_there_is_not_replaced_unless_so_asked(proposed: tuple[Path, str], cars: Path) -> None:

@@ -447,6 +447,15 @@ def test_compare_says_what_differs_and_nothing_else(stack) -> None:
     assert "do not differ" in perennial("compare", RUN, RUN).stdout
 
 
+def test_compare_says_of_a_run_that_has_no_model_why(stack) -> None:
+    failed = {**record(OTHER), "status": "Failed", "metrics": None, "failure": {"cause": "cars.csv: no price\nmore"}}
+    stack.put(f"runs/{OTHER}/run.json", json.dumps(failed))
+    ended = perennial("compare", RUN, OTHER)
+    assert says(ended, f"{OTHER} Failed before its model was measured")
+    assert says(ended, "what is below: cars.csv: no price")
+    assert "candidate.rmse" not in ended.stdout
+
+
 @pytest.mark.parametrize("order", [(RUN, OTHER), (OTHER, RUN)])
 def test_compare_has_both_metrics_on_the_same_rows_and_what_the_answers_rest_on(stack, order) -> None:
     measured = {"candidate": {"rmse": 2000.0, "mae": 1500.0}, "champion": {"rmse": 2300.0, "mae": 1500.0}}
@@ -1340,3 +1349,19 @@ def test_windows_that_were_judged_are_listed_the_newest_first(stack) -> None:
     assert first.split()[:7] == [OTHER, "Drift", *drifted["window"].values(), "1,200", "300", "make:"]
     assert second.split() == [RUN, "NotEnoughData", "a", "b", "0", "0"]
     assert [one["id"] for one in json.loads(perennial("windows", "--most", "2", "--json").stdout)] == [OTHER]
+
+
+@pytest.mark.parametrize(
+    ("churn", "expected"),
+    [
+        ("{type: boolean, parse: {true: [leaves], false: [stays]}}", "that churn is 'leaves', from 0 to 1"),
+        ("{type: integer, min: 0, max: 1}", "that churn is true (1), from 0 to 1"),
+    ],
+)
+def test_predict_knows_of_which_class_a_score_is(churn: str, expected: str) -> None:
+    document = (
+        f"problem: binary_classification\ntarget: churn\ncolumns: {{churn: {churn}, age: {{type: float}}}}\n"
+        "split: {method: random, seed: 1, validation: 0.2, test: 0.2}\nalgorithm: xgboost\n"
+        "gate: {metric: auc, threshold: 0.7}\n"
+    )
+    assert predictions.meaning(definition.parse(document, "model.yaml")) == f"score: how probable it is {expected}"

@@ -1,5 +1,6 @@
 """How far new files lie from the data that the model in service was trained on, against an independent computation."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -205,3 +206,23 @@ def test_a_definition_may_refuse_a_drop_that_has_moved() -> None:
 
 def test_chance_alone_is_never_refused() -> None:
     judge(list(found(MILES[:20] + 3_000, MAKES[:20]).values()), 0.05)
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "said"),
+    [
+        ("miles", 1.609344, "as miles in kilometres"),
+        (None, 100.0, r"(9\d|10\d)(\.\d)? times what they were"),
+        (None, 1.3, None),  # dearer, and in no other unit
+    ],
+)
+def test_a_column_that_moved_as_another_unit_would_move_it_says_so(unit, factor, said) -> None:
+    values = np.random.default_rng(1).gamma(3.0, 1000.0, 3000)
+    moving = DropDrift(baseline(values[:1500]), ["mileage"], {"mileage": unit} if unit else {})
+    moving.observe(pa.table({"mileage": pa.array(values[1500:] * factor)}))
+    (moved,) = moving.distances()
+    assert moved.moved
+    if said is None:
+        assert moved.unit == ""
+    else:
+        assert re.search(f": the numbers are {said}, is it another unit\\?", str(moved))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perennial.data import csv_files, in_order, json_lines_files, parquet_files, text_files
@@ -562,6 +562,18 @@ def test_header_that_is_not_the_definitions_is_explained(file: Path, header: byt
     assert problem in refusal(file, header + b"\n1.5,Saab,4\n")
 
 
+def test_of_a_wide_file_what_is_missing_is_said_and_not_all_names(file: Path) -> None:
+    columns = [Column(f"sensor {place}", "float") for place in range(60)]
+    file.write_text(f"{','.join(column.name for column in columns if column.name != 'sensor 7')}\n1\n")
+    with pytest.raises(FileError, match=r"csv: column 'sensor 7' is missing\. It has the other 59 of 60 columns$"):
+        list(read(file, columns))
+    file.write_text(f"{','.join(column.name for column in columns[:40])},Sensor59s\n1\n")
+    with pytest.raises(
+        FileError, match=r"csv: column 'sensor 59' is missing \(is it 'Sensor59s'.*; and 15 more are missi"
+    ):
+        list(read(file, columns))
+
+
 def test_a_name_that_source_lists_as_well_is_expected_once(file: Path) -> None:
     file.write_bytes(b"cost\n1\n")
     with pytest.raises(FileError, match=r"Expected the columns price or net$"):
@@ -1046,6 +1058,7 @@ def test_a_batch_of_parquet_has_the_texts_of_its_own_rows_though_several_are_rea
 PLAIN_ROWS = b"1,Fiat,4\r\n" * 9 + b"2,\xc3\xa9\n\n   \n" + "3,日本語,5\n".encode() * 9 + b"4,Saab,5,6\n5,Opel,2\n"
 
 
+LONGER = "a row is longer than"
 Found = tuple[list[tuple[Any, ...]], list[Any], str]  # rows with their numbers, rows of another length, and the refusal
 
 
@@ -1117,13 +1130,18 @@ def csv_bytes(draw: st.DrawFn) -> bytes:
     packed=st.booleans(),
     cores=st.sampled_from([1, 8]),
 )
+@example(b'"price","make","doors"\r\n0,"1""",2\r\n0,"1""",2\r\n0,"111111""""""""""\xe6\x97\xa5",2\r\n', 24, False, 1)
 def test_whatever_a_file_is_all_cores_find_what_one_does(content: bytes, block: int, packed: bool, cores: int) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(csv_files, "BLOCK_BYTES", block)
         patch.setattr(in_order, "cores", lambda: cores)
         path = Path(folder) / "cars.csv"
         path.write_bytes(gzip.compress(content) if packed else content)
-        assert found_in(path) == found_by_one_core(path)
+        found, expected = found_in(path), found_by_one_core(path)
+        if LONGER in expected[2] and LONGER not in found[2]:  # Arrow's reader may refuse a row that ours has room for
+            patch.setattr(csv_files, "BLOCK_BYTES", 1 << 20)
+            expected = found_by_one_core(path)
+        assert found == expected
 
 
 @pytest.mark.parametrize(

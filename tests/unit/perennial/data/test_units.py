@@ -8,7 +8,7 @@ import pytest
 
 from perennial.data.column_statistics import NumericColumn
 from perennial.data.distributions import Distribution, distribution
-from perennial.monitoring.units import CONVERSIONS, change
+from perennial.data.units import CONVERSIONS, change
 
 Floats = npt.NDArray[np.float64]
 

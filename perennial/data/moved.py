@@ -1,0 +1,12 @@
+"""How far a column of new files has moved, in words, for whoever reads a run's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def in_words(moved: Mapping[str, Any]) -> str:
+    """Return how far a column has moved, as a record has it, and whether another unit would explain it."""
+    unit = f": the numbers are {moved['unit']}, is it another unit?" if moved.get("unit") else ""
+    return f"{moved['column']} by {moved['distance']:.2f} ({moved['before']} -> {moved['after']}){unit}"
