@@ -154,10 +154,10 @@ def _is_marker(text: str, left: Words) -> bool:
 
 
 def _are_names(words: Words) -> bool:
-    """Return whether texts are few that come again and again, and grown together with their digits: 1Fam, 2fmCon."""
+    """Return whether texts are few that come again and again, and have digits as names have: 1Fam, 2fmCon, 1. White."""
     if len(words) > MOST_NAMES or words.known < LEAST_REPEATED * len(words):
         return False
-    return any(re.search(r"\d[^\W\d_]", text) for text in words.texts.to_pylist())
+    return any(re.search(r"\d[^\W\d_]|^\d+\s*[.):-]\s*[^\W\d_]", text) for text in words.texts.to_pylist())
 
 
 def _units(words: Words) -> dict[str, float]:

@@ -16,12 +16,27 @@ CLEAR = 3  # from which on a name says by itself that it is the target
 # Names that people give what they want to know, with what they say: of anything, of classes alone, of numbers alone.
 _OF_ANY = ((5, re.compile(r"(^|_)(target|label|outcome)(_|$)")), (3, re.compile(r"^(class|resp|response)$")))
 _OF_CLASSES = (
-    (4, re.compile(r"(^|_)(churn(ed)?|attrition|exited|default(ed)?|fraud|spam|survived|diagnosis|malignant)(_|$)")),
-    (3, re.compile(r"(^|_)(class|species|result|response|left|approved)(_|$)")),
+    (
+        4,
+        re.compile(
+            r"(^|_)(churn(ed)?|attrition|exited|default(ed)?|fraud|spam|survived|diagnosis|malignant|risk|readmitted"
+            r"|subscribed|converted|clicked|cancel(l)?ed)(_|$)"
+        ),
+    ),
+    (3, re.compile(r"(^|_)(class|species|result|response|left|approved|admitted|purchase(d)?)(_|$)")),
     (2, re.compile(r"(^|_)(status|category|grade)(_|$)")),
+    (1, re.compile(r"(^|_)(type|kind)(_|$)")),
 )
 _OF_NUMBERS = (
-    (3, re.compile(r"(^|_)(price|cost|salary|amount|revenue|rent|charges|premium|medv|mpg)$")),
+    (4, re.compile(r"^(sales|demand|units_sold)$")),
+    (3, re.compile(r"^(chance|probability)(_|$)")),
+    (
+        3,
+        re.compile(
+            r"(^|_)(price|cost|salary|amount|revenue|rent|charges|premium|medv|mpg"
+            r"|miete|gehalt|prix|loyer|salaire|precio|salario|alquiler|prezzo|preco|stipendio)$|preis$"
+        ),
+    ),
     (
         2,
         re.compile(
@@ -29,11 +44,11 @@ _OF_NUMBERS = (
         ),
     ),
 )
-_OF_TIMES = re.compile(r"(^|_)(timestamp|datetime|epoch|unixtime)(_|$)")  # seconds since 1970, as a number
-# What names a thing or a place, and is given: nobody asks for it.
-_OF_CODES = re.compile(
-    r"(^|_)(codes?|ids?|zip|zipcode|post(al)?code|postal|plz|cep|commune|insee|siren|siret|fips|phone|iban|key|year|"
-    r"lat|latitude|lon|lng|longitude)(_|$)"
+# Numbers that say when (seconds since 1970), where, or which: nobody predicts them who does not say so.
+_OF_PLACES_AND_TIMES = re.compile(
+    r"(^|_)(timestamp|datetime|epoch|unixtime|year|month|day|hour|annee|jahr|lat|latitude|lon|lng|longitude"
+    r"|ids?|codes?|codigo|zip|zipcode|post(al)?code|postal|plz|cep|insee|commune|siren|siret|fips|iban|phone|key|number|no"
+    r"|nr|rank|index)(_|$)"
 )
 _OF_FILE = 3  # says a name that the file has as well
 _Y, _LONE = 4, {"x", "z"}  # beside which `y` is a place or a length
@@ -42,6 +57,7 @@ _Y, _LONE = 4, {"x", "z"}  # beside which `y` is a place or a length
 METRICS = {"regression": "rmse", "binary_classification": "auc", "multiclass_classification": "accuracy"}
 MOST_CLASSES = 100
 MOST_ABSENT = 0.2  # share of rows, beyond which another column is rather the target
+SEVERAL = 3
 LEAST_ROWS_OF_CLASS = 20  # of fewer than that each set has some only by luck
 
 
@@ -94,13 +110,20 @@ def guess_name(guesses: Sequence[ColumnGuess], file: str = "") -> NameGuess:
     names = {guess.name for guess in guesses}
     says = {guess.name: _says(guess, names) for guess in able}
     says |= {name: max(much, _OF_FILE) for name, much in says.items() if spelling(name) == spelling(file)}
-    # Of equals one that is not mostly absent, and no time, code or place; of these the last.
+    # Of equals one that says nothing else, is not mostly absent, and tells neither when nor which; of these the last.
     best = max(
         reversed(able),
-        key=lambda guess: (says[guess.name], not _is_sparse(guess), not _is_given(guess.name)),
+        key=lambda guess: (
+            says[guess.name],
+            _says_nothing_else(guess),
+            not _is_sparse(guess),
+            not _OF_PLACES_AND_TIMES.search(guess.name),
+        ),
     ).name
     others = [name for name, much in says.items() if name != best and much >= max(1, says[best] - 1)]
     evidence = "guessed by its name" if says[best] else "guessed, as the last column that can be predicted"
+    if not any(says.values()) and (alone := _of_classes_alone(able)):
+        best, evidence = alone, "guessed, as the one column of classes, beside numbers"
     if others:
         return NameGuess(best, evidence, f"it may as well be {' or '.join(others)}: --target names it")
     if says[best] < CLEAR:
@@ -111,8 +134,11 @@ def guess_name(guesses: Sequence[ColumnGuess], file: str = "") -> NameGuess:
     return NameGuess(best, evidence)
 
 
-def _is_given(name: str) -> bool:
-    return bool(_OF_TIMES.search(name) or _OF_CODES.search(name))
+def _of_classes_alone(able: Sequence[ColumnGuess]) -> str | None:
+    """Return the first or last column where it alone has classes, beside several of numbers: what has been measured."""
+    of_classes = [guess for guess in able if _problem(guess) != "regression"]
+    is_outer = len(able) > SEVERAL and len(of_classes) == 1 and of_classes[0] in (able[0], able[-1])
+    return of_classes[0].name if is_outer else None
 
 
 def _is_sparse(guess: ColumnGuess) -> bool:
@@ -123,10 +149,18 @@ def _is_sparse(guess: ColumnGuess) -> bool:
 
 def _says(guess: ColumnGuess, names: Set[str]) -> int:
     """Return how much a name says that it is the target."""
-    patterns = (*_OF_ANY, *(_OF_NUMBERS if _problem(guess) == "regression" else _OF_CLASSES))
     if guess.name == "y" and not names & _LONE:
         return _Y
-    return max((much for much, pattern in patterns if pattern.search(guess.name)), default=0)
+    return max((much for much, pattern in _patterns(guess) if pattern.search(guess.name)), default=0)
+
+
+def _says_nothing_else(guess: ColumnGuess) -> bool:
+    """Return whether a number's name is one that people give what they want to know: price, but not min_price."""
+    return _problem(guess) == "regression" and any(pattern.fullmatch(guess.name) for _, pattern in _patterns(guess))
+
+
+def _patterns(guess: ColumnGuess) -> Sequence[tuple[int, re.Pattern[str]]]:
+    return (*_OF_ANY, *(_OF_NUMBERS if _problem(guess) == "regression" else _OF_CLASSES))
 
 
 def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str, doubt: str = "") -> TargetGuess:
@@ -143,19 +177,24 @@ def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str, doubt: s
             f"numbers, two different values, or at most {MOST_CLASSES} texts"
         )
     column = guess
-    if guess.type == "string":
-        column = _two_words(guess) if problem == "binary_classification" else _named_classes(guess)
+    if problem == "binary_classification" and guess.type != "boolean" and not _is_zero_or_one(guess):
+        column = _two_words(guess)
+    elif guess.type == "string":
+        column = _named_classes(guess)
     column = replace(
         column, fields={key: value for key, value in column.fields.items() if key not in ("nullable", "feature")}
     )
     return TargetGuess(column, problem, METRICS[problem], evidence, doubt)
 
 
+def _is_zero_or_one(guess: ColumnGuess) -> bool:
+    return guess.type == "integer" and (guess.fields.get("min"), guess.fields.get("max")) == (0, 1)
+
+
 def _problem(guess: ColumnGuess) -> str | None:
-    is_binary = guess.type == "boolean" or (
-        guess.type == "integer" and (guess.fields.get("min"), guess.fields.get("max")) == (0, 1)
-    )
-    if is_binary or (guess.type == "string" and len(_texts(guess)) == 2):
+    if guess.type == "boolean" or _is_zero_or_one(guess):
+        return "binary_classification"
+    if guess.type in ("string", "integer") and len(_texts(guess)) == 2:  # 1 and 2 are classes as well
         return "binary_classification"
     if guess.type == "string":
         return "multiclass_classification" if 2 < len(_texts(guess)) <= MOST_CLASSES else None

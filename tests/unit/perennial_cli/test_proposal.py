@@ -103,7 +103,15 @@ def test_of_texts_with_several_numbers_the_first_counts_in_the_unit_that_they_na
 
 def test_names_with_a_digit_are_no_numbers() -> None:
     assert fields(*["1Fam", "2fmCon"] * 30) == {"type": "string", "categories": ["1Fam", "2fmCon"]}
+    assert fields(*["1. White", "2. Black"] * 30) == {"type": "string", "categories": ["1. White", "2. Black"]}
     assert fields(*["VS1", "VS2", "SI1", "IF"] * 30) == {"type": "string", "categories": ["IF", "SI1", "VS1", "VS2"]}
+
+
+def test_a_target_of_two_numbers_is_a_class_and_the_rarer_one_is_asked_for() -> None:
+    (column,) = guesses(default=["1", "1", "2"] * 40)
+    found = target.as_target("default", [column], "")
+    assert (found.problem, found.metric) == ("binary_classification", "auc")
+    assert found.column.fields == {"type": "boolean", "parse": {"true": ["2"], "false": ["1"]}}
 
 
 @pytest.mark.parametrize("marker", ["-", "?", "unknown", "n.a."])
@@ -478,6 +486,28 @@ def test_a_target_is_guessed_by_its_name_and_else_the_last_column() -> None:
         ({"first": numbers, "second": numbers}, "second", "no name says what is to be predicted: "),
         ({"first": numbers, "timestamp": numbers}, "first", "no name says what is to be predicted: "),
         ({"rating": numbers, "timestamp": numbers}, "rating", "its name says little, and no other says more: "),
+        ({"surface": numbers, "code_commune": numbers}, "surface", "no name says what is to be predicted: "),
+        ({"area": numbers, "year": numbers, "latitude": numbers}, "area", "no name says what is to be predicted: "),
+        ({"year": numbers, "zip": numbers}, "zip", "no name says what is to be predicted: "),
+        ({"kaufpreis": numbers, "flaeche": numbers}, "kaufpreis", ""),
+        (
+            {"min_price": numbers, "price": numbers, "max_price": numbers},
+            "price",
+            "it may as well be min_price or max_price: ",
+        ),
+        ({"sales": numbers, "price": numbers}, "sales", "it may as well be price: "),
+        (
+            {"university_rating": numbers, "chance_of_admit": numbers},
+            "chance_of_admit",
+            "it may as well be university_rating: ",
+        ),
+        ({"amount": numbers, "default": ["1", "2", "1"]}, "default", "it may as well be amount: "),
+        (
+            {"letter": words, **dict.fromkeys(("width", "height", "edge"), numbers)},
+            "letter",
+            "no name says what is to be predicted: ",
+        ),
+        ({"type": answers, "odor": words, "habitat": words}, "type", "its name says little, and no other says more: "),
         ({"spam": answers, "number": words}, "spam", ""),
         ({"result": words, "patient_class": ["a", "b", "c"]}, "patient_class", "it may as well be result: "),
         ({"result": words, "patient_class": ["a", "b", ""]}, "result", "it may as well be patient_class: "),
