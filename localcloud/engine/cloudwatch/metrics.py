@@ -28,7 +28,7 @@ from typing import Any
 
 import orjson
 
-from localcloud.engine.persistence import METRICS, rebound
+from localcloud.engine.persistence import METRICS, Encoded, rebound
 from localcloud.engine.seams import Seams
 
 ministack_app = Seams("app", _build_persistence_save_dict="494db532")
@@ -113,7 +113,7 @@ def _points_to_save() -> JsonObject:
         if text is None or not text.is_of(points):
             text = _Text(points)
         _texts[key] = text
-    metrics = {key: text.json for key, text in _texts.items()}
+    metrics = {key: text.saved for key, text in _texts.items()}
     return {"metrics": type(cloudwatch._metrics).from_dict(metrics)}
 
 
@@ -122,7 +122,7 @@ class _Text:
 
     def __init__(self, points: list[JsonObject]) -> None:
         self._points, self._number, self._newest = points, len(points), points[-1:]
-        self.json = orjson.Fragment(_encoded(points))
+        self.saved = Encoded(points, _encoded(points))
 
     def is_of(self, points: list[JsonObject]) -> bool:
         """Whether these are the points still; compared by identity, because they never change."""

@@ -33,6 +33,12 @@ def test_what_is_written_is_read_as_what_json_writes(state: Any) -> None:
     assert json.loads(persistence._encoded(state, default)) == json.loads(json.dumps(state, default=default))
 
 
+@pytest.mark.parametrize("name", ["name", "\ud800"], ids=["orjson", "what orjson refuses"])
+def test_what_is_there_as_json_is_written_as_its_value(name: str) -> None:
+    text = persistence._encoded({name: persistence.Encoded([1, "ä"], '[1,"ä"]'.encode())}, default)
+    assert json.loads(text) == {name: [1, "ä"]}
+
+
 def test_what_cannot_be_written_is_an_error() -> None:
     with pytest.raises(TypeError):
         persistence._encoded({"set": {1}}, default)
