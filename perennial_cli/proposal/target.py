@@ -25,7 +25,7 @@ _OF_CLASSES = (
     ),
     (3, re.compile(r"(^|_)(class|species|result|response|left|approved|admitted|purchase(d)?)(_|$)")),
     (2, re.compile(r"(^|_)(status|category|grade)(_|$)")),
-    (1, re.compile(r"(^|_)(type|kind)(_|$)")),
+    (1, re.compile(r"^(type|kind)$")),
 )
 _OF_NUMBERS = (
     (4, re.compile(r"^(sales|demand|units_sold)$")),

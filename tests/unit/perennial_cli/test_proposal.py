@@ -507,7 +507,11 @@ def test_a_target_is_guessed_by_its_name_and_else_the_last_column() -> None:
             "letter",
             "no name says what is to be predicted: ",
         ),
-        ({"type": answers, "odor": words, "habitat": words}, "type", "its name says little, and no other says more: "),
+        (
+            {"type": answers, "ring_type": words, "habitat": words},
+            "type",
+            "its name says little, and no other says more: ",
+        ),
         ({"spam": answers, "number": words}, "spam", ""),
         ({"result": words, "patient_class": ["a", "b", "c"]}, "patient_class", "it may as well be result: "),
         ({"result": words, "patient_class": ["a", "b", ""]}, "result", "it may as well be patient_class: "),
