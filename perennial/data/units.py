@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perennial.data.distributions import Distribution, below, kolmogorov_smirnov, quantile
-from perennial.words import spelling
+from perennial.words import number, spelling
 
 
 class Conversion(NamedTuple):
@@ -48,6 +48,8 @@ CONVERSIONS = (
     _conversion(1.0, 273.15, "degrees Celsius in kelvins", _CELSIUS, _KELVIN),
 )  # fmt: skip
 CERTAIN = 5.0
+USUAL = (7.0, 10.0, 12.0, 24.0, 60.0, 100.0, 365.0, 1e3, 3.6e3, 1e4, 1e5, 1e6, 1e9)  # factors of one unit to another
+NEARLY = 0.05  # what the medians of few rows may be off
 SHARES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 # Standard errors: of 100 windows whose unit has changed two or three are farther off at one of SHARES; where the column
 # names its unit, which leaves one conversion each way, one.
@@ -70,11 +72,11 @@ def change(
     nearest = min(farthest, key=farthest.__getitem__, default="")
     if nearest and farthest[nearest] <= (_DEVIATIONS_OF_NAMED if unit else _DEVIATIONS):
         return nearest
-    factor = _large_factor(baseline, window)
-    scaled = Distribution(baseline.values * factor, baseline.shares)
     rough = max(limit, _CHANCE * math.sqrt(1 / rows[0] + 1 / rows[1]))
-    is_large = factor != 1 and kolmogorov_smirnov(scaled, window) <= rough
-    return f"{factor:,.3g} times what they were" if is_large else None
+    for factor in _large_factors(baseline, window):
+        if kolmogorov_smirnov(Distribution(baseline.values * factor, baseline.shares), window) <= rough:
+            return f"{number(float(f'{factor:.3g}'))} times what they were"
+    return None
 
 
 def _known(baseline: Distribution, rows: tuple[int, int], unit: str | None) -> Iterator[tuple[float, float, str]]:
@@ -102,8 +104,11 @@ def _farthest(converted: Distribution, window: Distribution, rows: tuple[int, in
     return float((np.abs(then - now) / np.where(error > 0, error, np.inf)).max())
 
 
-def _large_factor(baseline: Distribution, window: Distribution) -> float:
-    """Return the factor of CERTAIN or more, or of 1 / CERTAIN or less, that the medians say; 1 where they say none."""
+def _large_factors(baseline: Distribution, window: Distribution) -> Iterator[float]:
+    """Yield the factor of CERTAIN or more, or its inverse, that the medians say; before it one that is usual."""
     before, after = quantile(baseline, 0.5), quantile(window, 0.5)
-    is_large = _has_sign(baseline) and before * after > 0 and not 1 / CERTAIN < after / before < CERTAIN
-    return after / before if is_large else 1.0
+    if _has_sign(baseline) and before * after > 0 and not 1 / CERTAIN < (factor := after / before) < CERTAIN:
+        usual = min(
+            (each for many in USUAL for each in (many, 1 / many)), key=lambda each: abs(math.log(each / factor))
+        )
+        yield from (usual, factor) if abs(math.log(usual / factor)) < NEARLY else (factor,)
