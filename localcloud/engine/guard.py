@@ -136,7 +136,7 @@ _scope: ContextVar[str] = ContextVar("scope", default="")
 _admitted: ContextVar["tuple[Request, Signer] | None"] = ContextVar("admitted", default=None)
 """The request as it was let in, and who has signed it."""
 _admitted_at: ContextVar[float] = ContextVar("admitted_at", default=-math.inf)
-"""When that was, by the monotonic clock in seconds."""
+"""When whoever has signed it was looked up, by the monotonic clock in seconds."""
 _AT_ONCE_SECONDS = 1.0
 _REQUEST = "localcloud.request"
 """What is read of the head of a request is kept in its scope."""
@@ -224,6 +224,9 @@ class Guard:
         self._page = MountedPage(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _admitted.set(None)  # one that came before the answer to another begins with what that has left
+        _right.set("")
+        _scope.set("")
         try:
             await self._answer(scope, receive, _sayable(send))
         finally:
@@ -256,10 +259,11 @@ class Guard:
             if mechanism == "query-v2":
                 key, service = self._signer_by_v2(request), "s3"
             else:
+                looked_at = time.monotonic()  # its session is looked up before its body is there
                 claim = self._claim(request, in_query=mechanism == "query")
                 receive = await self._proven(request, claim, receive)
                 _admitted.set((request, claim.signer))
-                _admitted_at.set(time.monotonic())
+                _admitted_at.set(looked_at)
                 key, service = claim.signature.access_key_id, claim.signature.service
             self._require_owner(request, key)
             _scope.set(service)

@@ -4,12 +4,17 @@ import asyncio
 import json
 import pkgutil
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
+from localcloud.engine import guard as guard_module
 from localcloud.engine.asgi import answer
 from localcloud.engine.guard import Guard, Signer
 from localcloud.engine.moment import SECONDS, Moment, moment
@@ -202,3 +207,47 @@ def test_nothing_is_known_any_more_when_an_answer_goes_out_whatever_it_is(
     get_an_answer(guard, host, lambda _: known.append(moment.get("key")))
     assert known
     assert not any(known)
+
+
+def scope_of(request: AWSRequest) -> dict[str, Any]:
+    """Return what uvicorn says of a request."""
+    url = urlsplit(request.url)
+    headers = [(name.lower().encode(), str(value).encode()) for name, value in request.headers.items()]
+    return {
+        "type": "http", "method": request.method, "path": url.path, "raw_path": url.path.encode(),
+        "query_string": url.query.encode(), "headers": [(b"host", url.netloc.encode()), *headers], "client": (HERE, 0),
+    }  # fmt: skip
+
+
+def test_whoever_sends_a_body_slowly_was_looked_up_before_it(tmp_path: Path, session: Any) -> None:
+    """Then MiniStack looks again: the session may have ended meanwhile."""
+    times: list[float] = []
+
+    async def inner(*_: Any) -> None:
+        times.append(guard_module._admitted_at.get())
+
+    async def receive() -> dict[str, Any]:
+        times.append(guard_module.time.monotonic())
+        return {"type": "http.request", "body": b"Action=GetCallerIdentity&Version=2011-06-15", "more_body": False}
+
+    request = AWSRequest("POST", f"http://{HERE}:4566/", data=b"Action=GetCallerIdentity&Version=2011-06-15")
+    credentials = Credentials(session[0], str(sts._sessions[session[0]]["SecretAccessKey"]), session[1])
+    SigV4Auth(credentials, "sts", "us-east-1").add_auth(request)
+    asyncio.run(Guard(Settings(4566, tmp_path), inner)(scope_of(request), receive, inner))
+    body_at, looked_at = times
+    assert looked_at < body_at
+
+
+def test_a_request_begins_without_the_one_before_it_on_its_connection(tmp_path: Path) -> None:
+    """One that has come before the answer to another is started in the context of that."""
+    admitted: list[Any] = []
+
+    async def inner(*_: Any) -> None:
+        admitted.append(guard_module._admitted.get())
+
+    link = AWSRequest("GET", f"http://{HERE}:4566/?Action=Unsubscribe&Version=2010-03-31&SubscriptionArn=a")
+    head = guard_module.Request("GET", "/", "/", {}, {})
+    context = copy_context()
+    context.run(guard_module._admitted.set, (head, Signer("secret")))
+    context.run(asyncio.run, Guard(Settings(4566, tmp_path), inner)(scope_of(link), inner, inner))
+    assert admitted == [None]
