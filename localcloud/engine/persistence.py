@@ -48,6 +48,7 @@ lambda_svc = Seams("services.lambda_svc", CODE_BLOB_DIR="c7b42c7e", _read_code_b
 
 _BLOB_KEY, _TEXT_KEY = "__localcloud_blob__", "__localcloud_text__"
 _REFERENCE = re.compile(rf'"(?:{_BLOB_KEY}|{_TEXT_KEY})": ?"([0-9a-f]{{64}})"')
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _BLOB_BYTES = 64 * 1024
 _TEXT_CHARACTERS = 4 * 1024
 _TEXTS = {"stepfunctions": ("definition", ("state_machines", "state_machine_versions"))}
@@ -446,10 +447,12 @@ def _make_encoder(original: Any, blobs: Blobs) -> Any:
 
 def _make_decoder(original: Any, blobs: Blobs) -> Any:
     def decode(value: dict[str, Any]) -> Any:
-        if _BLOB_KEY in value:
-            return blobs.get(value[_BLOB_KEY])
-        if _TEXT_KEY in value:
-            return blobs.get(value[_TEXT_KEY]).decode(errors="surrogatepass")
+        """Return what a reference stands for; what only has its name, such as tags, are somebody's own."""
+        if len(value) == 1:
+            (name, digest), *_ = value.items()
+            if name in (_BLOB_KEY, _TEXT_KEY) and isinstance(digest, str) and _DIGEST.fullmatch(digest):
+                data = blobs.get(digest)
+                return data if name == _BLOB_KEY else data.decode(errors="surrogatepass")
         return original(value)
 
     return decode

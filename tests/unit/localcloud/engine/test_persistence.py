@@ -287,3 +287,17 @@ def test_what_cannot_be_written_on_the_loop_is_said_as_elsewhere(monkeypatch: py
     assert saver.settle_at_once("ssm")
     assert saver.problem == "the state was not saved: no room"
     assert saver._dirty.is_set()
+
+
+@pytest.mark.parametrize("name", [persistence._BLOB_KEY, persistence._TEXT_KEY])
+@pytest.mark.parametrize("value", ["{path}", "../secret", 5, {"S": "a"}])
+def test_tags_that_are_called_like_a_reference_are_tags(tmp_path: Path, name: str, value: Any) -> None:
+    """To follow one would delete the file that it names: its content is not what its name says."""
+    secret, blobs = tmp_path / "secret", tmp_path / "blobs"
+    secret.write_text("somebody's")
+    blobs.mkdir()
+    tags = {name: value.format(path=secret) if isinstance(value, str) else value}
+    decode = persistence._make_decoder(lambda value: value, persistence.Blobs(blobs))
+    assert decode(tags) == tags
+    assert decode({**tags, "a": "b"}) == {**tags, "a": "b"}
+    assert secret.read_text() == "somebody's"
