@@ -7,7 +7,6 @@ written as rows come, and looked at a piece at a time. An array of NumPy can sta
 from __future__ import annotations
 
 import io
-import shutil
 import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +40,7 @@ class RowNumbers:
         self.dtype = np.dtype(dtype)
         self._folder, self._most = folder, IN_MEMORY if in_memory is None else in_memory
         self._file: IO[bytes] = io.BytesIO()
-        self._count, self._is_in_memory = 0, True
+        self._count = 0
 
     def __del__(self) -> None:
         self.close()
@@ -86,15 +85,17 @@ class RowNumbers:
 
     def _write(self, start: int, numbers: Numbers) -> None:
         self._file.seek(start * self.dtype.itemsize)
-        rest = np.ascontiguousarray(numbers, self.dtype).view(np.uint8).data
-        while len(rest):
-            rest = rest[self._file.write(rest) :]
-        if self._is_in_memory and self._file.tell() > self._most:
-            self._file.seek(0)
+        _write_all(self._file, np.ascontiguousarray(numbers, self.dtype).view(np.uint8).data)
+        if isinstance(self._file, io.BytesIO) and self._file.tell() > self._most:
             # Without a buffer, which hundreds of files would have each. Open as long as it is used.
-            file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
-            shutil.copyfileobj(self._file, file)
-            self._file, self._is_in_memory = file, False
+            in_memory, self._file = self._file, tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
+            _write_all(self._file, in_memory.getbuffer())
+
+
+def _write_all(file: IO[bytes], rest: memoryview) -> None:
+    """Write all of some bytes: a file without a buffer takes as many as there is room for. Raises OSError."""
+    while len(rest):
+        rest = rest[file.write(rest) :]
 
 
 class Each:

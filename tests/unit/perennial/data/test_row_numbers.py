@@ -1,5 +1,6 @@
 """Numbers of rows in files: what is read is what was written, and memory does not grow with rows."""
 
+import resource
 import tracemalloc
 from pathlib import Path
 
@@ -176,3 +177,16 @@ def test_memory_does_not_grow_with_rows(
 
     most_memory(6_000)  # what is made once
     assert most_memory(200_000) - most_memory(40_000) < 160_000  # less than a byte for each row more
+
+
+def test_a_volume_that_is_full_when_numbers_leave_memory_is_an_error(tmp_path: Path) -> None:
+    """The last write of what memory had is then a part of it, of which the system tells only by its number of bytes."""
+    numbers = RowNumbers(np.uint8, tmp_path, in_memory=1000)
+    numbers.append(np.ones(1000, np.uint8))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (900, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            numbers.append(np.ones(1000, np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
