@@ -11,7 +11,7 @@ import functools
 import gzip
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -302,7 +302,10 @@ def _require_no_title(name: str, head: str) -> None:
     widths = {mark: [len(row) for row in _rows(head, mark)] for mark in DELIMITERS}
     usual = {mark: Counter(some).most_common(1)[0] for mark, some in widths.items()}
     mark, (width, often) = max(usual.items(), key=lambda item: item[1][0] * (item[1][1] > MOSTLY * len(lines)))
-    if not above and width > TITLE and often > MOSTLY * len(lines) and widths[mark][0] == 1:
+    is_table = often > MOSTLY * len(lines)
+    if above == 1 and width > 1 and is_table and widths[mark][0] == width:
+        above = 0  # names, of which the first begins so: the number of a row
+    if not above and width > TITLE and is_table and widths[mark][0] == 1:
         above = widths[mark].index(width)
     if above:
         raise FileError(
@@ -312,12 +315,15 @@ def _require_no_title(name: str, head: str) -> None:
 
 
 def _require_no_row(name: str, first: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Raise FileError when the first line is rather a row: most of its fields come again below, or are measures."""
+    """Raise FileError when the first line is rather a row: most of its fields come again below, or are measures.
+
+    Names may be measures as well, wavelengths or shares: what stands below them is something else, and rarely around.
+    """
     below = [Counter(row[place].strip() for row in rows if place < len(row)) for place in range(len(first))]
     again = [
         field
         for field, texts in zip(first, below, strict=True)
-        if field.strip() and (texts[field.strip()] >= max(2, AGAIN * len(rows)) or _is_measure(field))
+        if field.strip() and (texts[field.strip()] >= max(2, AGAIN * len(rows)) or _is_measure(field, texts))
     ]
     if len(rows) >= LEAST_LINES and len(again) > 1 and 2 * len(again) >= len(first):
         raise FileError(
@@ -326,8 +332,12 @@ def _require_no_row(name: str, first: Sequence[str], rows: Sequence[Sequence[str
         )
 
 
-def _is_measure(text: str) -> bool:
-    return not text.strip().isdecimal() and _is_number(text)
+def _is_measure(text: str, below: Iterable[str]) -> bool:
+    """Return whether a text is a number, and no whole one, among those below."""
+    if text.strip().isdecimal() or not _is_number(text):
+        return False
+    numbers = [float(other) for other in below if _is_number(other)]
+    return bool(numbers) and min(numbers) <= float(text) <= max(numbers)
 
 
 def _keys(name: str, head: str) -> list[str]:

@@ -379,6 +379,24 @@ def test_json_lines_and_parquet_are_read_by_their_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("#,Name,HP", "{0},Bulbasaur {0},4{0}"),
+        ("#CHROM\tPOS\tREF", "chr1\t1{0}\tA"),
+        ("# x;y", "1{0};{0}"),
+        ("sample,400.5,401.0,401.5", "{0},0.12,0.5{0},0.7"),
+        ("store,0.1,0.5,0.9", "{0},-1,20{0},3{0}"),
+        ("id,nan,inf", "{0},nan,1{0}"),
+    ],
+    ids=["a numbered list", "a hash before a name", "NumPy's", "wavelengths", "quantiles", "words for numbers"],
+)
+def test_names_that_look_like_a_comment_or_a_row_are_names(tmp_path: Path, header: str, row: str) -> None:
+    (tmp_path / "a.csv").write_text("\n".join([header, *(row.format(number) for number in range(30))]))
+    texts = read_texts([tmp_path / "a.csv"])
+    assert {*texts.columns, *texts.index} == set(header.replace(";", ",").replace("\t", ",").split(","))
+
+
+@pytest.mark.parametrize(
     ("files", "problem"),
     [
         ({"a.csv": "1,2\n3,4\n"}, "the first line holds numbers only"),
