@@ -23,9 +23,9 @@ def register() -> None:
 
 
 def dumps(value: Any, *, ensure_ascii: bool) -> str:
-    """Return what json.dumps returns, but for blanks between its parts."""
+    """Return what json.dumps returns, but for blanks between its parts; what is written is text in UTF-8 always."""
     with suppress(orjson.JSONEncodeError):
         text = orjson.dumps(value, option=_AS_JSON).decode()
         if "null" not in text and not ensure_ascii:
             return text
-    return json.dumps(value, ensure_ascii=ensure_ascii)
+    return json.dumps(value)  # in ASCII, as half of a surrogate pair has no bytes in UTF-8

@@ -21,7 +21,7 @@ from localcloud.engine import json_answers
 )
 def test_an_answer_is_read_as_what_json_writes(value: Any) -> None:
     expected = json.loads(json.dumps(value))
-    assert json.loads(json_answers.dumps(value, ensure_ascii=False)) == expected
+    assert json.loads(json_answers.dumps(value, ensure_ascii=False).encode()) == expected
     assert json.loads(json_answers.dumps(value, ensure_ascii=True)) == expected
 
 
