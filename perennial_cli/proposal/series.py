@@ -20,6 +20,7 @@ _FREQUENCIES = (
 )  # fmt: skip
 _SHORTEST = {"M": 28 * DAY, "3M": 89 * DAY, "12M": 365 * DAY}
 LEAST_PERIODS = 12
+MOST_MISSING = 0.01  # of the rows, as a run puts aside: NA may be Namibia
 OF_HISTORY = 6  # parts, of which two at most are forecast and looked back on
 
 
@@ -55,7 +56,8 @@ def guessed(columns: Sequence[ColumnGuess], target: TargetGuess, texts: dict[str
     ):
         names = texts[key.header].to_pylist()
         pairs = set(zip(names, stamps, strict=True))
-        if None not in names and len(pairs) == len(names) and len(set(names)) * LEAST_PERIODS <= len(names):
+        few = _missing(key) <= MOST_MISSING * len(names)
+        if few and len(pairs) == len(names) and len(set(names)) * LEAST_PERIODS <= len(names):
             return _of(key, time, stamps)
     raise TargetError(
         f"no series: expected a column that, beside {time.name}, tells each row from all others and says of which "
@@ -74,6 +76,11 @@ def _of(key: ColumnGuess, time: ColumnGuess, stamps: Sequence[float | None]) -> 
         f"no series: {time.name} has a new value every {number(usual)} seconds as a rule; expected a minute, an hour, "
         "a day, a week, a month, a quarter or a year. Write the definition by hand (docs/add-a-model.md, Forecasting)"
     )
+
+
+def _missing(guess: ColumnGuess) -> int:
+    """Return how many rows have no value: those would be of no series, and be put aside."""
+    return guess.reading.missing_rows if guess.reading else guess.words.missing
 
 
 def _stamps(time: ColumnGuess, texts: pa.StringArray) -> list[float | None]:

@@ -845,6 +845,15 @@ def test_rows_that_are_no_series_get_no_forecast(cars: Path) -> None:
     assert (ended.exit_code, ended.stderr.startswith("error: no series: expected a column of times")) == (1, True)
 
 
+def test_a_column_that_few_rows_have_is_no_key_of_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one series each row has another time, so that any column would tell rows apart beside it."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{date(2025, 1, 5) + timedelta(weeks=n)},{n % 3 if n % 2 else ''},{n * n % 17}" for n in range(90)]
+    (tmp_path / "shows.csv").write_text("\n".join(["aired,rank,sold", *rows]))
+    ended = perennial("init", "shows.csv", "--forecast", "--target", "sold")
+    assert (ended.exit_code, "error: no series: expected a column that, beside aired" in ended.stderr) == (1, True)
+
+
 def test_a_definition_that_is_there_is_not_replaced_unless_so_asked(proposed: tuple[Path, str], cars: Path) -> None:
     proposed[0].write_text("mine")
     refused = perennial("init", cars)
