@@ -12,7 +12,7 @@ import gzip
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -261,15 +261,14 @@ def _delimiter(head: str) -> str:
 
 def _fields_alike(head: str, delimiter: str) -> float:
     """Return the width of the header times the share of lines that have it; 0 for a width of 1."""
-    try:
-        widths = [len(row) for row in _rows(head, delimiter) if row]
-    except csv.Error:
-        return 0
+    widths = [len(row) for row in _rows(head, delimiter) if row]
     return widths[0] * widths.count(widths[0]) / len(widths) if widths and widths[0] > 1 else 0
 
 
 def _rows(head: str, delimiter: str) -> Iterator[list[str]]:
-    return csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+    """Yield the rows of a text, up to the first with a field that is longer than csv takes."""
+    with suppress(csv.Error):
+        yield from csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
 
 
 # ---- Names
@@ -288,24 +287,31 @@ def header_of(path: Path, form: FileForm) -> list[str]:
     if head.text.lstrip().startswith("["):
         raise FileError(f"{path.name}: {JSON_LIST}")
     delimiter = head.separator or form.delimiter or _delimiter(head.text)
-    _require_no_title(path.name, head.text)
     rows = list(_rows(head.text, delimiter))
+    if not rows:
+        raise FileError(f"{path.name}: the first line is not readable as CSV; does a quotation mark in it never close?")
+    _require_no_title(path.name, head.text)
     _require_no_row(path.name, rows[0], rows[1:])
     return rows[0]
 
 
 def _require_no_title(name: str, head: str) -> None:
-    """Raise FileError when lines stand above the one with the names: a title, or comments."""
+    """Raise FileError when lines stand above the one with the names: a title, or comments.
+
+    Where some mark cuts the first line as it cuts most of them that line has the names, whatever others would make of
+    the rest: decimal commas, or lists in a field.
+    """
     lines = head.splitlines()
     above = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     above = above if lines[0].startswith("#") else 0
-    widths = {mark: [len(row) for row in _rows(head, mark)] for mark in DELIMITERS}
-    usual = {mark: Counter(some).most_common(1)[0] for mark, some in widths.items()}
-    mark, (width, often) = max(usual.items(), key=lambda item: item[1][0] * (item[1][1] > MOSTLY * len(lines)))
-    is_table = often > MOSTLY * len(lines)
-    if above == 1 and width > 1 and is_table and widths[mark][0] == width:
-        above = 0  # names, of which the first begins so: the number of a row
-    if not above and width > TITLE and is_table and widths[mark][0] == 1:
+    widths = {mark: [len(row) for row in _rows(head, mark)] for mark in DELIMITERS + RARE_DELIMITERS}
+    if above <= 1 and any(some[0] > 1 and some.count(some[0]) > MOSTLY * len(some) for some in widths.values() if some):
+        return
+    usual = {mark: Counter(widths[mark]).most_common(1)[0] for mark in DELIMITERS if widths[mark]}
+    mark, (width, often) = max(
+        usual.items(), key=lambda item: item[1][0] * (item[1][1] > MOSTLY * len(lines)), default=("", (0, 0))
+    )
+    if not above and width > TITLE and often > MOSTLY * len(lines) and widths[mark][0] == 1:
         above = widths[mark].index(width)
     if above:
         raise FileError(

@@ -387,13 +387,20 @@ def test_json_lines_and_parquet_are_read_by_their_names(tmp_path: Path) -> None:
         ("sample,400.5,401.0,401.5", "{0},0.12,0.5{0},0.7"),
         ("store,0.1,0.5,0.9", "{0},-1,20{0},3{0}"),
         ("id,nan,inf", "{0},nan,1{0}"),
+        ("Datum;Temperatur;Regen", "{0}.01.2024;1,{0};0,5"),
+        ("id|tags|y", "{0}|a,b,c,d|1"),
+        ("name^address^price", "n{0}^10115 Berlin, Mitte, D^1"),
+        ("id,text,y", '{0},"' + 140_000 * "a" + '",1'),
     ],
-    ids=["a numbered list", "a hash before a name", "NumPy's", "wavelengths", "quantiles", "words for numbers"],
+    ids=[
+        *("a numbered list", "a hash before a name", "NumPy's", "wavelengths", "quantiles", "words for numbers"),
+        *("decimal commas", "lists", "addresses", "long texts"),
+    ],
 )
 def test_names_that_look_like_a_comment_or_a_row_are_names(tmp_path: Path, header: str, row: str) -> None:
     (tmp_path / "a.csv").write_text("\n".join([header, *(row.format(number) for number in range(30))]))
     texts = read_texts([tmp_path / "a.csv"])
-    assert {*texts.columns, *texts.index} == set(header.replace(";", ",").replace("\t", ",").split(","))
+    assert {*texts.columns, *texts.index} == set(header.translate(dict.fromkeys(map(ord, ";\t|^"), ",")).split(","))
 
 
 @pytest.mark.parametrize(
@@ -410,6 +417,7 @@ def test_names_that_look_like_a_comment_or_a_row_are_names(tmp_path: Path, heade
         ),
         ({"a.csv": "Sales of 2024\n\na;b;c\n" + "1;2;3\n" * 20}, "seem to stand in line 3; .* \\(tail -n \\+3\\)"),
         ({"a.csv": "a,a\n3,4\n"}, "'a' stands more than once in the first line"),
+        ({"a.csv": 'a,"b\n' + "1" * 140_000 + ",2\n"}, "the first line is not readable as CSV"),
         ({"a.csv": ""}, "the file is empty"),
         ({"a.csv": "a,b\n1,2\n", "b.csv": "a^b\n1^2\n"}, "b.csv: is read as utf-8 with the delimiter"),
         (
