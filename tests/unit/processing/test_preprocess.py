@@ -204,21 +204,26 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_any_number_of_cores_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of a file, batches, pieces of parts and what is wrong with rows: all of them several times."""
-    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 4_096)
-    monkeypatch.setattr(sets, "BATCH_BYTES", 8_192)
+    """Blocks of a file, batches, pieces of parts and what is wrong with rows: all of them several times, as in one."""
     monkeypatch.setattr(preprocess, "ROWS_PER_PART", 130)
     texts = {name: {**CARS["columns"][name], "nullable": True} for name in ("mileage", "make")}
     definition = {**changed(CARS, columns=texts), "quality": {**CARS["quality"], "max_categories": 3}}
     ragged = cars(900, seed=2, invalid=0.005).replace(b",wagon", b",wagon,more", 4)
+    quoted = cars(800, seed=3).replace(b"Saab", b'"Sa,ab"'), cars(800, seed=5).replace(b"Saab", b'Sa"ab', 9)
+    files = (cars(1_200), ragged, *quoted, gzip.compress(cars(300, seed=4)))
+    in_one = Job(tmp_path / "one")
+    assert in_one.run(definition, *files) == 0
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 4_096)
+    monkeypatch.setattr(sets, "BATCH_BYTES", 8_192)
     digests = set[str]()
     for number in (1, 2, 8):
         monkeypatch.setattr(in_order, "cores", lambda number=number: number)
         job = Job(tmp_path / str(number))
-        quoted = cars(800, seed=3).replace(b"Saab", b'"Sa,ab"'), cars(800, seed=5).replace(b"Saab", b'Sa"ab', 9)
-        assert job.run(definition, cars(1_200), ragged, *quoted, gzip.compress(cars(300, seed=4))) == 0
+        assert job.run(definition, *files) == 0
         digests.add(job.digest())
     assert len(digests) == 1
+    for name in (*OF_ROWS, "quarantine"):
+        assert job.parts(name) == in_one.parts(name), name
     assert {reason for entry in job.records("quarantine") for reason in entry["reasons"]} > {
         "the row has 10 fields, expected 9"
     }
@@ -1643,6 +1648,7 @@ def test_the_spill_file_is_on_the_volume_of_the_job(tmp_path: Path, monkeypatch:
 
     def spy(*given: Any) -> Any:
         spills.extend(one.spill.folder for one in given if isinstance(one, OneMachine))
+        assert spills[0] in given  # for what is kept of each row
         return ingest.ingest(*given)
 
     monkeypatch.setattr(preprocess, "ingest", spy)

@@ -149,6 +149,7 @@ def test_many_rows_that_are_all_alike_are_seen_as_such(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("cores", [1, 2, 8, 96])
 def test_rows_are_counted_alike_on_any_number_of_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "FEW", 100)
+    monkeypatch.setattr(duplicates, "PIECE", 7)  # and in pieces, of which two rows that are alike may be in two
     monkeypatch.setattr(duplicates, "cores", lambda: cores)
     counter = DuplicateCounter()
     for start in range(0, 4_000, 1_000):  # each number is there twice

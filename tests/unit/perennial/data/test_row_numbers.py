@@ -1,8 +1,12 @@
 """Numbers of rows in files: what is read is what was written, and memory does not grow with rows."""
 
 import resource
+import tempfile
 import tracemalloc
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +17,15 @@ from hypothesis import strategies as st
 from perennial.data import alike, order, row_numbers
 from perennial.data.alike import like_others, repeats, replaced
 from perennial.data.order import Ordered
+from perennial.data.periods import Periods
 from perennial.data.row_numbers import Among, Each, RowNumbers, Within, count_true, pieces, taken
 from perennial.data.rows import CONTENT, IDENTITY, Hashes, mixed
-from perennial.data.split import Sets, splitter
+from perennial.data.split import SeriesHorizon, Sets, Splitter, splitter
 from perennial.data.training_window import TrainingPeriod
 
 SPLIT = {"method": "random", "seed": 42, "column": None, "key": None, "validation": 0.15, "test": 0.2}
 WINDOW = {"training": {"window": {"column": "t", "days": 700}}}
+HORIZON = SeriesHorizon(Periods.of("D"), 60, "y", datetime(2026, 6, 1, tzinfo=UTC))  # some rows are later
 
 values = st.lists(st.integers(0, 255), max_size=60)
 
@@ -111,19 +117,27 @@ def test_the_nth_number_is_that_of_all_in_order(numbers: np.ndarray) -> None:
 
 
 def dated(content: Hashes) -> pa.Table:
-    """Rows of some contents, with a group and a time of the last 900 days."""
+    """Rows of some contents, with a group, a time of some 900 days, and a value in four of five."""
     days = np.datetime64("2024-01-01", "us") + (content % np.uint64(900)).astype("timedelta64[D]")
     groups = (content % np.uint64(97)).astype(np.int64)
-    return pa.table({"t": days, "g": groups, IDENTITY: content, CONTENT: content})
+    values = pa.array(groups, mask=content % np.uint64(5) == 0)
+    return pa.table({"t": days, "g": groups, "y": values, IDENTITY: content, CONTENT: content})
+
+
+def new_splitter(method: str, key: list[str] | None, folder: Path | None, *, period: bool) -> Splitter:
+    column = {"random": None, "group": "g"}.get(method, "t")
+    within = TrainingPeriod.from_definition(WINDOW if period else {}, None, folder)
+    split = {**SPLIT, "method": method, "column": column, "key": key}
+    return splitter(split, within, HORIZON if method == "series" else None, folder)
 
 
 def dealt(method: str, key: list[str] | None, folder: Path | None = None, *, period: bool) -> Sets:
     """The sets of the rows of three files, of which the second is left out; a fifth of the rows repeats others."""
     different = mixed(np.arange(2_400, dtype=np.uint64))
-    table = dated(np.random.default_rng(8).permutation(np.concatenate([different, different[:600]])))
-    split = {**SPLIT, "method": method, "column": {"time": "t", "group": "g"}.get(method), "key": key}
-    definition = WINDOW if period else {}
-    splitting = splitter(split, TrainingPeriod.from_definition(definition, None, folder), None, folder)
+    content = np.random.default_rng(8).permutation(np.concatenate([different, different[:600]]))
+    # Those of the newest day come last, which the first pieces do not know.
+    table = dated(content[np.argsort(content % np.uint64(900) == 899, kind="stable")])
+    splitting = new_splitter(method, key, folder, period=period)
     for number, start in enumerate(range(0, 3_000, 1_000)):
         splitting.observe(number, splitting.deal(table.slice(start, 1_000)))
         if number == 1:
@@ -131,23 +145,47 @@ def dealt(method: str, key: list[str] | None, folder: Path | None = None, *, per
     return splitting.finish()[:]
 
 
-@pytest.mark.parametrize("method", ["random", "group", "time"])
-@pytest.mark.parametrize("key", [None, ["id"]])
-@pytest.mark.parametrize("period", [False, True])
+WAYS = [*product(("random", "group", "time"), (None, ["id"])), ("series", None)]
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "period"),
+    [(*way, period) for way in WAYS for period in (False, True)[: 2 - (way[0] == "series")]],
+)
 def test_sets_are_the_same_where_all_is_in_files(
-    method: str, key: list[str] | None, period: bool, request: pytest.FixtureRequest, tmp_path: Path
+    method: str,
+    key: list[str] | None,
+    period: bool,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    in_memory = dealt(method, key, period=period)
+    """The files are below the folder: only there is the volume of a job."""
+    in_memory, folders, make = dealt(method, key, period=period), set[Path](), tempfile.TemporaryFile
+
+    def noted(**options: Any) -> Any:
+        folders.add(options["dir"])
+        return make(**options)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", noted)
     request.getfixturevalue("small")
     assert dealt(method, key, tmp_path, period=period).tolist() == in_memory.tolist()
+    assert folders == {tmp_path}
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize(("method", "key"), [("random", None), ("random", ["id"]), ("time", None)])
+@pytest.mark.parametrize(
+    ("method", "key", "one_in"),
+    [*((*way, 0) for way in WAYS), ("random", ["id"], 2), ("time", None, 2)],
+    ids=lambda value: str(value),
+)
 def test_memory_does_not_grow_with_rows(
-    method: str, key: list[str] | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    method: str, key: list[str] | None, one_in: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Limits are some hundredths of what they are, and so are rows. A tenth of these repeats others, far from them."""
+    """Limits are some hundredths of what they are, and so are rows.
+
+    A tenth of these repeats others, far from them; or one in two is the same.
+    """
     for module, name, few in (
         (row_numbers, "PIECE", 1 << 10),
         (row_numbers, "IN_MEMORY", 1 << 14),
@@ -161,14 +199,14 @@ def test_memory_does_not_grow_with_rows(
         monkeypatch.setattr(module, name, few)
 
     def most_memory(rows: int) -> int:
-        split = {**SPLIT, "method": method, "column": "t" if method == "time" else None, "key": key}
-        period = TrainingPeriod.from_definition(WINDOW, None, tmp_path)
         tracemalloc.start()
         try:
-            splitting = splitter(split, period, None, tmp_path)
+            splitting = new_splitter(method, key, tmp_path, period=method != "series")
             for start in range(0, rows, 2_000):
-                content = mixed(np.arange(start, start + 2_000, dtype=np.uint64) % np.uint64(0.9 * rows))
-                splitting.observe(0, splitting.deal(dated(content)))
+                numbers = np.arange(start, start + 2_000, dtype=np.uint64) % np.uint64(0.9 * rows)
+                if one_in:
+                    numbers[::one_in] = 0
+                splitting.observe(0, splitting.deal(dated(mixed(numbers))))
             sets = splitting.finish()
             assert len(sets) == rows
             return tracemalloc.get_traced_memory()[1]
