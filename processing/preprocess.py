@@ -36,7 +36,7 @@ Of a forecasting rows are points of series (data.series_sets), and these differ:
 
 Rows pass in batches: once from the files to a spill file of valid, typed rows, and twice from there (to fit, and to
 write all sets); twice more where a text of many values is fitted. All cores work on batches, whose results are taken in
-their order. Memory does not grow with the number of rows: what is kept of each is on the disk. The same files,
+their order. Memory does not grow with the rows of a table: what is kept of each is on the disk. The same files,
 definition and code give the same bytes, on any number of cores.
 """
 

@@ -8,8 +8,7 @@ Every machine has all files, code apart, where the request mounts them, and Sage
 on the disks of the cluster. The tasks of later passes get the same files of it, in the same order, write parts of their
 own (part-<task>-<number>), and return what they have learned; the driver merges that in the order of the files.
 
-The driver deals the rows to the sets as one machine does, from the hashes of all rows: docs/spark.md says how much
-memory that takes.
+The driver deals the rows to the sets as one machine does, from the hashes of all rows, which are on its disk.
 """
 
 from __future__ import annotations

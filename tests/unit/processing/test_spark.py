@@ -342,6 +342,8 @@ def test_each_task_writes_parts_of_its_own_that_belong_together(folder: Path, na
     output = folder / name / "spark" / "output"
     rows = {kind: lines_of(output / kind) for kind in ("test", "labels")}
     assert rows["test"] == rows["labels"]
+    tasks = {part.split("-")[1] for part in rows["labels"]}
+    assert (len(tasks) > 1) == (name != "one file of many rows")  # which is one task
     hashes = {path.stem: path.stat().st_size // 8 for path in (output / "rows/v1/test").glob("part-*")}
     assert hashes == rows["labels"]
     assert max(rows["labels"].values()) <= spark_cases.ROWS_PER_PART
