@@ -40,7 +40,8 @@ def model_fn(model_dir):
 def transform_fn(model, body, content_type, accept):
     text = body if isinstance(body, str) else body.decode()
     if text.startswith("sleep"):
-        time.sleep(float(text.split()[1]))
+        _, seconds, text = text.split(" ", 2)
+        time.sleep(float(seconds))
     if text.startswith("bad"):
         return worker.Response("record 1: price is missing", status=400, mimetype="text/plain")
     if text.startswith("bug"):
@@ -499,7 +500,7 @@ def test_captured_records_reach_s3_within_two_seconds(lab: Lab) -> None:
 
 
 def test_an_update_under_load_loses_no_request(lab: Lab) -> None:
-    """Four clients ask without a pause while three updates follow each other."""
+    """Four clients ask without a pause while three updates follow each other; a fifth waits for one answer."""
     configs = [lab.config(lab.model(bias)) for bias in (0, 1, 2, 3)]
     name = lab.create(configs[0])
     stop = threading.Event()
@@ -514,6 +515,8 @@ def test_an_update_under_load_loses_no_request(lab: Lab) -> None:
                 failures.append(error)
 
     clients = [threading.Thread(target=hammer, args=(mine,)) for mine in scores]
+    slow: list[float] = []
+    clients.append(threading.Thread(target=lambda: slow.append(lab.score(name, body="sleep 3 1,2"))))
     for client in clients:
         client.start()
     for config in configs[1:]:
@@ -526,6 +529,7 @@ def test_an_update_under_load_loses_no_request(lab: Lab) -> None:
         client.join()
 
     assert failures == []
+    assert slow == [6.0]  # of the model that it had asked
     for mine in scores:
         assert mine == sorted(mine)  # once the switch is made, nobody sees the old model again
         assert set(mine) == {6.0, 7.0, 8.0, 9.0}
