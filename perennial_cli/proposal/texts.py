@@ -37,6 +37,7 @@ from perennial_cli.proposal import encodings
 LINES_LOOKED_AT = 200
 NESTED = "a list or an object"
 RARE_DELIMITERS = "^~: "
+LONGEST_NAME = 1 << 16
 MOSTLY = 0.8  # of the lines
 TITLE = 2  # fields of a row, beyond which a first line of one field is a title
 AGAIN, LEAST_LINES = 0.01, 10  # share of the lines that have a field of the first one in its place, and of how many
@@ -288,7 +289,7 @@ def header_of(path: Path, form: FileForm) -> list[str]:
         raise FileError(f"{path.name}: {JSON_LIST}")
     delimiter = head.separator or form.delimiter or _delimiter(head.text)
     rows = list(_rows(head.text, delimiter))
-    if not rows:
+    if not rows or max(map(len, rows[0])) > LONGEST_NAME:
         raise FileError(f"{path.name}: the first line is not readable as CSV; does a quotation mark in it never close?")
     _require_no_title(path.name, head.text)
     _require_no_row(path.name, rows[0], rows[1:])

@@ -1,5 +1,6 @@
 """`perennial init` on files as people have them: what each column is taken for, why, and what is said of the rest."""
 
+import csv
 import gzip
 import json
 from datetime import date, timedelta
@@ -432,6 +433,16 @@ def test_what_no_definition_can_read_is_refused_in_words(tmp_path: Path, files: 
         (tmp_path / name).write_text(text)
     with pytest.raises(FileError, match=problem):
         read_texts([tmp_path / name for name in files])
+
+
+def test_a_first_line_that_never_ends_is_told_however_long_a_field_the_csv_module_takes(tmp_path: Path) -> None:
+    before = csv.field_size_limit(1 << 22)
+    try:
+        (tmp_path / "a.csv").write_text('a,"b\n' + "1" * 140_000 + ",2\n")
+        with pytest.raises(FileError, match="the first line is not readable as CSV"):
+            read_texts([tmp_path / "a.csv"])
+    finally:
+        csv.field_size_limit(before)
 
 
 @pytest.mark.parametrize(
