@@ -133,7 +133,7 @@ def test_a_model_that_does_not_answer_in_time_is_a_model_error(tmp_path: Path, m
         lab = Lab(with_role(Cloud(settings)), tmp_path)
         name = lab.create(lab.config(lab.model(0)))
         with pytest.raises(lab.runtime.exceptions.ModelError) as caught:
-            lab.ask(name, "sleep 3")
+            lab.ask(name, "sleep 3 1,2")
     finally:
         process.stop(settings.state)
 
