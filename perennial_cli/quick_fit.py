@@ -128,11 +128,12 @@ def prepare(definition: Definition, model: str, files: Sequence[Path], models: P
 
 def beside(metric: str, model: float, constant: float) -> str:
     """Return in words how well a model does beside always the same answer."""
-    return f"{metric} {_rounded(model)}; always the same answer: {_rounded(constant)}"
+    return f"{metric} {rounded(model)}; always the same answer: {rounded(constant)}"
 
 
-def _rounded(value: float) -> str:
-    return number(float(f"{value:.4g}"), 9)
+def rounded(value: float | None) -> str:
+    """Return a metric with four digits that say something."""
+    return number(None if value is None else float(f"{value:.4g}"), 9)
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:
@@ -252,7 +253,7 @@ def _last_season_again(definition: Definition, prepared: Path) -> tuple[float | 
         value = metric.compute(labels, np.concatenate([forecasts.naive_scores(part) for part in parts]))
     except UndefinedMetricError as error:
         return None, str(error)
-    return value, f"last season again reaches {metric.name} {_rounded(value)} ({labels.size:,} values that test)"
+    return value, f"last season again reaches {metric.name} {rounded(value)} ({labels.size:,} values that test)"
 
 
 def _sample(target: Floats, features: npt.NDArray[np.float32]) -> tuple[Floats, npt.NDArray[np.float32]]:

@@ -47,6 +47,7 @@ from perennial.data.rows import (
 from perennial.data.since import ChampionFiles, changed, set_by
 from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Dealt, SeriesHorizon, splitter
 from perennial.data.training_window import TrainingPeriod, latest_sound
+from perennial.data.units import units_of
 from perennial.features.column import Column
 from perennial.features.values import ARROW_TYPES, STRING, Parsed, to_text
 
@@ -314,8 +315,7 @@ def ingest(
         means = contract.form.series.dynamic if contract.form.series else ()
         names = [name for name in contract.baseline if name not in means]
         baseline, compared = champion.statistics, champion.compares(names, definition)
-        unit_of = {name: column["unit"] for name, column in definition["columns"].items() if column.get("unit")}
-        observe = partial(_observed, baseline=baseline, columns=compared, unit_of=unit_of)
+        observe = partial(_observed, baseline=baseline, columns=compared, unit_of=units_of(definition))
         observed = machines.each(fresh, (True,), observe)
         moving = drift.merged(observed)
         report.moved = moving.distances()

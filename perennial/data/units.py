@@ -9,8 +9,8 @@ and after one of them little is left of many a shift: only with ENOUGH rows (ben
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,11 @@ SHARES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 _DEVIATIONS, _DEVIATIONS_OF_NAMED = 3.0, 3.5
 ENOUGH = 250  # rows, n * m / (n + m): of 500 in the window beside 500 in the baseline
 _CHANCE = 1.95  # of 1,000 distances when nothing has changed one is above 1.95 * sqrt(1/n + 1/m) (Smirnov, 1948)
+
+
+def units_of(definition: Mapping[str, Any]) -> dict[str, str]:
+    """Return the units of the columns of a definition that have one."""
+    return {name: column["unit"] for name, column in definition["columns"].items() if column.get("unit")}
 
 
 def change(

@@ -30,7 +30,7 @@ from perennial_cli.proposal.document import LEAST_ROWS
 from perennial_cli.proposal.splits import FORECASTING
 from perennial_cli.proposal.target import NameGuess, TargetError
 from perennial_cli.proposal.texts import Texts, read_texts
-from perennial_cli.quick_fit import beside, import_lean
+from perennial_cli.quick_fit import beside, import_lean, rounded
 
 LEAST_COLUMNS = 2
 LEAST_PERIODS = 6  # columns whose names are months or days
@@ -141,7 +141,7 @@ def _forecast(proposal: document.Proposal, path: Path, *, as_json: bool) -> None
             "target": f"{target_name}, {proposal.target.evidence}",
             "problem": f"forecasting, {rows_as.prediction_length} periods ({rows_as.frequency}) ahead",
             "series": f"{rows_as.key.name}, by {rows_as.time.name}",
-            "last season again": "none" if naive is None else f"mean_wql {number(float(f'{naive:.4g}'), 9)}",
+            "last season again": "none" if naive is None else f"mean_wql {rounded(naive)}",
         }
     )
     if proposal.target.doubt:

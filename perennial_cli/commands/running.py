@@ -14,7 +14,7 @@ from perennial.model import definition
 from perennial.model.complaints import ConfigurationError
 from perennial.registry import approval, promotion
 from perennial.runs import comparison, configuration, costs, facts, run_input, trials
-from perennial.runs.cause import problems
+from perennial.runs.cause import explained, problems
 from perennial.runs.run_record import RunRecord
 from perennial.serving import hours
 from perennial.words import caller, number
@@ -423,7 +423,7 @@ def compare(first: Run, second: Run, stack: StackName = None, as_json: AsJson = 
         show_json([difference.as_json() for difference in differences])
         return
     for untrained in (record for record in (one, other) if not record.get("metrics")):
-        cause = ((untrained.get("failure") or {}).get("cause") or "").strip().partition("\n")[0]
+        cause = explained((untrained.get("failure") or {}).get("cause")).partition("\n")[0]
         notice(
             f"{untrained['run_id']} {untrained['status']} before its model was measured, so that there is nothing of "
             f"it to compare but what is below{f': {cause}' if cause else ''}"

@@ -57,6 +57,11 @@ class ColumnGuess:
         return bool(self.fields.get("feature", True))
 
     @property
+    def missing_rows(self) -> int:
+        """Rows that have no value."""
+        return self.reading.missing_rows if self.reading else self.words.missing
+
+    @property
     def broken_rows(self) -> int:
         """Rows that would be put aside because of this column."""
         return self.reading.broken_rows if self.reading else 0

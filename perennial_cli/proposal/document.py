@@ -16,7 +16,7 @@ from perennial.features.parsing import NUMBERS
 from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.model.problem_types import PROBLEM_TYPES
-from perennial.words import number, printable, quoted
+from perennial.words import printable, quoted
 from perennial_cli.proposal import leaks, splits
 from perennial_cli.proposal.columns import ColumnGuess, guessed, known_values, round_number
 from perennial_cli.proposal.names import column_names, needs_source
@@ -26,7 +26,7 @@ from perennial_cli.proposal.series import lines as columns_of_series
 from perennial_cli.proposal.splits import SEEDS, SplitGuess
 from perennial_cli.proposal.target import TargetGuess, without_rare_classes
 from perennial_cli.proposal.texts import Texts
-from perennial_cli.quick_fit import LEAST_GAIN, Fit, Trial, tried
+from perennial_cli.quick_fit import LEAST_GAIN, Fit, Trial, rounded, tried
 
 WIDTH = 118
 TUNING = (
@@ -89,9 +89,7 @@ class Proposal:
     @property
     def untargeted_share(self) -> float:
         """Share of the rows that have no target, and would be put aside."""
-        reading = self.target.column.reading
-        missing = reading.missing_rows if reading else self.target.column.words.missing
-        return missing / max(1, self.texts.rows)
+        return self.target.column.missing_rows / max(1, self.texts.rows)
 
     @property
     def doubts(self) -> list[str]:
@@ -364,7 +362,7 @@ def _lines_of_series(proposal: Proposal, series: Series, threshold: float, naive
     yield ""
     yield "algorithm: deepar"
     if naive is not None:
-        yield from _comment(f"Last season again reaches {_rounded(naive)}, which a candidate has to beat in any case.")
+        yield from _comment(f"Last season again reaches {rounded(naive)}, which a candidate has to beat in any case.")
     yield f"gate: {{metric: mean_wql, threshold: {_flow(threshold)}, minimum_improvement: 0.0}}"
     yield ""
     yield "overridable: [hyperparameters, tuning, gate.threshold, instances, data_prefix]"
@@ -400,8 +398,8 @@ def _lines(proposal: Proposal, threshold: float, variant: int, measurements: Mea
     yield f"target: {_flow(logarithmic) if proposal.logarithm else _flow(target.column.name)}"
     if measurements and measurements.with_logarithm is not None:
         yield from _comment(
-            f"It spans orders of magnitude. Quick fits: {_rounded(measurements.with_logarithm)} with its logarithm "
-            f"(transform: log), {_rounded(measurements.without_logarithm)} without."
+            f"It spans orders of magnitude. Quick fits: {rounded(measurements.with_logarithm)} with its logarithm "
+            f"(transform: log), {rounded(measurements.without_logarithm)} without."
         )
     if target.problem == "regression" and "unit" not in target.column.fields:
         yield from _comment(
@@ -479,14 +477,14 @@ def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -
     elif measurements:
         values = sorted(fit.model for fit in measurements.fits)
         constant = (
-            f"always the same answer gives {_rounded(measurements.constant)}"
+            f"always the same answer gives {rounded(measurements.constant)}"
             if proposal.target.problem != "regression"
-            else f"always answering the mean gives {_rounded(measurements.constant)}"
+            else f"always answering the mean gives {rounded(measurements.constant)}"
         )
         unit = proposal.target.column.fields.get("unit", "")
         yield from _comment(
             f"Quick fits on {len(values)} {_kind(proposal.split)} reach {proposal.target.metric} "
-            f"{_rounded(values[0])} to {_rounded(values[-1])}{' ' + unit if unit else ''}; {constant}."
+            f"{rounded(values[0])} to {rounded(values[-1])}{' ' + unit if unit else ''}; {constant}."
         )
         if measurements.is_weak:
             yield "# That is hardly better: the columns say little of the target, and the threshold asks for little."
@@ -499,11 +497,6 @@ def _gate(proposal: Proposal, threshold: float, measurements: Measured | None) -
 
 def _kind(split: SplitGuess) -> str:
     return {"random": "random splits", "time": "splits by time"}.get(split.method, f"splits by {split.column}")
-
-
-def _rounded(value: float | None) -> str:
-    """Return a metric with four digits that say something."""
-    return number(None if value is None else float(f"{value:.4g}"), 9)
 
 
 def _flow(value: Any) -> str:

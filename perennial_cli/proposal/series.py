@@ -56,7 +56,7 @@ def guessed(columns: Sequence[ColumnGuess], target: TargetGuess, texts: dict[str
     ):
         names = texts[key.header].to_pylist()
         pairs = set(zip(names, stamps, strict=True))
-        few = _missing(key) <= MOST_MISSING * len(names)
+        few = key.missing_rows <= MOST_MISSING * len(names)
         if few and len(pairs) == len(names) and len(set(names)) * LEAST_PERIODS <= len(names):
             return _of(key, time, stamps)
     raise TargetError(
@@ -76,11 +76,6 @@ def _of(key: ColumnGuess, time: ColumnGuess, stamps: Sequence[float | None]) -> 
         f"no series: {time.name} has a new value every {number(usual)} seconds as a rule; expected a minute, an hour, "
         "a day, a week, a month, a quarter or a year. Write the definition by hand (docs/add-a-model.md, Forecasting)"
     )
-
-
-def _missing(guess: ColumnGuess) -> int:
-    """Return how many rows have no value: those would be of no series, and be put aside."""
-    return guess.reading.missing_rows if guess.reading else guess.words.missing
 
 
 def _stamps(time: ColumnGuess, texts: pa.StringArray) -> list[float | None]:

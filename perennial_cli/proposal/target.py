@@ -143,8 +143,7 @@ def _of_classes_alone(able: Sequence[ColumnGuess]) -> str | None:
 
 def _is_sparse(guess: ColumnGuess) -> bool:
     """Return whether many rows have no value: those could neither train nor test."""
-    absent = guess.reading.missing_rows if guess.reading else guess.words.missing
-    return absent > MOST_ABSENT * guess.words.rows
+    return guess.missing_rows > MOST_ABSENT * guess.words.rows
 
 
 def _says(guess: ColumnGuess, names: Set[str]) -> int:
