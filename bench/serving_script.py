@@ -3,8 +3,8 @@
     <python> bench/serving_script.py <unpacked preprocessor> <model file>
 
 Calls the functions of code/inference.py as the scikit-learn container does, without HTTP. Prints one JSON document:
-microseconds for one record and records a second of 1,000 by content type, the same of the floors (the CSV module and
-`float` alone; the model alone, one row), and a record in each content type with its encoded line.
+microseconds for one record by content type and by what it holds, records a second of 1,000 by content type, the same of
+the floors (the CSV module and `float` alone; the model alone, one row), and the encoded line of a record.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import csv
 import importlib
 import io
 import json
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
@@ -35,6 +38,34 @@ CARS: list[dict[str, Any]] = [
     }
     for number in range(1000)
 ]
+
+CAR = "8221.5,4,2,true,true,false,Buick,sedan\n"
+# Records that are not what programs write for a machine, and what the model reads besides: changes of its first column.
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a header": (f"{','.join(CARS[0])}\n{CAR}", {}),
+    "in quotation marks": (",".join(f'"{field}"' for field in CAR.strip().split(",")), {}),
+    "three values missing": ("8221.5,4,,true,,false,Buick,\n", {}),
+    "two unknown texts": (CAR.replace("Buick", "Volvo").replace("sedan", "van"), {}),
+    "in a unit": (CAR.replace("8221.5", "13231 km"), {"parse": {"units": {"mi": 1, "km": 0.621371}}}),
+    "features.py": (CAR, {"features.py": True}),
+}
+FEATURES = """import pyarrow.compute as pc
+
+def transform(table):
+    return table.set_column(0, "mileage", pc.divide(table["mileage"], pc.cast(table["cylinder"], "float64")))
+"""
+
+
+def _changed(folder: Path, copy: Path, changes: dict[str, Any]) -> Path:
+    """Return a folder of the same preprocessor, whose first column is read in another way, or with a features.py."""
+    (copy / "code").mkdir(parents=True)
+    document = json.loads((folder / "preprocessor.json").read_text())
+    if parse := changes.get("parse"):
+        document["columns"][0]["parse"] |= parse
+    if changes.get("features.py"):
+        (copy / "code" / "features.py").write_text(FEATURES)
+    (copy / "preprocessor.json").write_text(json.dumps(document))
+    return copy
 
 
 def body_of(content_type: str, cars: list[dict[str, Any]]) -> str:
@@ -65,18 +96,21 @@ def microseconds(call: Callable[[], Any], seconds: float = 0.6) -> float:
 
 
 def measured(folder: Path, model: Path) -> dict[str, Any]:
-    sys.path.insert(0, str(folder / "code"))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     with suppress(ImportError):
         sys.modules["sklearn"] = None  # type: ignore[assignment]
     import numpy as np
     import xgboost
 
+    from localcloud.sagemaker.containers import script_mode
+
+    script_mode.install()
+    sys.path.insert(0, str(folder / "code"))
     script = importlib.import_module("inference")
     preprocessor = script.model_fn(str(folder))
 
-    def serve(body: str | bytes, content_type: str) -> str:
-        answer, _ = script.output_fn(script.predict_fn(script.input_fn(body, content_type), preprocessor), "*/*")
-        return str(answer)
+    def serve(body: str | bytes, content_type: str, model: Any = preprocessor) -> Any:
+        return script.output_fn(script.predict_fn(script.input_fn(body, content_type), model), "*/*")
 
     def parse(body: str) -> int:
         return len([[float(cell) for cell in row[:3]] for row in csv.reader(io.StringIO(body))])
@@ -86,9 +120,14 @@ def measured(folder: Path, model: Path) -> dict[str, Any]:
         few, full = (body_of(content_type, CARS[:count]) for count in (1, 1000))
         if content_type == JSON_LINES:  # the container hands on bytes of all types but the other two
             few, full = few.encode(), full.encode()  # type: ignore[assignment]
-        lines[content_type] = serve(few, content_type)
+        lines[content_type], _ = serve(few, content_type)
         one[content_type] = microseconds(lambda few=few, kind=content_type: serve(few, kind))  # type: ignore[misc]
         many[content_type] = 1e9 / microseconds(lambda full=full, kind=content_type: serve(full, kind))  # type: ignore[misc]
+    with redirect_stdout(Path(os.devnull).open("w")), TemporaryDirectory() as name:  # what is unusual goes to the log
+        for what, (body, changes) in OTHERS.items():
+            other = script.model_fn(str(_changed(folder, Path(name) / what, changes)))
+            serve(body, CSV, other)
+            one[f"{CSV}, {what}"] = microseconds(partial(serve, body, CSV, other))
     booster = xgboost.Booster(model_file=model)
     booster.set_param({"nthread": 1})
     row = np.array([[float(cell) for cell in lines[CSV].split(",")]], dtype=np.float32)

@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from perennial.features.few_records import FewRecords
 from perennial.hooks import HookError
 from perennial.monitoring import attribution, sample
 from perennial.monitoring.attribution import Contributions
@@ -99,10 +100,10 @@ def encode_lines(preprocessor: inference.Preprocessor, lines: Iterable[bytes]) -
         read = inference.read(request, preprocessor)
     except inference.RecordError as error:
         raise UnexplainedError(f"the test set cannot be read: {error}") from error
-    return _numbers(read.encode()) if isinstance(read, str) else _encode(preprocessor, read)
+    return _encode(preprocessor, read)
 
 
-def _encode(preprocessor: inference.Preprocessor, records: pa.Table) -> Floats:
+def _encode(preprocessor: inference.Preprocessor, records: pa.Table | FewRecords) -> Floats:
     try:
         return _numbers(preprocessor.encoder.encode(records))
     except HookError as error:

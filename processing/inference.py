@@ -51,10 +51,10 @@ import pyarrow.csv as pa_csv
 from perennial.features.column import Column
 from perennial.features.column_names import Named, RequestNames
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
+from perennial.features.few_records import FewReader, FewRecords
 from perennial.features.from_json import ValueRefusedError, from_python
 from perennial.features.from_text import from_text
 from perennial.features.json_text import decode
-from perennial.features.plain_records import PlainRecords
 from perennial.features.record_checks import RecordChecks, attributes, metric_lines
 from perennial.words import printable, quoted
 
@@ -94,10 +94,10 @@ class Preprocessor:
     encoder: Encoder
     in_batch: bool = False
     checks: RecordChecks = field(default_factory=RecordChecks)
-    plain: PlainRecords = field(init=False, repr=False, compare=False)
+    few: FewReader = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "plain", PlainRecords(self.columns, self.names, self.encoder, self.checks))
+        object.__setattr__(self, "few", FewReader(self.columns, self.names))
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,6 @@ def predict_fn(request: Request, model: Preprocessor) -> str | Unusual | RecordE
     """Return the encoded features of the records, one line each, or what is wrong with the request."""
     try:
         records = read(request, model)
-        if isinstance(records, str):
-            return records
         unusual = check(records, model.checks)
         lines = encode(records, model)
         return Unusual(lines, unusual) if unusual else lines
@@ -153,7 +151,7 @@ def output_fn(prediction: str | Unusual | RecordError, accept: str | None) -> An
     return worker.Response(response=str(prediction), status=status, mimetype="text/plain")
 
 
-def encode(records: pa.Table, model: Preprocessor) -> str:
+def encode(records: pa.Table | FewRecords, model: Preprocessor) -> str:
     """Return the encoded features, one line a record. Raises TooWideError."""
     parts, size = [], 0
     for start in range(0, records.num_rows, ROWS_AT_ONCE):
@@ -168,7 +166,7 @@ def encode(records: pa.Table, model: Preprocessor) -> str:
     return b"".join(parts).decode()
 
 
-def check(records: pa.Table, checks: RecordChecks) -> str:
+def check(records: pa.Table | FewRecords, checks: RecordChecks) -> str:
     """Return what is unusual about the records, and count it in the log. Raises RecordError: `serving` refuses it."""
     findings = checks.find(records)
     if not findings:
@@ -182,11 +180,8 @@ def check(records: pa.Table, checks: RecordChecks) -> str:
     return attributes(findings)
 
 
-def read(request: Request, model: Preprocessor) -> pa.Table | str:
-    """Return the records as typed columns of raw features, or a few plain ones as their encoded lines at once.
-
-    Raises RecordError.
-    """
+def read(request: Request, model: Preprocessor) -> pa.Table | FewRecords:
+    """Return the records as typed columns of raw features, or a few by value. Raises RecordError."""
     media_type = (request.content_type or "").partition(";")[0].strip().lower()
     if media_type not in _READERS:
         raise RecordError(f"content type {quoted(request.content_type)}; expected {', '.join(_READERS)}")
@@ -202,15 +197,17 @@ def read(request: Request, model: Preprocessor) -> pa.Table | str:
 # ---- CSV
 
 
-def _read_csv(text: str, model: Preprocessor) -> pa.Table | str:
-    if (lines := model.plain.from_csv(text)) is not None and _fits(lines, model):
-        return lines
+def _read_csv(text: str, model: Preprocessor) -> pa.Table | FewRecords:
+    if few := model.few.from_csv(text):
+        return few
     header = _header(text, model)
     names = header or list(model.columns)
+    named = model.names.of(names).fields
+    if header and (few := model.few.from_csv(text, header, named)):
+        return few
     skipped = int(bool(header))  # the header is no record
     fields = _fields(text, names, skipped, model).slice(skipped)
     _require_records(fields.num_rows, model)
-    named = model.names.of(names).fields
     typed = {}
     for name, column in model.columns.items():
         if name not in named:
@@ -327,7 +324,7 @@ def _is_torn(text: str, last: str) -> bool:
 # ---- JSON
 
 
-def _read_json_lines(text: str, model: Preprocessor) -> pa.Table | str:
+def _read_json_lines(text: str, model: Preprocessor) -> pa.Table | FewRecords:
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -342,7 +339,7 @@ def _json_line(line: str, number: int) -> Any:
     return _json(line, f"record {number}")
 
 
-def _read_json(text: str, model: Preprocessor) -> pa.Table | str:
+def _read_json(text: str, model: Preprocessor) -> pa.Table | FewRecords:
     document = _json(text, "the request")
     records = document.get("instances", [document]) if isinstance(document, dict) else document
     if not isinstance(records, list):
@@ -357,12 +354,12 @@ def _json(text: str, where: str) -> Any:
         raise RecordError(f"{where} is not readable as JSON: {error}") from error
 
 
-def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table | str:
-    if (lines := model.plain.from_json(records)) is not None and _fits(lines, model):
-        return lines
+def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table | FewRecords:
     _require_records(len(records), model)
     shapes: dict[tuple[str, ...], Mapping[str, str]] = {}
     named = [_named(record, f"record {number}", model, shapes) for number, record in enumerate(records, 1)]
+    if few := model.few.from_json(named):
+        return few
     typed = {}
     for name, column in model.columns.items():
         try:
@@ -398,10 +395,6 @@ def _fields_of(names: Sequence[str], where: str, model: Preprocessor) -> Mapping
     return named.fields
 
 
-def _fits(lines: str, model: Preprocessor) -> bool:
-    return model.in_batch or len(lines) <= LARGEST_ANSWER
-
-
 def _unknown(names: Sequence[str], what: str) -> str:
     return f"unknown {what}{'s' if len(names) > 1 else ''} {_listed(names)}"
 
@@ -429,7 +422,7 @@ def _refused(position: int, name: str, problem: str) -> RecordError:
     return RecordError(f"record {position + 1}, field '{name}': {problem}")
 
 
-_READERS: dict[str, Callable[[str, Preprocessor], pa.Table | str]] = {
+_READERS: dict[str, Callable[[str, Preprocessor], pa.Table | FewRecords]] = {
     CSV: _read_csv,
     JSON_LINES: _read_json_lines,
     JSON: _read_json,

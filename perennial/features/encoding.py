@@ -23,7 +23,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from datetime import datetime
+from functools import cached_property, partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial import hooks
-from perennial.features.lines import Fields, csv_field, csv_lines
+from perennial.features.few_records import FewRecords
+from perennial.features.lines import Fields, csv_field, csv_lines, csv_text
 from perennial.features.target_encoding import Rows, TargetEncoding
-from perennial.features.values import decoded, plain_decimal, to_texts
+from perennial.features.values import decoded, plain_decimal, text_of, to_texts
 from perennial.hooks import HookError
 
 Hook = Callable[[pa.Table], pa.Table]
@@ -58,6 +61,11 @@ class NumberEncoding:
             text = pc.fill_null(decoded(text), plain_decimal(self.fill))
         return [text, to_texts(pc.is_null(values))] if self.indicator else [text]
 
+    def text_of(self, value: float | None) -> str:
+        """Return the fields of one value."""
+        text = text_of(self.fill if value is None else value)
+        return f"{text},{value is None:d}" if self.indicator else text
+
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "kind": "number", "fill": self.fill, "indicator": self.indicator}
 
@@ -69,7 +77,7 @@ class CategoryEncoding:
     name: str
     categories: tuple[str, ...]
     indicator: bool
-    _fields: pa.StringArray = field(init=False, repr=False, compare=False)
+    _rows: Sequence[str] = field(init=False, repr=False, compare=False)
     _positions: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +87,7 @@ class CategoryEncoding:
         rows = [*one_hot, nothing, nothing]
         if self.indicator:
             rows = [[*row, "1" if position == count + 1 else "0"] for position, row in enumerate(rows)]
-        object.__setattr__(self, "_fields", pa.array([",".join(row) for row in rows], pa.string()))
+        object.__setattr__(self, "_rows", [",".join(row) for row in rows])
         object.__setattr__(self, "_positions", {name: position for position, name in enumerate(self.categories)})
 
     @property
@@ -98,7 +106,15 @@ class CategoryEncoding:
         unknown, missing = len(self.categories), len(self.categories) + 1
         positions = [self._positions.get(value, unknown) for value in values.dictionary.to_pylist()]
         rows = pa.array(positions, pa.int32()).take(values.indices)
-        return [pa.DictionaryArray.from_arrays(pc.fill_null(rows, missing), self._fields, safe=False)]
+        return [
+            pa.DictionaryArray.from_arrays(pc.fill_null(rows, missing), pa.array(self._rows, pa.string()), safe=False)
+        ]
+
+    def text_of(self, value: str | None) -> str:
+        """Return the fields of one value."""
+        unknown = len(self.categories)
+        position = unknown + 1 if value is None else self._positions.get(value, unknown)
+        return self._rows[position]
 
     def as_json(self) -> dict[str, Any]:
         categories = list(self.categories)
@@ -117,6 +133,10 @@ class PlainEncoding:
 
     def fields(self, values: pa.Array, folds: Rows | None = None, text: Fields | None = None) -> list[Fields]:
         return [csv_field(values) if text is None else text]
+
+    def text_of(self, value: float | datetime | str | None) -> str:
+        """Return one value as a field."""
+        return "" if value is None else csv_text(value) if isinstance(value, str) else text_of(value)
 
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "kind": "plain"}
@@ -154,18 +174,38 @@ class Encoder:
         folds  those of training rows, which are encoded out of fold; serving and all other rows have none
         texts  columns as lines.csv_field makes them, as far as that has been done
         """
-        expected, texts = list(dict.fromkeys(encoding.name for encoding in self.encodings)), texts or {}
-        if table.column_names != expected:
-            raise HookError(f"features.py: transform returned the columns {table.column_names}, in training {expected}")
+        self._require(table.column_names)
+        texts = texts or {}
         return [
             text
             for encoding in self.encodings
             for text in encoding.fields(whole_column(table, encoding.name), folds, texts.get(encoding.name))
         ]
 
-    def encode(self, table: pa.Table) -> memoryview:
+    def encode(self, rows: pa.Table | FewRecords) -> bytes | memoryview:
         """Return the features of raw rows as CSV bytes without header, shape (n_rows, len(feature_names))."""
-        return csv_lines(self.fields(prepared(table, self.hook)))
+        if isinstance(rows, pa.Table):
+            return csv_lines(self.fields(prepared(rows, self.hook)))
+        if self.hook is None:
+            names, values = rows.names, rows.rows
+        else:
+            names, values = _python(_transformed_by(self.hook, rows.as_table()))
+        self._require(names)
+        lines = [",".join([text_of(row[place]) for place, text_of in self._texts_of]) for row in values]
+        return "\n".join([*lines, ""]).encode()
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys(encoding.name for encoding in self.encodings))
+
+    @cached_property
+    def _texts_of(self) -> Sequence[tuple[int, Callable[[Any], str]]]:
+        """Which value of a row becomes fields, and how; a text column without categories has none."""
+        return [(self._names.index(one.name), one.text_of) for one in self.encodings if one.feature_names]
+
+    def _require(self, names: Sequence[str]) -> None:
+        if names != self._names:
+            raise HookError(f"features.py: transform returned the columns {names}, in training {self._names}")
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the encodings as a JSON document, which `from_json` reads."""
@@ -202,11 +242,31 @@ def prepared(table: pa.Table, hook: Hook | None) -> pa.Table:
     if hook is None:
         return table
     plain = pa.table({name: _decoded(whole_column(table, name)) for name in table.column_names})
-    made = hook(plain)
-    if not isinstance(made, pa.Table) or made.num_rows != table.num_rows or made.num_columns == 0:
-        got = f"{made.num_rows} rows, {made.num_columns} columns" if isinstance(made, pa.Table) else type(made).__name__
-        raise HookError(f"features.py: transform returned {got}; expected a pyarrow.Table with {table.num_rows} rows")
+    made = _transformed_by(hook, plain)
     return pa.table({name: _encodable(name, whole_column(made, name)) for name in made.column_names})
+
+
+def _transformed_by(hook: Hook, plain: pa.Table) -> pa.Table:
+    made = hook(plain)
+    if not isinstance(made, pa.Table) or made.num_rows != plain.num_rows or made.num_columns == 0:
+        got = f"{made.num_rows} rows, {made.num_columns} columns" if isinstance(made, pa.Table) else type(made).__name__
+        raise HookError(f"features.py: transform returned {got}; expected a pyarrow.Table with {plain.num_rows} rows")
+    return made
+
+
+def _python(made: pa.Table) -> tuple[list[str], Sequence[Sequence[Any]]]:
+    """Return the names of the columns of the hook, and its rows by value, as they are encoded."""
+    columns: list[Sequence[Any]] = []
+    for name, column in zip(made.column_names, made.columns, strict=True):
+        kind = column.type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            numbers = column.to_pylist()
+            columns.append([float(one) if one is not None and isfinite(one) else None for one in numbers])
+        elif pa.types.is_string(kind) or pa.types.is_boolean(kind):
+            columns.append(column.to_pylist())
+        else:
+            columns.append(_encodable(name, whole_column(made, name)).to_pylist())
+    return made.column_names, list(zip(*columns, strict=True))
 
 
 def whole_column(table: pa.Table, name: str) -> pa.Array:

@@ -29,7 +29,7 @@ _BY_COMMAS, _BY_UNITS = (
 
 def csv_field(array: pa.Array) -> Fields:
     """Return a column as CSV fields; texts are quoted where RFC 4180 asks for it, missing values stay null."""
-    return _mapped(array, _quoted) if _is_text(array.type) else to_texts(array)
+    return _mapped(array, csv_text) if _is_text(array.type) else to_texts(array)
 
 
 def json_value(array: pa.Array, text: Fields | None = None) -> Fields:
@@ -155,6 +155,7 @@ def _mapped(array: pa.Array, escape: Callable[[str], str]) -> pa.DictionaryArray
     return pa.DictionaryArray.from_arrays(encoded.indices, escaped, safe=False)
 
 
-def _quoted(text: str) -> str:
+def csv_text(text: str) -> str:
+    """Return a text as a CSV field, in quotation marks where RFC 4180 asks for it."""
     special = '"' in text or "," in text or "\n" in text or "\r" in text
     return '"' + text.replace('"', '""') + '"' if special else text

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.features.few_records import FewRecords
 from perennial.words import quoted
 
 UNKNOWN_CATEGORY, OUT_OF_RANGE, MISSING = "unknown_category", "out_of_range", "missing"
@@ -59,6 +60,15 @@ class Rules:
             unknown = pa.array([text not in self.known for text in values.dictionary.to_pylist()], pa.bool_())
             yield UNKNOWN_CATEGORY, unknown.take(values.indices)
 
+    def kind_of(self, value: Any) -> str | None:
+        """Return what is unusual about one value; None: nothing."""
+        if value is None:
+            return None if self.nullable else MISSING
+        if self.known is not None:
+            return None if value in self.known else UNKNOWN_CATEGORY
+        below = self.minimum is not None and value < self.minimum
+        return OUT_OF_RANGE if below or (self.maximum is not None and value > self.maximum) else None
+
     def _leaves_range(self, values: pa.Array) -> bool:
         extremes = pc.min_max(values)
         lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
@@ -91,22 +101,37 @@ class RecordChecks:
     rules: Mapping[str, Rules] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
 
-    def find(self, table: pa.Table) -> list[Finding]:
+    def find(self, records: pa.Table | FewRecords) -> list[Finding]:
         """Return what is unusual about typed records, in the order of their columns."""
+        if isinstance(records, FewRecords):
+            return self._find_by_value(records)
         findings = []
         for name, rules in self.rules.items():
-            for kind, mask in rules.masks(table[name].combine_chunks()):
+            for kind, mask in rules.masks(records[name].combine_chunks()):
                 if count := pc.sum(mask).as_py():
                     findings.append(Finding(kind, name, count, pc.index(mask, True).as_py()))
         return findings
 
-    def refusal(self, table: pa.Table, findings: Iterable[Finding]) -> str | None:
+    def _find_by_value(self, records: FewRecords) -> list[Finding]:
+        values = dict(zip(records.names, zip(*records.rows, strict=True), strict=True))
+        findings = []
+        for name, rules in self.rules.items():
+            kinds = list(map(rules.kind_of, values[name]))
+            if any(kinds):
+                found = sorted(filter(None, set(kinds)))
+                findings += [Finding(kind, name, kinds.count(kind), kinds.index(kind)) for kind in found]
+        return findings
+
+    def refusal(self, records: pa.Table | FewRecords, findings: Iterable[Finding]) -> str | None:
         """Return why the request is refused: the first value of a kind that is; None when there is none."""
         refused = [finding for finding in findings if finding.kind in self.refused]
         if not refused:
             return None
         first = min(refused, key=lambda finding: finding.first)
-        value = table[first.column][first.first].as_py()
+        if isinstance(records, FewRecords):
+            value = records.values(first.column)[first.first]
+        else:
+            value = records[first.column][first.first].as_py()
         got = "nothing" if first.kind == MISSING else quoted(value)
         return (
             f"record {first.first + 1}, field '{first.column}': got {got}, expected "

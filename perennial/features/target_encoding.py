@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.features.lines import Fields
-from perennial.features.values import to_text, to_texts
+from perennial.features.values import text_of, to_text, to_texts
 
 FOLDS = 5
 WORDS = (1, 2, 3)  # lengths of beginnings
@@ -87,6 +87,17 @@ class TargetEncoding:
         counts = [*(self.counts.get(text, 0) for text in texts), 0] * len(tables)
         fields = [_at(pa.array(column), codes) for column in (*np.hstack(tables), counts)]
         return [*fields, to_texts(pc.is_null(values))] if self.indicator else fields
+
+    def text_of(self, value: str | None) -> str:
+        """Return the features of one value, as a row without folds has them."""
+        numbers, count = [self.mean] * len(self.means), 0
+        if value is not None:
+            longest = self.mean
+            for place, (words, means) in enumerate(zip((*self.levels, 0), self.means, strict=True)):
+                longest = numbers[place] = means.get(beginning(value, words) if words else value, longest)
+            count = self.counts.get(value, 0)
+        texts = [*map(text_of, numbers), str(count), *(["0" if value is not None else "1"] if self.indicator else ())]
+        return ",".join(texts)
 
     def as_json(self) -> dict[str, Any]:
         return {

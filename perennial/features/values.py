@@ -13,6 +13,7 @@ from_json) and in the test set (lines).
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -107,6 +108,16 @@ def to_texts(array: pa.Array) -> pa.StringArray | pa.DictionaryArray:
 def decoded(text: pa.StringArray | pa.DictionaryArray) -> pa.StringArray:
     """Return texts that may be a dictionary as one text for each row."""
     return text.dictionary.take(text.indices) if pa.types.is_dictionary(text.type) else text
+
+
+def text_of(value: float | datetime) -> str:
+    """Return one number, boolean or time as `to_text` has it in a column."""
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "microseconds")
+    if not isinstance(value, float):
+        return str(int(value))
+    text = repr(value)
+    return plain_decimal(value) if "e" in text else text.removesuffix(".0")
 
 
 def _text_of_integers(array: pa.Array) -> pa.StringArray | pa.DictionaryArray:

@@ -20,6 +20,7 @@ from perennial.data.files import read
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.encoding import Encoder
+from perennial.features.few_records import FewRecords
 from perennial.features.from_arrow import accepts, from_arrow
 from perennial.features.from_json import from_json
 from perennial.features.from_text import from_text
@@ -258,7 +259,8 @@ def test_texts_mean_the_same_in_every_file_and_in_requests(
 
 def requested(body: str, content_type: str, model: inference.Preprocessor, kind: str) -> Any:
     try:
-        table = inference.read(inference.Request(body, content_type), model)
+        records = inference.read(inference.Request(body, content_type), model)
     except inference.RecordError as refused:
         return INVALID if f"field '{kind}'" in str(refused) else str(refused)
-    return repr(table[kind][0].as_py())
+    assert isinstance(records, FewRecords)
+    return repr(records.values(kind)[0])
