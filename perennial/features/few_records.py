@@ -86,7 +86,7 @@ class FewReader:
             return None
         first, width = rows[0], len(header or self._features)
         if header is not None:
-            rows = rows[1:] if first == header else []
+            rows = rows[1:]
         elif any(map(self._may_be_name, first)):
             return None
         if not 0 < len(rows) <= self._most or any(len(row) != width for row in rows):
@@ -159,4 +159,4 @@ _BOOLEANS = {
 
 def _from_json(column: Column) -> Read:
     kind, parsing, from_text = column.type, column.parsing, _from_text(column)
-    return lambda value: from_text(value) if type(value) is str and value.isascii() else read(kind, value, parsing)
+    return lambda value: from_text(value) if type(value) is str else read(kind, value, parsing)

@@ -83,6 +83,19 @@ MODELS = {
         {**COLUMNS, "sold": Column("sold", "timestamp", nullable=True)}, [*ENCODINGS, PlainEncoding("sold")]
     ),
     "a name of digits": model_of(read_as("doors", sources=("4",))),
+    "names of digits": model_of(
+        {
+            "doors": replace(COLUMNS["doors"], sources=("4",)),
+            "mileage": replace(COLUMNS["mileage"], sources=("7",)),
+        },
+        [ENCODINGS[1], ENCODINGS[0]],
+        checks=RecordChecks(),
+    ),
+    "texts": model_of(
+        {name: COLUMNS[name] for name in ("make", "trim")},
+        [CategoryEncoding("make", (), False), ENCODINGS[4]],
+        checks=RecordChecks(),
+    ),
     "as they are": model_of(COLUMNS, list(map(PlainEncoding, KINDS))),
     "one column": model_of({"make": COLUMNS["make"]}, [ENCODINGS[3]], checks=RecordChecks()),
     "refusing": model_of(COLUMNS, checks=replace(CHECKS, refused=frozenset({"unknown_category", "missing"}))),
@@ -187,6 +200,11 @@ def answers(model: inference.Preprocessor, body: str, content_type: str) -> Any:
 @example([list(KINDS), PLAIN_ROW, ["", "", "", "", ""]], False, False, "\n", "\n")
 @example([list(reversed(KINDS)), list(reversed(PLAIN_ROW))], True, False, "\r\n", "\n")
 @example([["5", "5", "t", "make", "make"]], False, True, "\n", "\n")
+@example([["-1", "7", "make", "trim", "LS"], PLAIN_ROW, ["-1", "4", "true", "Saab", "LS"]], False, False, "\n", "")
+@example([["4", "7", "true", "Saab", "LS"], ["4", "7", "true", "Saab", "LS"]], False, False, "\n", "")
+@example([["make", "trim", "", "", ""], ["Saab", "LS", "", "", ""]], False, False, "\n", "")
+@example([[*PLAIN_ROW, "2024-05-01"], [*PLAIN_ROW, ""]], False, False, "\n", "")
+@example([["-1", "4", "true", "Saab", "LS"]], False, False, "\n", "")
 @example([["1e3", "4.0", "NA", "Volvo", "LS Coupe"], ["-3", "-2", "t", "", ""]], True, False, "\n", "\n")
 @example([["5", "4", "", "", ""], ["1e7", "-2", "t", "Volvo", "LS"], ["", "", "", "", ""]], False, False, "\n", "")
 def test_csv_is_answered_as_its_columns_are(
@@ -204,6 +222,13 @@ def test_csv_is_answered_as_its_columns_are(
     body = text.getvalue().removesuffix(between) + end
     if bare:  # a quotation mark where none is expected
         body = body.replace("Saab", 'Sa"ab').replace('"5"', '5"')
+    found, expected = (answers(which[name], body, "text/csv") for which in (MODELS, BY_COLUMNS))
+    assert found == expected
+
+
+@pytest.mark.parametrize("body", ["", "\n", "\n\n", "Saab\n\n", "\nSaab", '""', " ", "Saab\r"])
+@pytest.mark.parametrize("name", ["usual", "one column"])
+def test_blank_lines_are_records_or_none_as_in_columns(name: str, body: str) -> None:
     found, expected = (answers(which[name], body, "text/csv") for which in (MODELS, BY_COLUMNS))
     assert found == expected
 
