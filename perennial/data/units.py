@@ -58,20 +58,58 @@ ENOUGH = 250  # rows, n * m / (n + m): of 500 in the window beside 500 in the ba
 _CHANCE = 1.95  # of 1,000 distances when nothing has changed one is above 1.95 * sqrt(1/n + 1/m) (Smirnov, 1948)
 
 
+class Numbers(NamedTuple):
+    """What a definition says of the numbers of a column: their unit, and what they are at least and at most.
+
+    is_fixed  whether monitoring.data_quality.same_unit names the column
+    """
+
+    unit: str | None = None
+    is_fixed: bool = False
+    least: float = -math.inf
+    most: float = math.inf
+
+
+def numbers_of(definition: Mapping[str, Any]) -> dict[str, Numbers]:
+    """Return what a definition says of the numbers of each column."""
+    fixed = definition.get("monitoring", {}).get("data_quality", {}).get("same_unit", ())
+    limits = {"least": "min", "most": "max"}
+    return {
+        name: Numbers(
+            column.get("unit") or None,
+            name in fixed,
+            **{limit: column[key] for limit, key in limits.items() if column.get(key) is not None},
+        )
+        for name, column in definition["columns"].items()
+    }
+
+
 def units_of(definition: Mapping[str, Any]) -> dict[str, str]:
     """Return the units of the columns of a definition that have one."""
     return {name: column["unit"] for name, column in definition["columns"].items() if column.get("unit")}
 
 
 def change(
-    baseline: Distribution, window: Distribution, rows: tuple[int, int], limit: float, unit: str | None = None
+    baseline: Distribution,
+    window: Distribution,
+    rows: tuple[int, int],
+    limit: float,
+    unit: str | None = None,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
 ) -> str | None:
     """Return what has become of the unit, in words for people; None where the change is not one of a unit's.
 
-    unit  the column's, by model.yaml: it has become no other than what it can be called by
+    unit         the column's, by model.yaml: it has become no other than what it can be called by
+    least, most  between what the window's values lie, because those beyond were taken out of it
     """
+
+    def converted(factor: float, offset: float = 0.0) -> Distribution:
+        return _between(Distribution(baseline.values * factor + offset, baseline.shares), least, most)
+
     farthest = {
-        text: _farthest(Distribution(baseline.values * factor + offset, baseline.shares), window, rows)
+        text: _farthest(converted(factor, offset), window, rows)
         for factor, offset, text in _known(baseline, rows, unit)
     }
     nearest = min(farthest, key=farthest.__getitem__, default="")
@@ -79,7 +117,7 @@ def change(
         return nearest
     rough = max(limit, _CHANCE * math.sqrt(1 / rows[0] + 1 / rows[1]))
     for factor in _large_factors(baseline, window):
-        if kolmogorov_smirnov(Distribution(baseline.values * factor, baseline.shares), window) <= rough:
+        if kolmogorov_smirnov(converted(factor), window) <= rough:
             return f"{number(float(f'{factor:.3g}'))} times what they were"
     return None
 
@@ -94,6 +132,15 @@ def _known(baseline: Distribution, rows: tuple[int, int], unit: str | None) -> I
                 yield factor, offset, f"as {text}"
             if not name or name in other_names:
                 yield 1 / factor, -offset / factor, f"as {text}, the other way round"
+
+
+def _between(one: Distribution, least: float, most: float) -> Distribution:
+    """Return the rows between two values, themselves included; all of them where there are none."""
+    inside = (one.values >= least) & (one.values <= most)
+    if inside.all() or not inside.any():
+        return one
+    shares = np.cumsum(np.diff(one.shares, prepend=0.0)[inside])
+    return Distribution(one.values[inside], shares / shares[-1])
 
 
 def _has_sign(baseline: Distribution) -> bool:
