@@ -2,7 +2,7 @@
 
 The model is `used-cars` with other keys: it learns the logarithm of the price, refuses files that cannot be read or
 have moved, lets the threshold decide where no comparison is fair, refuses unknown categories, and trains on two
-machines.
+machines. A run by hand has a cluster of Apache Spark preprocess its data.
 """
 
 import json
@@ -52,7 +52,8 @@ def app(deploy: Callable[..., App], built: Path, packaged: Path, tmp_path_factor
     (models / MODEL / "model.yaml").write_text(text)
     (models / MODEL / "features.py").write_text(FEATURES)
     template = situation.with_layer(packaged, layer)
-    return deploy("perennial-mx-strict", template, ModelName=MODEL, QuietPeriodSeconds="0")
+    parameters = {"ModelName": MODEL, "QuietPeriodSeconds": "0", "SparkImage": "images/spark:spark-1a2b"}
+    return deploy("perennial-mx-strict", template, **parameters)
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +147,44 @@ def test_what_the_definition_refuses_ends_the_run_before_anything_is_trained(app
     assert [job["kind"] for job in app.record(end.run)["jobs"]] == ["Processing"]
 
 
+@pytest.fixture(scope="module")
+def more(app: App, first: End) -> End:
+    return situation.dropped(app, "raw/more.csv", demo_data.new_listings(100, seed=9))
+
+
 @matrix("Data", "no comparison is fair (gate.without_comparison: threshold)", ends="Succeeded")
-def test_the_threshold_decides_where_no_comparison_is_fair(app: App, first: End) -> None:
-    end = situation.dropped(app, "raw/more.csv", demo_data.new_listings(100, seed=9))
+def test_the_threshold_decides_where_no_comparison_is_fair(app: App, more: End) -> None:
+    assert (more.run.status, more.run.cause) == ("SUCCEEDED", None)
+    assert_told(more, "no fair comparison with the model in service is possible", "the threshold alone decides")
+    assert app.parameters()["run"] == more.run.run_id
+
+
+def test_a_run_on_a_cluster_ends_as_that_on_one_machine(app: App, more: End) -> None:
+    cluster = {"InstanceCount": 2}
+    end = situation.end(app, situation.start(app, Instances={"Preprocess": cluster, "Baseline": cluster}))
     assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
-    assert_told(end, "no fair comparison with the model in service is possible", "the threshold alone decides")
     assert app.parameters()["run"] == end.run.run_id
+    jobs = app.client("sagemaker").list_processing_jobs(NameContains=end.run.run_id)["ProcessingJobSummaries"]
+    described = [
+        app.client("sagemaker").describe_processing_job(ProcessingJobName=job["ProcessingJobName"]) for job in jobs
+    ]
+    images = [
+        job["AppSpecification"]["ImageUri"]
+        for job in described
+        if job["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 2
+    ]
+    assert [image.partition("/")[2] for image in images] == ["images/spark:spark-1a2b"] * 2
+    for name in ("validation", "test", "labels", "baseline"):
+        assert rows_of(app, end, name) == rows_of(app, more, name)
+    # Dealt to two machines that train, of which each gets other rows than from one machine that preprocesses.
+    assert sorted(rows_of(app, end, "train")) == sorted(rows_of(app, more, "train"))
+    assert json.loads(app.invoke(CADILLAC))["score"] > 20_000
+    rmse, alone = (app.record(one.run)["metrics"]["candidate"]["rmse"] for one in (end, more))
+    assert rmse == pytest.approx(alone, rel=0.02)
+
+
+def rows_of(app: App, end: End, name: str) -> list[bytes]:
+    """The rows of a set of a run, part after part; each part of the baseline has a header."""
+    listed = app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix=f"runs/{end.run.run_id}/{name}/")["Contents"]
+    parts = (situation.read(app, item["Key"]).splitlines() for item in listed)
+    return [row for part in parts for row in part[name == "baseline" :]]
