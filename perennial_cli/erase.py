@@ -332,18 +332,18 @@ class Eraser:
 
     def _look_into_run(self, run_id: str, lists: Sequence[dict[str, Any]], looked: Findings) -> None:
         """Note a run of which a list names a copy that holds rows, or one of which nothing is left to look into."""
-        copies, gone = looked.copies, set[str]()
+        copies, lost = looked.copies, set[str]()
         for version in lists:
             try:
                 _, *names = json.loads(self._body(version))
                 looked.have_read |= {run_id for name in names if name in copies}
-                gone |= set(names) - looked.searched
+                lost |= set(names) - looked.searched
             except (ValueError, TypeError, ClientError) as error:
                 name = f"s3://{self.stack.bucket}/{version['Key']} (version {version['VersionId']})"
                 looked.unread[name] = f"no list of copies ({error})"
                 looked.have_read |= {run_id} if copies else set()  # nobody could tell, once the copies are erased
-        if gone:
-            looked.unknown[run_id] = len(gone)
+        if lost:
+            looked.unknown[run_id] = len(lost)
 
     def _look_into_promoted(self, run_id: str, objects: Sequence[list[dict[str, Any]]], looked: Findings) -> None:
         """Note a run of another environment of which the folder holds such rows."""
@@ -556,7 +556,7 @@ def run_in_service(stack: str) -> str | None:
     return stacks.exported(stack, "run")
 
 
-def untold(looked: Findings, eraser: Eraser) -> dict[str, int]:
+def not_known(looked: Findings, eraser: Eraser) -> dict[str, int]:
     """Return the runs of which something is left, but of whose files some are not; and how many of those there are."""
     unknown = sorted(looked.unknown.keys() - looked.runs)
     return {run_id: looked.unknown[run_id] for run_id in unknown if eraser.left_of(run_id, with_learned=True)}
@@ -585,7 +585,7 @@ def changes(looked: Findings, in_use: set[str], eraser: Eraser, *, yes: bool) ->
 
 def doubts(looked: Findings, eraser: Eraser) -> Iterator[str]:
     """Yield what the command cannot erase, and what was not searched."""
-    if unknown := untold(looked, eraser):
+    if unknown := not_known(looked, eraser):
         yield "Trained on files of which neither copy nor original is there any more, expired (CopiesDays) or deleted;"
         yield "nobody can tell whether they had such rows. What was learned goes with runs/<run>/, if you delete that:"
         yield from _some([f"run {run_id}: {counted(files, 'file')}" for run_id, files in unknown.items()])
@@ -676,7 +676,7 @@ def _document(looked: Findings, in_use: set[str], eraser: Eraser) -> dict[str, A
         "elsewhere": [_hit(hit) for hit in looked.elsewhere],
         "without_the_column": looked.nameless,
         "not_looked_into": looked.unread,
-        "files_gone": untold(looked, eraser),
+        "files_gone": not_known(looked, eraser),
     }
 
 

@@ -231,13 +231,13 @@ def _chance(before: float, after: float) -> float:
     return CHANCE * math.sqrt((before + after) / (before * after))
 
 
-def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn, said: units.Numbers) -> Iterator[ColumnDrift]:
+def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn, numbers: units.Numbers) -> Iterator[ColumnDrift]:
     one, other = distribution(before), distribution(new.statistics()["numerical_statistics"])
     rows = before["common"]["num_present"], new.num_present
     medians = [f"median {number(quantile(each, 0.5))}" for each in (one, other)]
     moved = _moved(name, kolmogorov_smirnov(one, other), _chance(*rows), *medians)
-    if moved.moved and not said.is_fixed:
-        unit = units.change(one, other, rows, MOVED, said.unit, least=said.least, most=said.most)
+    if moved.moved and not numbers.is_fixed:
+        unit = units.change(one, other, rows, MOVED, numbers.unit, least=numbers.least, most=numbers.most)
         moved = replace(moved, unit=unit or "")
     yield moved
 

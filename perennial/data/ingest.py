@@ -316,8 +316,8 @@ def ingest(
         report.champion_untold = dict(reader.by_champion.untold.most_common(REASONS))
     if champion.statistics and (count := count_true(fresh := copies.unlike_known(sets, is_of_new_file))):
         compared = champion.compares(_in_baseline(contract), definition)
-        said = numbers_of(definition)
-        observe = partial(_observed, baseline=champion.statistics, columns=compared, said=said)
+        numbers = numbers_of(definition)
+        observe = partial(_observed, baseline=champion.statistics, columns=compared, numbers=numbers)
         observed = machines.each(fresh, (True,), observe)
         moving = drift.merged(observed)
         report.moved = moving.distances()
@@ -346,8 +346,8 @@ def _other_units(
     names = [one for one in champion.compares(_in_baseline(contract), definition) if one in out_of_range]
     if not (champion.statistics and names):
         return []
-    said = {one: numbers._replace(least=-math.inf, most=math.inf) for one, numbers in numbers_of(definition).items()}
-    moving = drift.DropDrift(champion.statistics, names, said)
+    numbers = {one: each._replace(least=-math.inf, most=math.inf) for one, each in numbers_of(definition).items()}
+    moving = drift.DropDrift(champion.statistics, names, numbers)
     columns = [column for column in contract.columns if column.name in names]
 
     def values(batch: Batch) -> tuple[Batch, pa.Table]:
@@ -363,9 +363,9 @@ def _observed(
     rows: Iterator[tuple[int, pa.Table]],
     baseline: Mapping[str, Any],
     columns: Sequence[str],
-    said: Mapping[str, Numbers],
+    numbers: Mapping[str, Numbers],
 ) -> drift.DropDrift:
-    moving = drift.DropDrift(baseline, columns, said)
+    moving = drift.DropDrift(baseline, columns, numbers)
     for _, piece in rows:
         moving.observe(piece)
     return moving
