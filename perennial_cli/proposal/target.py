@@ -246,7 +246,7 @@ def too_rare(guess: TargetGuess) -> str:
     rare = [f"{quoted(name)} stands in {rows[name]:,}" for name in _texts(column) if rows[name] < LEAST_ROWS_OF_CLASS]
     if not rare:
         return ""
-    more = f" and {len(rare) - CLASSES_NAMED:,} other classes in as few" if len(rare) > CLASSES_NAMED else ""
+    more = " and others in as few" if len(rare) > CLASSES_NAMED else ""
     named = f"{', '.join(rare[:CLASSES_NAMED])}{more}"
     return (
         f"{column.name}: {named} of {words.known:,} rows; expected some {LEAST_ROWS_OF_CLASS} of each class, so that "
