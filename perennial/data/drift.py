@@ -131,7 +131,7 @@ class DropDrift:
             if isinstance(new, NumericColumn) != (kind == "numerical_statistics"):
                 return None
             distances += (
-                _numbers(name, before, new, self._numbers_of.get(name, units.Numbers()))
+                _numbers(name, before, new, self._numbers_of.get(name, units.ANY))
                 if isinstance(new, NumericColumn)
                 else new.compared(name)
             )
@@ -236,10 +236,7 @@ def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn, numbers: 
     rows = before["common"]["num_present"], new.num_present
     medians = [f"median {number(quantile(each, 0.5))}" for each in (one, other)]
     moved = _moved(name, kolmogorov_smirnov(one, other), _chance(*rows), *medians)
-    if moved.moved and not numbers.is_fixed:
-        unit = units.change(one, other, rows, MOVED, numbers.unit, least=numbers.least, most=numbers.most)
-        moved = replace(moved, unit=unit or "")
-    yield moved
+    yield replace(moved, unit=units.change(one, other, rows, MOVED, numbers) or "") if moved.moved else moved
 
 
 def summary(columns: Sequence[ColumnDrift], rows: int, uncounted: Sequence[str] = ()) -> dict[str, Any]:

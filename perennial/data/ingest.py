@@ -316,7 +316,8 @@ def ingest(
         report.champion_untold = dict(reader.by_champion.untold.most_common(REASONS))
     if champion.statistics and (count := count_true(fresh := copies.unlike_known(sets, is_of_new_file))):
         compared = champion.compares(_in_baseline(contract), definition)
-        numbers = numbers_of(definition)
+        broken = {(rule["column"], rule["rule"]): rule["rows"] for rule in quarantine.new.rules()}
+        numbers = numbers_of(definition, broken)
         observe = partial(_observed, baseline=champion.statistics, columns=compared, numbers=numbers)
         observed = machines.each(fresh, (True,), observe)
         moving = drift.merged(observed)
@@ -346,8 +347,7 @@ def _other_units(
     names = [one for one in champion.compares(_in_baseline(contract), definition) if one in out_of_range]
     if not (champion.statistics and names):
         return []
-    numbers = {one: each._replace(least=-math.inf, most=math.inf) for one, each in numbers_of(definition).items()}
-    moving = drift.DropDrift(champion.statistics, names, numbers)
+    moving = drift.DropDrift(champion.statistics, names, numbers_of(definition))
     columns = [column for column in contract.columns if column.name in names]
 
     def values(batch: Batch) -> tuple[Batch, pa.Table]:

@@ -61,52 +61,68 @@ _CHANCE = 1.95  # of 1,000 distances when nothing has changed one is above 1.95 
 class Numbers(NamedTuple):
     """What a definition says of the numbers of a column: their unit, and what they are at least and at most.
 
-    is_fixed  whether monitoring.data_quality.same_unit names the column
+    is_fixed      whether monitoring.data_quality.same_unit names the column
+    below, above  how many rows were beyond that, and are not among those that are looked at
     """
 
     unit: str | None = None
     is_fixed: bool = False
     least: float = -math.inf
     most: float = math.inf
+    below: int = 0
+    above: int = 0
 
 
-def numbers_of(definition: Mapping[str, Any]) -> dict[str, Numbers]:
-    """Return what a definition says of the numbers of each column."""
+ANY = Numbers()
+
+
+def numbers_of(
+    definition: Mapping[str, Any], broken: Mapping[tuple[str, str], int] | None = None
+) -> dict[str, Numbers]:
+    """Return what a definition says of the numbers of each column.
+
+    broken  how many rows broke which rule of a column, `minimum` or `maximum`, and are not looked at; None: values
+            beyond a column's range are looked at as well
+    """
     fixed = definition.get("monitoring", {}).get("data_quality", {}).get("same_unit", ())
-    limits = {"least": "min", "most": "max"}
+    numbers = {
+        name: Numbers(column.get("unit") or None, name in fixed) for name, column in definition["columns"].items()
+    }
+    if broken is None:
+        return numbers
     return {
-        name: Numbers(
-            column.get("unit") or None,
-            name in fixed,
-            **{limit: column[key] for limit, key in limits.items() if column.get(key) is not None},
+        name: one._replace(
+            least=_or(definition["columns"][name].get("min"), -math.inf),
+            most=_or(definition["columns"][name].get("max"), math.inf),
+            below=broken.get((name, "minimum"), 0),
+            above=broken.get((name, "maximum"), 0),
         )
-        for name, column in definition["columns"].items()
+        for name, one in numbers.items()
     }
 
 
-def units_of(definition: Mapping[str, Any]) -> dict[str, str]:
-    """Return the units of the columns of a definition that have one."""
-    return {name: column["unit"] for name, column in definition["columns"].items() if column.get("unit")}
+def _or(limit: float | None, unlimited: float) -> float:
+    return unlimited if limit is None else limit
 
 
 def change(
-    baseline: Distribution,
-    window: Distribution,
-    rows: tuple[int, int],
-    limit: float,
-    unit: str | None = None,
-    *,
-    least: float = -math.inf,
-    most: float = math.inf,
+    baseline: Distribution, window: Distribution, rows: tuple[int, int], limit: float, column: Numbers = ANY
 ) -> str | None:
     """Return what has become of the unit, in words for people; None where the change is not one of a unit's.
 
-    unit         the column's, by model.yaml: it has become no other than what it can be called by
-    least, most  between what the window's values lie, because those beyond were taken out of it
+    A unit that a definition names has become no other than what it can be called by.
+
+    rows  of the baseline and of the window, without those beyond its range
     """
+    if column.is_fixed:
+        return None
+    unit, window = column.unit, _with_rest(window, rows[1], column)
+    rows = rows[0], rows[1] + column.below + column.above
 
     def converted(factor: float, offset: float = 0.0) -> Distribution:
-        return _between(Distribution(baseline.values * factor + offset, baseline.shares), least, most)
+        values = baseline.values * factor + offset
+        values = np.where(values > column.most, math.inf, np.where(values < column.least, -math.inf, values))
+        return Distribution(values, baseline.shares)
 
     farthest = {
         text: _farthest(converted(factor, offset), window, rows)
@@ -134,13 +150,14 @@ def _known(baseline: Distribution, rows: tuple[int, int], unit: str | None) -> I
                 yield 1 / factor, -offset / factor, f"as {text}, the other way round"
 
 
-def _between(one: Distribution, least: float, most: float) -> Distribution:
-    """Return the rows between two values, themselves included; all of them where there are none."""
-    inside = (one.values >= least) & (one.values <= most)
-    if inside.all() or not inside.any():
-        return one
-    shares = np.cumsum(np.diff(one.shares, prepend=0.0)[inside])
-    return Distribution(one.values[inside], shares / shares[-1])
+def _with_rest(window: Distribution, rows: int, column: Numbers) -> Distribution:
+    """Return the values of a window with those beyond its range, of which nobody knows more than how many they are."""
+    if not (column.below or column.above):
+        return window
+    every = rows + column.below + column.above
+    inside = (column.below + window.shares * rows) / every
+    values = np.concatenate([[-math.inf], window.values, [math.inf]])
+    return Distribution(values, np.concatenate([[column.below / every], inside, [1.0]]))
 
 
 def _has_sign(baseline: Distribution) -> bool:
@@ -159,7 +176,7 @@ def _farthest(converted: Distribution, window: Distribution, rows: tuple[int, in
 def _large_factors(baseline: Distribution, window: Distribution) -> Iterator[float]:
     """Yield the factor of CERTAIN or more, or its inverse, that the medians say; before it one that is usual."""
     before, after = quantile(baseline, 0.5), quantile(window, 0.5)
-    if _has_sign(baseline) and before * after > 0 and not 1 / CERTAIN < (factor := after / before) < CERTAIN:
+    if _has_sign(baseline) and 0 < before * after < math.inf and not 1 / CERTAIN < (factor := after / before) < CERTAIN:
         usual = min(
             (each for many in USUAL for each in (many, 1 / many)), key=lambda each: abs(math.log(each / factor))
         )

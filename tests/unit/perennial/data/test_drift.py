@@ -232,9 +232,10 @@ def test_a_column_that_moved_as_another_unit_would_move_it_says_so(unit, factor,
 def moved_by(factor: float, said: Numbers) -> ColumnDrift:
     """A column whose numbers are multiplied, and of which those beyond its range were put aside."""
     values = np.random.default_rng(1).gamma(3.0, 1000.0, 6000)
-    moving = DropDrift(baseline(values[:3000], ["Saab"] * 3000), ["mileage"], {"mileage": said})
     new = values[3000:] * factor
-    moving.observe(pa.table({"mileage": pa.array(new[(new >= said.least) & (new <= said.most)])}))
+    said = said._replace(above=int((new > said.most).sum()))
+    moving = DropDrift(baseline(values[:3000], ["Saab"] * 3000), ["mileage"], {"mileage": said})
+    moving.observe(pa.table({"mileage": pa.array(new[new <= said.most])}))
     (moved,) = moving.distances()
     return moved
 
@@ -257,5 +258,7 @@ def test_another_unit_is_told_by_the_rows_that_are_within_the_range(most: float)
 def test_what_a_definition_says_of_numbers_is_their_unit_their_range_and_whether_the_unit_stays() -> None:
     columns = {"mileage": {"type": "float", "unit": "mi", "min": 0, "max": 9}, "age": {"type": "float", "max": None}}
     monitoring = {"data_quality": {"same_unit": ["mileage"]}}
-    known = numbers_of({"columns": columns, "monitoring": monitoring})
-    assert known == {"mileage": Numbers("mi", True, 0, 9), "age": Numbers()}
+    definition = {"columns": columns, "monitoring": monitoring}
+    broken = {("mileage", "maximum"): 7, ("age", "missing"): 3}
+    assert numbers_of(definition, broken) == {"mileage": Numbers("mi", True, 0, 9, 0, 7), "age": Numbers()}
+    assert numbers_of(definition) == {"mileage": Numbers("mi", True), "age": Numbers()}
