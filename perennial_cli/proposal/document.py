@@ -477,7 +477,7 @@ def _quality(proposal: Proposal) -> Iterator[str]:
         without = proposal.untargeted_share
         why = f": {without:.2%} have no {proposal.target.column.name}, the target" if without else ""
         yield from _comment(f"{share:.2%} of these rows break the contract as it is written here{why}.")
-    least = max(LEAST_ROWS, min(100, rows // 2))
+    least = max(LEAST_ROWS, min(100, round((1 - share) * rows) // 2))
     limits = {"max_invalid_share": proposal.allowed_share, "min_rows": least, "max_categories": MOST_CATEGORIES}
     yield f"quality: {_flow(limits)}"
 

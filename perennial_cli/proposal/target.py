@@ -238,12 +238,17 @@ def without_rare_classes(guess: TargetGuess) -> TargetGuess | None:
 
 
 def too_rare(guess: TargetGuess) -> str:
-    """Return which classes have too few rows to train and to test; nothing where none has."""
+    """Return which of the classes that are asked for have too few rows to train and to test; nothing where none has."""
     words, column = guess.column.words, guess.column
     if guess.problem == "regression":
         return ""
     rows = dict(zip(words.texts.to_pylist(), words.counts.tolist(), strict=True))
-    rare = [f"{quoted(name)} stands in {rows[name]:,}" for name in _texts(column) if rows[name] < LEAST_ROWS_OF_CLASS]
+    parse = column.fields.get("parse") or {}
+    spelled = {word.lower() for truth in ("true", "false") for word in parse.get(truth, ())}
+    asked = column.fields.get("categories") or [
+        name for name in _texts(column) if not spelled or name.lower() in spelled
+    ]
+    rare = [f"{quoted(name)} stands in {rows[name]:,}" for name in asked if rows[name] < LEAST_ROWS_OF_CLASS]
     if not rare:
         return ""
     more = " and others in as few" if len(rare) > CLASSES_NAMED else ""

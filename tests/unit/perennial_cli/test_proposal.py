@@ -647,10 +647,21 @@ def test_where_two_classes_are_left_one_of_them_is_asked_for_and_the_rest_is_put
     assert column["source"] == ["Kind of it?"]
 
 
+def test_as_many_rows_are_asked_for_as_half_of_those_that_a_run_can_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of_classes(tmp_path, *["good"] * 50, *["bad"] * 45, "odd", *[""] * 110)
+    ended = perennial("init", "a.csv", "-y", "--target", "Kind of it?")
+    assert ended.exit_code == 0, ended.stderr
+    assert definition.load(tmp_path / "models/a/model.yaml").quality.min_rows == 47
+
+
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
         (["good"] * 200 + ["bad"], "kind_of_it: 'bad' stands in 1 of 201 rows; expected some 20 of each class"),
+        (["Yes"] * 200 + ["No"] * 2, "kind_of_it: 'No' stands in 2 of 202 rows; expected some 20 of each class"),
         (["a"] * 200 + ["b", "c"], "kind_of_it: 'b' stands in 1, 'c' stands in 1 of 202 rows; expected some 20"),
     ],
 )
