@@ -316,8 +316,8 @@ def ingest(
         report.champion_untold = dict(reader.by_champion.untold.most_common(REASONS))
     if champion.statistics and (count := count_true(fresh := copies.unlike_known(sets, is_of_new_file))):
         compared = champion.compares(_in_baseline(contract), definition)
-        broken = {(rule["column"], rule["rule"]): rule["rows"] for rule in quarantine.new.rules()}
-        numbers = numbers_of(definition, broken)
+        beyond = {(rule["column"], rule["rule"]): rule["rows"] for rule in quarantine.new.rules()}
+        numbers = numbers_of(definition, beyond)
         observe = partial(_observed, baseline=champion.statistics, columns=compared, numbers=numbers)
         observed = machines.each(fresh, (True,), observe)
         moving = drift.merged(observed)
