@@ -895,6 +895,20 @@ def test_a_file_that_is_beyond_a_range_in_another_unit_says_which(
 
 
 @pytest.mark.parametrize("same_unit", [["mileage"], []])
+def test_drift_names_another_unit_though_many_rows_are_put_aside_for_their_range(
+    job: Job, same_unit: list[str]
+) -> None:
+    ranged = defined(mileage={"type": "float", "min": 0, "max": 40_000, "unit": "miles"})
+    lenient = changed(ranged, quality={"max_invalid_share": 0.5})
+    definition = {**lenient, "monitoring": {"data_quality": {"same_unit": same_unit}}}
+    champion(job, definition=definition, new_files=[1], statistics=described(cars(1000)))
+    assert job.run(definition, cars(1000), multiplied(cars(1000, seed=2), 1.609344)) == 0
+    assert job.report["new_files"]["quarantined"] > 200
+    (moved,) = job.report["drift"]["moved"]
+    assert (moved["column"], moved["unit"]) == ("mileage", "" if same_unit else "as miles in kilometres")
+
+
+@pytest.mark.parametrize("same_unit", [["mileage"], []])
 def test_a_file_beyond_a_range_in_no_other_unit_is_asked_nothing(job: Job, same_unit: list[str]) -> None:
     ranged = defined(mileage={"type": "float", "min": 0, "max": 50_000, "unit": "miles"})
     definition = {**ranged, "monitoring": {"data_quality": {"same_unit": same_unit}}}
