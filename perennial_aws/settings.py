@@ -68,6 +68,7 @@ class Settings:
     hours                 when the endpoint is there, as serving.hours reads it
     scaling               how many instances it has, as serving.scaling reads it
     run_sets_days         after how many days what a run has made of rows is deleted; 0: not at all
+    copies_days           after how many days a copy of a data file is deleted; 0: not at all
     models_to_keep        models besides the one in service that one can go back to
     api_access            key or iam: how callers of the API show who they are
     api_url               where the API is; empty without one
@@ -103,6 +104,7 @@ class Settings:
     hours = _Variable(str, "")
     scaling = _Variable(str, "")
     run_sets_days = _Variable(int)
+    copies_days = _Variable(int)
     models_to_keep = _Variable(int)
     api_access = _Variable(str)
     api_url = _Variable(str, "")

@@ -7,9 +7,10 @@ data      an object that holds such rows is replaced by one without them, and ea
           for good; an object of which no row is left is deleted. Older versions without such rows stay
 captures  the same, request by request; these and labels (ground-truth/) also by the id of the inference, where the
           column is the key of the definition (split.key)
-runs      the copies of the data as above. What a run has made of them row by row (DERIVED) is deleted whole. What was
-          learned from it (LEARNED) is deleted once the run's model is gone, and so is its version in the model
-          registry; until then `erased.json` in its folder remembers it
+runs      the copies of the data as above; a run is known by the copies that its list names, also where a copy has
+          expired but not the file that it was made of. What a run has made of them row by row (DERIVED) is deleted
+          whole. What was learned from it (LEARNED) is deleted once the run's model is gone, and so is its version in
+          the model registry; until then `erased.json` in its folder remembers it
           One that has come with its version from another environment has no list of copies: it is known by the rows
           of its own (ROWS), or a problem that quotes the value
 windows   what the monitor made of such captures and labels goes whole; the verdict stays, without examples
@@ -43,7 +44,7 @@ from botocore.exceptions import ClientError
 
 from perennial.data.broken import counted
 from perennial.data.contract import Contract
-from perennial.data.copies import FOLDER
+from perennial.data.copies import FOLDER, copy_name
 from perennial.model import definition
 from perennial.model.definition import Definition
 from perennial.runs import naming
@@ -140,6 +141,9 @@ class Findings:
     elsewhere: list[Hit] = field(default_factory=list)  # in a bucket that is not the stack's
     marked: set[str] = field(default_factory=set)
     have_read: set[str] = field(default_factory=set)  # runs whose list has a copy that holds rows
+    copies: set[str] = field(default_factory=set)  # names, also of what is gone, that hold rows
+    searched: set[str] = field(default_factory=set)  # the same of all that were looked into
+    unknown: dict[str, int] = field(default_factory=dict)  # runs, and how many of their copies and files are gone
     windows: set[str] = field(default_factory=set)  # that were judged by such rows
     objects: int = 0
     captures: set[str] = field(default_factory=set)  # that are there, whatever they hold
@@ -153,6 +157,13 @@ class Findings:
     def runs(self) -> set[str]:
         """The runs that have worked on such rows."""
         return self.marked | self.have_read
+
+
+def _copy_of(key: str, version: Mapping[str, Any]) -> str:
+    """Return by which name the lists of runs know a version: a copy by its own, a file by that of its copy."""
+    if key.startswith(FOLDER):
+        return key.removeprefix(FOLDER)
+    return copy_name({"Key": key, "VersionId": version["VersionId"], "ETag": version["ETag"].strip('"')})
 
 
 @contextmanager
@@ -199,7 +210,7 @@ class Eraser:
     def look(self, step: Callable[[str], None]) -> Findings:
         """Look into every version of every object that may hold rows, and name each to `step`."""
         looked, manifests, probes = Findings(), list[str](), list[str]()
-        folders, with_copies = dict[str, list[list[dict[str, Any]]]](), set[str]()
+        folders, lists = dict[str, list[list[dict[str, Any]]]](), dict[str, list[dict[str, Any]]]()
         own, data = self.stack.bucket, self.stack.data_bucket
         before = ""
         for key, versions in groupby(self._versions(""), itemgetter("Key")):
@@ -216,21 +227,22 @@ class Eraser:
                 manifests += [key] if key.endswith(judged_windows.MANIFEST) else []
                 probes += [key] if of_window == judged_windows.PROBE else []
             elif in_run:
-                if inside == COPIES_OF_RUN:  # copies/ comes before, in the order of the keys
-                    self._look_into_run(run_id, list(versions), looked)
-                    with_copies.add(run_id)
+                if inside == COPIES_OF_RUN:
+                    lists[run_id] = list(versions)
                 elif inside.startswith((*ROWS, PROBLEMS)):
                     folders.setdefault(run_id, []).append(list(versions))
             elif not (key.startswith(OWN) or is_no_table):
                 self._look_into(own, key, list(versions), looked, looked.hits)
-        for run_id in folders.keys() - with_copies:
-            self._look_into_promoted(run_id, folders[run_id], looked)
-        looked.windows |= self._windows_judged_by(looked, manifests)
-        looked.windows |= self._windows_probed_by(looked.runs, probes)
         dropped = self._versions(self.stack.parameters["DataPrefix"], data) if data != own else ()
         for key, versions in groupby(dropped, itemgetter("Key")):
             step(key)
             self._look_into(data, key, list(versions), looked, looked.elsewhere)
+        for run_id, listed in lists.items():
+            self._look_into_run(run_id, listed, looked)
+        for run_id in folders.keys() - lists.keys():
+            self._look_into_promoted(run_id, folders[run_id], looked)
+        looked.windows |= self._windows_judged_by(looked, manifests)
+        looked.windows |= self._windows_probed_by(looked.runs, probes)
         return looked
 
     def left_of(self, run_id: str, *, with_learned: bool) -> list[dict[str, Any]]:
@@ -309,9 +321,9 @@ class Eraser:
 
     def readers(self, looked: Findings) -> set[str]:
         """Return the runs whose lists name a copy that held rows; also those that began since."""
-        if not any(hit.key.startswith(FOLDER) for hit in looked.hits):
+        if not looked.copies:
             return set()
-        now = Findings(hits=looked.hits)
+        now = Findings(copies=looked.copies)
         for key, versions in groupby(self._versions("runs/"), itemgetter("Key")):
             run_id, _, inside = key.removeprefix("runs/").partition("/")
             if inside == COPIES_OF_RUN:
@@ -319,16 +331,19 @@ class Eraser:
         return now.have_read
 
     def _look_into_run(self, run_id: str, lists: Sequence[dict[str, Any]], looked: Findings) -> None:
-        """Note a run of which a list names a copy that holds rows."""
-        copies = {hit.key for hit in looked.hits}
+        """Note a run of which a list names a copy that holds rows, or one of which nothing is left to look into."""
+        copies, lost = looked.copies, set[str]()
         for version in lists:
             try:
                 _, *names = json.loads(self._body(version))
-                looked.have_read |= {run_id for name in names if FOLDER + name in copies}
+                looked.have_read |= {run_id for name in names if name in copies}
+                lost |= set(names) - looked.searched
             except (ValueError, TypeError, ClientError) as error:
                 name = f"s3://{self.stack.bucket}/{version['Key']} (version {version['VersionId']})"
                 looked.unread[name] = f"no list of copies ({error})"
                 looked.have_read |= {run_id} if copies else set()  # nobody could tell, once the copies are erased
+        if lost:
+            looked.unknown[run_id] = len(lost)
 
     def _look_into_promoted(self, run_id: str, objects: Sequence[list[dict[str, Any]]], looked: Findings) -> None:
         """Note a run of another environment of which the folder holds such rows."""
@@ -410,6 +425,7 @@ class Eraser:
         looked.captures |= {key} if of_captures else set()
         hit, unsearched, nameless = Hit(key), False, 0
         for version in versions:
+            looked.searched.add(copy := _copy_of(key, version))
             if not version["Size"]:
                 continue
             try:
@@ -424,6 +440,7 @@ class Eraser:
             looked.has_column = looked.has_column or counts.has_column
             looked.names.update(name for name in counts.others if len(name) <= LONGEST_NAME)
             if counts.erased:
+                looked.copies.add(copy)
                 hit.versions.append(version["VersionId"])
                 hit.counts = counts if version["IsLatest"] or not hit.counts.erased else hit.counts
                 hit.current = version if version["IsLatest"] else hit.current
@@ -539,6 +556,12 @@ def run_in_service(stack: str) -> str | None:
     return stacks.exported(stack, "run")
 
 
+def not_known(looked: Findings, eraser: Eraser) -> dict[str, int]:
+    """Return the runs of which something is left, but of whose files some are not; and how many of those there are."""
+    unknown = sorted(looked.unknown.keys() - looked.runs)
+    return {run_id: looked.unknown[run_id] for run_id in unknown if eraser.left_of(run_id, with_learned=True)}
+
+
 def changes(looked: Findings, in_use: set[str], eraser: Eraser, *, yes: bool) -> Iterator[str]:
     """Yield what is to be changed; without `yes` what would be."""
     be = "is to be" if yes else "would be"
@@ -560,8 +583,12 @@ def changes(looked: Findings, in_use: set[str], eraser: Eraser, *, yes: bool) ->
         yield f"  {hit.key}: {be} erased: {hit.counts.erased:,} of {counted(hit.counts.rows, unit)}{more}"
 
 
-def doubts(looked: Findings) -> Iterator[str]:
+def doubts(looked: Findings, eraser: Eraser) -> Iterator[str]:
     """Yield what the command cannot erase, and what was not searched."""
+    if unknown := not_known(looked, eraser):
+        yield "Trained on files of which neither copy nor original is there any more, expired (CopiesDays) or deleted;"
+        yield "nobody can tell whether they had such rows. What was learned goes with runs/<run>/, if you delete that:"
+        yield from _some([f"run {run_id}: {counted(files, 'file')}" for run_id, files in unknown.items()])
     if looked.elsewhere:
         yield "In a bucket that the stack only reads; take the rows out there first, or a run takes them in again:"
         yield from _some([f"{hit.key}: {hit.counts.erased:,} of {hit.counts.rows:,} rows" for hit in looked.elsewhere])
@@ -623,7 +650,7 @@ def erase(stack: Stack, column: str, value: str, *, yes: bool, as_json: bool = F
     changed = list(changes(looked, in_use, eraser, yes=yes))
     if changed and not yes:
         _show("This is a look, which changes nothing: with --yes (make: YES=1)")
-    _show(*(changed or ["  none"]), *doubts(looked))
+    _show(*(changed or ["  none"]), *doubts(looked, eraser))
     if yes:
         for key in _do(eraser, looked, in_use):
             _show(f"erased: {key}")
@@ -649,6 +676,7 @@ def _document(looked: Findings, in_use: set[str], eraser: Eraser) -> dict[str, A
         "elsewhere": [_hit(hit) for hit in looked.elsewhere],
         "without_the_column": looked.nameless,
         "not_looked_into": looked.unread,
+        "files_gone": not_known(looked, eraser),
     }
 
 

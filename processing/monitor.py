@@ -44,7 +44,7 @@ import numpy as np
 
 from perennial.data.column_statistics import StatisticsError
 from perennial.data.series_rows import monitored
-from perennial.data.units import units_of
+from perennial.data.units import numbers_of
 from perennial.evaluation.problem_types.measures import MetricError
 from perennial.features.grammar import utc_time
 from perennial.hooks import HookError
@@ -241,7 +241,7 @@ def _data_quality(config: Mapping[str, Any], window: Window, joined: Joined, arg
     invalid = definition["quality"]["max_invalid_share"]
     limits = data_quality.DataLimits(
         section["distance"], section["stability"], section["missing"], invalid, rate, section["leave_out"],
-        section.get("same_unit", ()), units=units_of(definition), target=definition["target"],
+        numbers=numbers_of(definition), target=definition["target"],
     )  # fmt: skip
     unread = joined.unread
     reading = data_quality.LabelReading(

@@ -9,6 +9,7 @@ Raises     DataVersionMissingError: a recorded version was deleted for good. Per
            CopiesLeftError: the call's time is over before all are copied; the next call goes on.
 
 Copies are made by S3 itself, in parts when an object is large. A retried call goes on where it stopped, part by part.
+Where copies expire (CopiesDays), one that is half as old is made anew, as long as its version can be read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -54,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Copy:
-    """One version to copy from the bucket of the data into that of the runs."""
+    """One version to copy from the bucket of the data into that of the runs, where it may be already, but old."""
 
     key: str
     version_id: str
@@ -62,6 +64,7 @@ class Copy:
     size: int
     bucket: str
     target: str
+    is_there: bool
 
 
 class CopiesLeftError(Exception):
@@ -76,11 +79,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     folder = f"s3://{bucket}/{FOLDER}"
     files = objects.read_json(f"{request.Prefix}/manifest.json")["Files"]
     names = [copy_name(file) for file in files]
-    there = {item["Key"]: item["Size"] for item in objects.listed(folder)}
+    there = {(item["Key"], item["Size"]): item["LastModified"] for item in objects.listed(folder)}
+    made_at = [there.get((FOLDER + name, file["Size"])) for file, name in zip(files, names, strict=True)]
     missing = [
-        Copy(file["Key"], file["VersionId"], file["ETag"], file["Size"], bucket, FOLDER + name)
-        for file, name in zip(files, names, strict=True)
-        if there.get(FOLDER + name) != file["Size"]
+        Copy(file["Key"], file["VersionId"], file["ETag"], file["Size"], bucket, FOLDER + name, at is not None)
+        for file, name, at in zip(files, names, made_at, strict=True)
+        if at is None or _is_old(at)
     ]
     logger.info("copying", run_id=request.RunId, files=len(files), already_there=len(files) - len(missing))
     copied = _copy_all(missing, context, request.RunId)
@@ -89,6 +93,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     manifest = f"{request.Prefix}/input.manifest"
     objects.write_json(manifest, [{"prefix": folder}, *names])
     return asdict(Answer(len(files), sum(file["Size"] for file in files), manifest))
+
+
+def _is_old(made_at: datetime) -> bool:
+    """Return whether a copy has lived half of its time, so that no run loses one while it reads."""
+    days = settings.copies_days
+    return bool(days) and datetime.now(UTC) - made_at > timedelta(days=days / 2)
 
 
 def _copy_all(missing: list[Copy], context: LambdaContext, run_id: str) -> int:
@@ -120,5 +130,8 @@ def _copy(copy: Copy, has_time: Callable[[], bool]) -> bool:
             return copying.copy_on(source, *place, TRANSFER, has_time, CopySourceIfMatch=unchanged)
         copying.copy(source, copy.bucket, copy.target, copy.size, CopySourceIfMatch=unchanged)
     except versions.FAILURES as error:
+        if copy.is_there:
+            logger.warning("an old copy is read as it is", key=copy.key, version=copy.version_id, problem=str(error))
+            return True
         raise versions.failure(error, copy.key, copy.version_id) from error
     return True

@@ -17,7 +17,7 @@ from perennial.batch.rows import FileRows
 from perennial.data import column_statistics
 from perennial.data.contract import Contract
 from perennial.data.header import FileError
-from perennial.data.units import units_of
+from perennial.data.units import numbers_of
 from perennial.features.rules import expected_by
 from perennial.monitoring import data_quality
 from perennial.monitoring.data_quality import DataLimits, WindowRecords
@@ -94,8 +94,8 @@ class BatchRows:
         of_data, by_name = section["data_quality"], {column.name: column for column in self.contract.columns}
         limits = DataLimits(
             of_data["distance"], of_data["stability"], of_data["missing"], quality["max_invalid_share"],
-            section["false_alarm_rate"], of_data["leave_out"], of_data.get("same_unit", ()),
-            units=units_of(self.definition), target=self.definition["target"],
+            section["false_alarm_rate"], of_data["leave_out"],
+            numbers=numbers_of(self.definition, self.broken), target=self.definition["target"],
         )  # fmt: skip
         broken = {key: (rows, expected_by(by_name[key[0]], key[1])) for key, rows in self.broken.items()}
         records = WindowRecords(self.statistics, self.rows, len(by_name), broken, absent=self.absent)

@@ -68,13 +68,13 @@ class ColumnDrift:
 class DropDrift:
     """Sees the rows of the new files, and compares them with a baseline.
 
-    unit_of  the units of columns that have one, by model.yaml
+    numbers_of  what model.yaml says of the columns' numbers (units.numbers_of)
     """
 
     def __init__(
-        self, baseline: Mapping[str, Any], columns: Sequence[str], unit_of: Mapping[str, str] | None = None
+        self, baseline: Mapping[str, Any], columns: Sequence[str], numbers_of: Mapping[str, units.Numbers] | None = None
     ) -> None:
-        self._unit_of = unit_of or {}
+        self._numbers_of = numbers_of or {}
         known = {feature["name"]: feature for feature in baseline["features"]}
         self._baseline = {name: known[name] for name in columns if name in known}
         self._new_columns: dict[str, NumericColumn | _Texts] = {}
@@ -131,7 +131,7 @@ class DropDrift:
             if isinstance(new, NumericColumn) != (kind == "numerical_statistics"):
                 return None
             distances += (
-                _numbers(name, before, new, self._unit_of.get(name))
+                _numbers(name, before, new, self._numbers_of.get(name, units.ANY))
                 if isinstance(new, NumericColumn)
                 else new.compared(name)
             )
@@ -231,12 +231,12 @@ def _chance(before: float, after: float) -> float:
     return CHANCE * math.sqrt((before + after) / (before * after))
 
 
-def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn, unit: str | None) -> Iterator[ColumnDrift]:
+def _numbers(name: str, before: Mapping[str, Any], new: NumericColumn, numbers: units.Numbers) -> Iterator[ColumnDrift]:
     one, other = distribution(before), distribution(new.statistics()["numerical_statistics"])
     rows = before["common"]["num_present"], new.num_present
     medians = [f"median {number(quantile(each, 0.5))}" for each in (one, other)]
     moved = _moved(name, kolmogorov_smirnov(one, other), _chance(*rows), *medians)
-    yield replace(moved, unit=units.change(one, other, rows, MOVED, unit) or "") if moved.moved else moved
+    yield replace(moved, unit=units.change(one, other, rows, MOVED, numbers) or "") if moved.moved else moved
 
 
 def summary(columns: Sequence[ColumnDrift], rows: int, uncounted: Sequence[str] = ()) -> dict[str, Any]:

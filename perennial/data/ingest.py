@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -18,12 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data import drift
+from perennial.data.broken import Broken
 from perennial.data.contract import Checked, Contract, check, parsed
 from perennial.data.csv_files import Batch
 from perennial.data.duplicates import DuplicateCounter, HashSample
 from perennial.data.files import copies_among, each_batch
 from perennial.data.header import FileError, NoRowsError
 from perennial.data.machines import About, Machines
+from perennial.data.moved import as_question
 from perennial.data.quarantine import Quarantine
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
@@ -47,7 +49,7 @@ from perennial.data.rows import (
 from perennial.data.since import ChampionFiles, changed, set_by
 from perennial.data.split import LEFT_OUT, REPEATED, TRAIN, Dealt, SeriesHorizon, splitter
 from perennial.data.training_window import TrainingPeriod, latest_sound
-from perennial.data.units import units_of
+from perennial.data.units import Numbers, numbers_of
 from perennial.features.column import Column
 from perennial.features.values import ARROW_TYPES, STRING, Parsed, to_text
 
@@ -273,7 +275,9 @@ def ingest(
                     duplicates.observe(by_content)
                     if by_all:
                         copies.observe(by_all)
-                require_valid_rows(name, rows - first, quarantine, allowed if number in champion.new_files else None)
+                most = allowed if number in champion.new_files else None
+                units = partial(_other_units, name, path, contract, definition, champion)
+                require_valid_rows(name, rows - first, quarantine, most, units)
             except FileError as error:
                 if definition["quality"].get("stray_files") == "fail" and not isinstance(error, NoRowsError):
                     raise
@@ -311,11 +315,10 @@ def ingest(
         report.champion_target = reader.by_champion.target
         report.champion_untold = dict(reader.by_champion.untold.most_common(REASONS))
     if champion.statistics and (count := count_true(fresh := copies.unlike_known(sets, is_of_new_file))):
-        # Of a number of series the baseline has means over periods (data.series_rows), and rows have values.
-        means = contract.form.series.dynamic if contract.form.series else ()
-        names = [name for name in contract.baseline if name not in means]
-        baseline, compared = champion.statistics, champion.compares(names, definition)
-        observe = partial(_observed, baseline=baseline, columns=compared, unit_of=units_of(definition))
+        compared = champion.compares(_in_baseline(contract), definition)
+        beyond = {(rule["column"], rule["rule"]): rule["rows"] for rule in quarantine.new.rules()}
+        numbers = numbers_of(definition, beyond)
+        observe = partial(_observed, baseline=champion.statistics, columns=compared, numbers=numbers)
         observed = machines.each(fresh, (True,), observe)
         moving = drift.merged(observed)
         report.moved = moving.distances()
@@ -323,25 +326,66 @@ def ingest(
     return sets
 
 
+def _in_baseline(contract: Contract) -> list[str]:
+    """Return the columns whose values a baseline describes: of a number of series it has means over periods."""
+    means = contract.form.series.dynamic if contract.form.series else ()
+    return [name for name in contract.baseline if name not in means]
+
+
+def _other_units(
+    name: str,
+    path: Path,
+    contract: Contract,
+    definition: Mapping[str, Any],
+    champion: ChampionData,
+    out_of_range: Collection[str],
+) -> list[str]:
+    """Return a line for each of some columns whose numbers are those of the baseline in another unit.
+
+    The file is read again, with the values that break its contract: without them there may be none left.
+    """
+    names = [one for one in champion.compares(_in_baseline(contract), definition) if one in out_of_range]
+    if not (champion.statistics and names):
+        return []
+    moving = drift.DropDrift(champion.statistics, names, numbers_of(definition))
+    columns = [column for column in contract.columns if column.name in names]
+
+    def values(batch: Batch) -> tuple[Batch, pa.Table]:
+        read = {column.name: parsed(column, batch.table.column(column.name)).values for column in columns}
+        return batch, pa.table(read)
+
+    for _, rows in each_batch(values, path, contract.columns, name, contract.form):
+        moving.observe(rows)
+    return [f"{one.column}: {as_question(one.unit)}" for one in moving.distances() if one.unit]
+
+
 def _observed(
     rows: Iterator[tuple[int, pa.Table]],
     baseline: Mapping[str, Any],
     columns: Sequence[str],
-    unit_of: Mapping[str, str],
+    numbers: Mapping[str, Numbers],
 ) -> drift.DropDrift:
-    moving = drift.DropDrift(baseline, columns, unit_of)
+    moving = drift.DropDrift(baseline, columns, numbers)
     for _, piece in rows:
         moving.observe(piece)
     return moving
 
 
-def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: float | None) -> None:
+def require_valid_rows(
+    name: str,
+    used: int,
+    quarantine: Quarantine,
+    allowed: float | None,
+    other_units: Callable[[Collection[str]], list[str]] = lambda _: [],
+) -> None:
     """Raise FileError when no row of a file keeps the contract, or too few for a share of broken ones that is allowed.
 
     NoRowsError where there is no row at all.
 
     More than the share is allowed as far as chance goes, because a file may be small: three standard deviations of a
     binomial count. None allows all, as long as a row is left.
+
+    other_units  says of columns with values beyond their range whether these are in another unit
     """
     wrong = quarantine.file.rows
     rows = used + wrong
@@ -349,9 +393,14 @@ def require_valid_rows(name: str, used: int, quarantine: Quarantine, allowed: fl
         raise NoRowsError(f"{name}: the file is empty: it holds no rows; expected at least one")
     if not used:
         which = "its only row breaks" if wrong == 1 else f"each of its {wrong:,} rows breaks"
-        raise FileError(f"{name}: {which} the data contract", *quarantine.file.problems())
+        raise FileError(f"{name}: {which} the data contract", *_problems(quarantine.file, other_units))
     if allowed is not None and wrong > allowed * rows + 3 * math.sqrt(rows * allowed * (1 - allowed)):
-        raise FileError(f"{name}: {quarantine.file.headline(rows, allowed)}", *quarantine.file.problems())
+        raise FileError(f"{name}: {quarantine.file.headline(rows, allowed)}", *_problems(quarantine.file, other_units))
+
+
+def _problems(broken: Broken, other_units: Callable[[Collection[str]], list[str]]) -> list[str]:
+    out_of_range = {rule["column"] for rule in broken.rules() if rule["rule"] in ("minimum", "maximum")}
+    return [*(other_units(out_of_range) if out_of_range else []), *broken.problems()]
 
 
 def _late(rows: pa.Table, column: str | None, listed_at: datetime | None) -> tuple[int, str]:

@@ -8,5 +8,10 @@ from typing import Any
 
 def in_words(moved: Mapping[str, Any]) -> str:
     """Return how far a column has moved, as a record has it, and whether another unit would explain it."""
-    unit = f": the numbers are {moved['unit']}, is it another unit?" if moved.get("unit") else ""
+    unit = f": {as_question(moved['unit'])}" if moved.get("unit") else ""
     return f"{moved['column']} by {moved['distance']:.2f} ({moved['before']} -> {moved['after']}){unit}"
+
+
+def as_question(unit: str) -> str:
+    """Return what has become of a column's unit (data.units), for whoever knows it."""
+    return f"the numbers are {unit}, is it another unit?"

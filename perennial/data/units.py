@@ -58,20 +58,74 @@ ENOUGH = 250  # rows, n * m / (n + m): of 500 in the window beside 500 in the ba
 _CHANCE = 1.95  # of 1,000 distances when nothing has changed one is above 1.95 * sqrt(1/n + 1/m) (Smirnov, 1948)
 
 
-def units_of(definition: Mapping[str, Any]) -> dict[str, str]:
-    """Return the units of the columns of a definition that have one."""
-    return {name: column["unit"] for name, column in definition["columns"].items() if column.get("unit")}
+class Numbers(NamedTuple):
+    """What a definition says of the numbers of a column: their unit, and what they are at least and at most.
+
+    is_fixed      whether monitoring.data_quality.same_unit names the column
+    below, above  how many rows were beyond that, and are not among those that are looked at
+    """
+
+    unit: str | None = None
+    is_fixed: bool = False
+    least: float = -math.inf
+    most: float = math.inf
+    below: int = 0
+    above: int = 0
+
+
+ANY = Numbers()
+
+
+def numbers_of(
+    definition: Mapping[str, Any], broken: Mapping[tuple[str, str], int] | None = None
+) -> dict[str, Numbers]:
+    """Return what a definition says of the numbers of each column.
+
+    broken  how many rows broke which rule of a column, `minimum` or `maximum`, and are not looked at; None: values
+            beyond a column's range are looked at as well
+    """
+    fixed = definition.get("monitoring", {}).get("data_quality", {}).get("same_unit", ())
+    numbers = {
+        name: Numbers(column.get("unit") or None, name in fixed) for name, column in definition["columns"].items()
+    }
+    if broken is None:
+        return numbers
+    return {
+        name: one._replace(
+            least=_or(definition["columns"][name].get("min"), -math.inf),
+            most=_or(definition["columns"][name].get("max"), math.inf),
+            below=broken.get((name, "minimum"), 0),
+            above=broken.get((name, "maximum"), 0),
+        )
+        for name, one in numbers.items()
+    }
+
+
+def _or(limit: float | None, unlimited: float) -> float:
+    return unlimited if limit is None else limit
 
 
 def change(
-    baseline: Distribution, window: Distribution, rows: tuple[int, int], limit: float, unit: str | None = None
+    baseline: Distribution, window: Distribution, rows: tuple[int, int], limit: float, column: Numbers = ANY
 ) -> str | None:
     """Return what has become of the unit, in words for people; None where the change is not one of a unit's.
 
-    unit  the column's, by model.yaml: it has become no other than what it can be called by
+    A unit that a definition names has become no other than what it can be called by.
+
+    rows  of the baseline and of the window, without those beyond its range
     """
+    if column.is_fixed:
+        return None
+    unit, window = column.unit, _with_rest(window, rows[1], column)
+    rows = rows[0], rows[1] + column.below + column.above
+
+    def converted(factor: float, offset: float = 0.0) -> Distribution:
+        values = baseline.values * factor + offset
+        values = np.where(values > column.most, math.inf, np.where(values < column.least, -math.inf, values))
+        return Distribution(values, baseline.shares)
+
     farthest = {
-        text: _farthest(Distribution(baseline.values * factor + offset, baseline.shares), window, rows)
+        text: _farthest(converted(factor, offset), window, rows)
         for factor, offset, text in _known(baseline, rows, unit)
     }
     nearest = min(farthest, key=farthest.__getitem__, default="")
@@ -79,7 +133,7 @@ def change(
         return nearest
     rough = max(limit, _CHANCE * math.sqrt(1 / rows[0] + 1 / rows[1]))
     for factor in _large_factors(baseline, window):
-        if kolmogorov_smirnov(Distribution(baseline.values * factor, baseline.shares), window) <= rough:
+        if kolmogorov_smirnov(converted(factor), window) <= rough:
             return f"{number(float(f'{factor:.3g}'))} times what they were"
     return None
 
@@ -94,6 +148,16 @@ def _known(baseline: Distribution, rows: tuple[int, int], unit: str | None) -> I
                 yield factor, offset, f"as {text}"
             if not name or name in other_names:
                 yield 1 / factor, -offset / factor, f"as {text}, the other way round"
+
+
+def _with_rest(window: Distribution, rows: int, column: Numbers) -> Distribution:
+    """Return the values of a window with those beyond its range, of which nobody knows more than how many they are."""
+    if not (column.below or column.above):
+        return window
+    every = rows + column.below + column.above
+    inside = (column.below + window.shares * rows) / every
+    values = np.concatenate([[-math.inf], window.values, [math.inf]])
+    return Distribution(values, np.concatenate([[column.below / every], inside, [1.0]]))
 
 
 def _has_sign(baseline: Distribution) -> bool:
@@ -112,7 +176,7 @@ def _farthest(converted: Distribution, window: Distribution, rows: tuple[int, in
 def _large_factors(baseline: Distribution, window: Distribution) -> Iterator[float]:
     """Yield the factor of CERTAIN or more, or its inverse, that the medians say; before it one that is usual."""
     before, after = quantile(baseline, 0.5), quantile(window, 0.5)
-    if _has_sign(baseline) and before * after > 0 and not 1 / CERTAIN < (factor := after / before) < CERTAIN:
+    if _has_sign(baseline) and 0 < before * after < math.inf and not 1 / CERTAIN < (factor := after / before) < CERTAIN:
         usual = min(
             (each for many in USUAL for each in (many, 1 / many)), key=lambda each: abs(math.log(each / factor))
         )

@@ -39,7 +39,11 @@ def check(series: SeriesSection, columns: Mapping[str, Any], target: str) -> Ite
     for path, name, types in (("key", series.key, ("string", "integer")), ("time", series.time, ("timestamp",))):
         column = columns.get(name)
         if not name:
-            yield "series.key", "is missing; where there is one series alone, a column that says the same in each row"
+            yield (
+                "series.key",
+                "is missing; where there is one series alone, a column that says the same in each row: add one to the "
+                'files (pandas: table["series"] = "all")',
+            )
         elif column is None:
             yield f"series.{path}", f"{name!r} is not one of the columns{suggestion(name, columns)}"
         elif name == target:

@@ -51,8 +51,8 @@ _NUMBERS, _TEXTS = "numerical_statistics", "string_statistics"
 class DataLimits:
     """What is large enough to matter; see `monitoring.data_quality` of model.yaml.
 
-    units   column -> its unit, where model.yaml names one
-    target  the column of the labels
+    numbers  what model.yaml says of the numbers of columns (data.units)
+    target   the column of the labels
     """
 
     distance: float
@@ -61,8 +61,7 @@ class DataLimits:
     invalid: float
     false_alarms: float
     leave_out: Sequence[str] = ()
-    same_unit: Sequence[str] = ()
-    units: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, units.Numbers] = field(default_factory=dict)
     target: str = ""
 
 
@@ -279,8 +278,7 @@ def _numbers(
     if not _has_moved(distance, limits, level):
         return distance, words, []
     rows = one["common"]["num_present"], other["common"]["num_present"]
-    is_fixed = name in limits.same_unit
-    changed = None if is_fixed else units.change(then, now, rows, limits.distance, limits.units.get(name))
+    changed = units.change(then, now, rows, limits.distance, limits.numbers.get(name, units.ANY))
     if changed:
         what = "labels" if name == limits.target else "values"
         text = f"the {what} look as if in another unit, {changed}. {_drifted(distance, limits, words, OF_NUMBERS)}"

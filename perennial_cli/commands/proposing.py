@@ -89,7 +89,7 @@ def init(
         if not (path.parent / FEATURES).exists():
             import_lean()
         texts = read_texts(files)
-        _require_table(texts)
+        _require_table(texts, forecast=forecast)
         columns = document.columns_of(texts)
     chosen = (
         NameGuess(target_column, "named by --target")
@@ -149,8 +149,11 @@ def _forecast(proposal: document.Proposal, path: Path, *, as_json: bool) -> None
     notice(f"Next: read it, then `perennial deploy {proposal.model}`")
 
 
-def _require_table(texts: Texts) -> None:
-    """Raise CommandError if there is nothing to learn from, whatever stands in the columns."""
+def _require_table(texts: Texts, *, forecast: bool) -> None:
+    """Raise CommandError if there is nothing to learn from, whatever stands in the columns.
+
+    forecast  whether rows are to be points of series
+    """
     where = ", ".join(path.name for path in texts.files)
     if {"start", "target"} <= texts.columns.keys():
         raise CommandError(
@@ -158,10 +161,15 @@ def _require_table(texts: Texts) -> None:
             "models/employment/model.yaml is (docs/add-a-model.md, forecasting), and try it: perennial try --file"
         )
     if len(periods := [name for name in texts.columns if _PERIOD.fullmatch(name.strip())]) >= LEAST_PERIODS:
-        warn(
-            f"look at columns {quoted(periods[0])} to {quoted(periods[-1])}: their names are times, as of series with "
-            f"a column for each period. A row for each is what is learned from by {FORECASTING}"
-        )
+        others = [name for name in texts.columns if name not in periods]
+        these = f"columns {quoted(periods[0])} to {quoted(periods[-1])}: their names are times, as of series with a"
+        if forecast:
+            raise CommandError(
+                f"{where}: {these} column for each period; expected a row for each. Make one of each value (pandas: "
+                f'table.melt({others}, var_name="period", value_name="value").to_csv("long.csv", index=False)), and '
+                "start again with that file"
+            )
+        warn(f"look at {these} column for each period. A row for each is what is learned from by {FORECASTING}")
     if len(texts.columns) < LEAST_COLUMNS:
         names = " and ".join(map(quoted, texts.columns)) or "none with a name"
         raise CommandError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +24,7 @@ from perennial_cli.proposal.numbers import decimal_mark, in_other_marks
 from perennial_cli.proposal.series import Series
 from perennial_cli.proposal.series import lines as columns_of_series
 from perennial_cli.proposal.splits import SEEDS, SplitGuess
-from perennial_cli.proposal.target import TargetGuess, without_rare_classes
+from perennial_cli.proposal.target import TargetGuess, too_rare, without_rare_classes
 from perennial_cli.proposal.texts import Texts
 from perennial_cli.quick_fit import LEAST_GAIN, Fit, Trial, rounded, tried
 
@@ -220,7 +220,8 @@ def _usable(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tu
         except UnusableError as error:
             better = _put_right(proposal, error)
             if better is None:
-                return replace(proposal, unusable=str(error)), ()
+                rare = too_rare(proposal.target) if error.lacks_classes else ""
+                return replace(proposal, unusable=rare or str(error)), ()
             proposal = better
 
 
@@ -251,11 +252,14 @@ class UnusableError(Exception):
     """A run could not use the files with what is proposed; the text says why.
 
     refused_share  of the rows that break what is proposed of the columns; refused: the rule that most of them break
+    lacks_classes  whether a set has no rows of a class, or of all others
     """
 
-    def __init__(self, text: str, refused_share: float = 0.0, refused: str = "") -> None:
+    def __init__(
+        self, text: str, refused_share: float = 0.0, refused: str = "", *, lacks_classes: bool = False
+    ) -> None:
         super().__init__(text)
-        self.refused_share, self.refused = refused_share, refused
+        self.refused_share, self.refused, self.lacks_classes = refused_share, refused, lacks_classes
 
 
 def _fits(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tuple[Fit, ...]:
@@ -273,7 +277,14 @@ def _fits(proposal: Proposal, models: Path, step: Callable[[str], None]) -> tupl
 def _unusable(trial: Trial) -> UnusableError:
     rows, rules = trial.report["rows"], trial.report["rules"]
     share = rows["quarantined"] / max(1, rows["read"])
-    return UnusableError("\n".join(trial.problems), share, problem(rules[0]) if rules else "")
+    broken = problem(rules[0]) if rules else ""
+    return UnusableError("\n".join(trial.problems), share, broken, lacks_classes=_lacks_classes(trial.report))
+
+
+def _lacks_classes(report: Mapping[str, Any]) -> bool:
+    extremes = report["target"].values()
+    is_constant = any(one["min"] is not None and one["min"] == one["max"] for one in extremes)
+    return is_constant or any(not (one.get("train", 1) and one.get("test", 1)) for one in report["classes"])
 
 
 def _placeholder(proposal: Proposal) -> float:
@@ -466,7 +477,7 @@ def _quality(proposal: Proposal) -> Iterator[str]:
         without = proposal.untargeted_share
         why = f": {without:.2%} have no {proposal.target.column.name}, the target" if without else ""
         yield from _comment(f"{share:.2%} of these rows break the contract as it is written here{why}.")
-    least = max(LEAST_ROWS, min(100, rows // 2))
+    least = max(LEAST_ROWS, min(100, round((1 - share) * rows) // 2))
     limits = {"max_invalid_share": proposal.allowed_share, "min_rows": least, "max_categories": MOST_CATEGORIES}
     yield f"quality: {_flow(limits)}"
 

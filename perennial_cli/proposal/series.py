@@ -59,9 +59,15 @@ def guessed(columns: Sequence[ColumnGuess], target: TargetGuess, texts: dict[str
         few = key.missing_rows <= MOST_MISSING * len(names)
         if few and len(pairs) == len(names) and len(set(names)) * LEAST_PERIODS <= len(names):
             return _of(key, time, stamps)
+    if len(set(stamps)) == len(stamps):
+        raise TargetError(
+            f"each row has another {time.name}, so that these are one series, and no column says the same in each row; "
+            'expected one, to tell its series from others that may come. Add it to all files (pandas: table["series"] '
+            '= "all"), and start again'
+        )
     raise TargetError(
         f"no series: expected a column that, beside {time.name}, tells each row from all others and says of which "
-        "series it is. Where there is one series alone, add a column that says the same in each row"
+        "series it is"
     )
 
 

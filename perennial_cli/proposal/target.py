@@ -58,6 +58,7 @@ METRICS = {"regression": "rmse", "binary_classification": "auc", "multiclass_cla
 MOST_CLASSES = 100
 MOST_ABSENT = 0.2  # share of rows, beyond which another column is rather the target
 SEVERAL = 3
+CLASSES_NAMED = 3
 LEAST_ROWS_OF_CLASS = 20  # of fewer than that each set has some only by luck
 
 
@@ -177,7 +178,7 @@ def as_target(name: str, guesses: Sequence[ColumnGuess], evidence: str, doubt: s
         )
     column = guess
     if problem == "binary_classification" and guess.type != "boolean" and not _is_zero_or_one(guess):
-        column = _two_words(guess)
+        column = _two_words(guess, _texts(guess))
     elif guess.type == "string":
         column = _named_classes(guess)
     column = replace(
@@ -212,35 +213,65 @@ def _named_classes(guess: ColumnGuess) -> ColumnGuess:
 
 
 def without_rare_classes(guess: TargetGuess) -> TargetGuess | None:
-    """Return a target of the classes alone that have rows for each set; None: it has no others, or too few are left."""
+    """Return a target of the classes alone that have rows for each set, which may be two.
+
+    None: it has no others, fewer than two are left, or these have fewer than half of the rows.
+    """
     classes, words = guess.column.fields.get("categories"), guess.column.words
     if guess.problem != "multiclass_classification" or not classes:
         return None
     rows = dict(zip(words.texts.to_pylist(), words.counts.tolist(), strict=True))
     often = [name for name in classes if rows[name] >= LEAST_ROWS_OF_CLASS]
     rare = [f"{quoted(name)} ({rows[name]})" for name in classes if name not in often]
-    if len(often) < 3 or not rare:
+    if len(often) < 2 or not rare or 2 * sum(rows[name] for name in often) < words.known:
         return None
-    column = replace(guess.column, fields={**guess.column.fields, "categories": often})
     why = (
         f"no classes are {', '.join(rare)}, of fewer than {LEAST_ROWS_OF_CLASS} rows, too few to train and to test; "
         "the rows are put aside. Give them a common name in the files, or collect more of them"
     )
+    if len(often) == 2:
+        problem = "binary_classification"
+        column = _two_words(guess.column, sorted(often, key=lambda name: -rows[name]))
+        return replace(guess, column=column, problem=problem, metric=METRICS[problem], rare=why)
+    column = replace(guess.column, fields={**guess.column.fields, "categories": often})
     return replace(guess, column=replace(column, evidence=f"{len(often)} classes"), rare=why)
 
 
-def _two_words(guess: ColumnGuess) -> ColumnGuess:
-    """Return a column of two texts as a boolean: the rarer one is what one asks for."""
-    often, rarely = _texts(guess)
+def too_rare(guess: TargetGuess) -> str:
+    """Return which of the classes that are asked for have too few rows to train and to test; nothing where none has."""
+    words, column = guess.column.words, guess.column
+    if guess.problem == "regression":
+        return ""
+    rows = dict(zip(words.texts.to_pylist(), words.counts.tolist(), strict=True))
+    parse = column.fields.get("parse") or {}
+    spelled = {word.lower() for truth in ("true", "false") for word in parse.get(truth, ())}
+    asked = column.fields.get("categories") or [
+        name for name in _texts(column) if not spelled or name.lower() in spelled
+    ]
+    rare = [f"{quoted(name)} stands in {rows[name]:,}" for name in asked if rows[name] < LEAST_ROWS_OF_CLASS]
+    if not rare:
+        return ""
+    more = " and others in as few" if len(rare) > CLASSES_NAMED else ""
+    named = f"{', '.join(rare[:CLASSES_NAMED])}{more}"
+    return (
+        f"{column.name}: {named} of {words.known:,} rows; expected some {LEAST_ROWS_OF_CLASS} of each class, so that "
+        "some train and some test. Collect more of them, or predict another column (--target)"
+    )
+
+
+def _two_words(guess: ColumnGuess, words: Sequence[str]) -> ColumnGuess:
+    """Return a column of two texts, and maybe of rows with others, as a boolean: the rarer one is what one asks for."""
+    often, rarely = words
     missing = (guess.fields.get("parse") or {}).get("missing")
     parse = {**({"missing": missing} if missing else {}), "true": [rarely], "false": [often]}
-    share = guess.words.counts[1] / guess.words.known
+    share = guess.words.counts[guess.words.texts.index(rarely).as_py()] / guess.words.known
+    source = {"source": guess.fields["source"]} if "source" in guess.fields else {}
     evidence = (
         f"{quoted(rarely)} is true, as the rarer one ({share:.0%} of the rows); exchange the words to ask otherwise"
     )
     return replace(
         guess,
-        fields={"type": "boolean", "parse": parse},
+        fields={"type": "boolean", **source, "parse": parse},
         evidence=evidence,
         reading=read_as("boolean", guess.words, parse),
     )

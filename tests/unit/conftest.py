@@ -49,6 +49,7 @@ ENVIRONMENT = {
     "QUIET_PERIOD_SECONDS": "30",
     "MODELS_TO_KEEP": "2",
     "RUN_SETS_DAYS": "30",
+    "COPIES_DAYS": "0",
     "TRAFFIC_SHIFT": "canary",
     "BAKING_SECONDS": "0",
     "ROLLBACK_ALARMS": "errors,latency,model-quality",

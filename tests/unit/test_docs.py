@@ -201,6 +201,19 @@ def test_a_decision_has_a_number_of_its_own() -> None:
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
 
 
+def test_what_training_takes_is_what_the_benchmark_has_measured() -> None:
+    (row,) = re.findall(
+        r"^\| processor time, s +\|(.+)\|$", section_of("docs/benchmark.md", "## Training"), re.MULTILINE
+    )
+    boosting, ours, *_ = (cell.strip() for cell in row.split("|"))
+    said = f"{ours} s of a processor for a million rows, of which {boosting} s are boosting"
+    assert said in (ROOT / "docs/data-files.md").read_text()
+
+
+def section_of(page: str, heading: str) -> str:
+    return (ROOT / page).read_text().split(f"\n{heading}\n")[1].split("\n## ")[0]
+
+
 def test_what_the_readme_has_make_run_is_run_by_tests() -> None:
     """The other commands of the README: tests/integration/localcloud/engine/test_client_tools.py."""
     sources = "".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))

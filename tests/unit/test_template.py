@@ -411,6 +411,19 @@ def test_sets_of_runs_are_gone_for_good_after_the_days_of_the_parameter_and_stay
     assert FUNCTIONS["NotifyRunFunction"]["Environment"]["Variables"]["RUN_SETS_DAYS"] == {"Ref": "RunSetsDays"}
 
 
+def test_copies_of_the_data_stay_unless_the_parameter_has_those_expire_that_no_run_reads() -> None:
+    rules = {days: lifecycle(CopiesDays=days)["copies"] for days in ("0", "60")}
+    assert {rule["Prefix"] for rule in rules.values()} == {"copies/"}
+    assert "ExpirationInDays" not in rules["0"]
+    assert "NoncurrentVersionExpiration" not in rules["0"]
+    assert "Transitions" not in rules["60"]
+    assert rules["60"]["ExpirationInDays"] == {"Ref": "CopiesDays"}
+    assert rules["60"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    assert FUNCTIONS["SnapshotDataFunction"]["Environment"]["Variables"] == {"COPIES_DAYS": {"Ref": "CopiesDays"}}
+    # A run that copies reads at once: weeks before what it did not make anew expires.
+    assert min(filter(None, PARAMETERS["CopiesDays"]["AllowedValues"])) == 60
+
+
 def test_the_run_table_is_on_demand_encrypted_recoverable_and_forgets_what_has_expired() -> None:
     table = properties("RunTable")
     assert table["BillingMode"] == "PAY_PER_REQUEST"

@@ -2,7 +2,7 @@
 
 The model is `used-cars` with other keys: it learns the logarithm of the price, refuses files that cannot be read or
 have moved, lets the threshold decide where no comparison is fair, refuses unknown categories, and trains on two
-machines.
+machines. In a run by hand a cluster of Apache Spark prepares the data, and makes of them what one machine makes.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from processing import preprocess
 from tests.e2e.conftest import App
 from tests.e2e.matrix import situation
 from tests.e2e.matrix.registry import matrix
@@ -41,7 +42,7 @@ CADILLAC = "12000,8,2,true,true,true,Cadillac,convertible"
 
 
 @pytest.fixture(scope="module")
-def app(deploy: Callable[..., App], built: Path, packaged: Path, tmp_path_factory: pytest.TempPathFactory) -> App:
+def layer(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     layer = situation.copied_layer(built, tmp_path_factory.mktemp("strict"))
     models = layer / "python/models"
     text = (models / "used-cars/model.yaml").read_text()
@@ -51,8 +52,14 @@ def app(deploy: Callable[..., App], built: Path, packaged: Path, tmp_path_factor
     (models / MODEL).mkdir()
     (models / MODEL / "model.yaml").write_text(text)
     (models / MODEL / "features.py").write_text(FEATURES)
+    return layer
+
+
+@pytest.fixture(scope="module")
+def app(deploy: Callable[..., App], packaged: Path, layer: Path) -> App:
     template = situation.with_layer(packaged, layer)
-    return deploy("perennial-mx-strict", template, ModelName=MODEL, QuietPeriodSeconds="0")
+    parameters = {"ModelName": MODEL, "QuietPeriodSeconds": "0", "SparkImage": "images/spark:spark-1a2b"}
+    return deploy("perennial-mx-strict", template, **parameters)
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +153,69 @@ def test_what_the_definition_refuses_ends_the_run_before_anything_is_trained(app
     assert [job["kind"] for job in app.record(end.run)["jobs"]] == ["Processing"]
 
 
+@pytest.fixture(scope="module")
+def on_a_cluster(app: App, first: End) -> End:
+    """A run of more cars by hand, whose data a cluster prepares; the drop starts none."""
+    cluster, events, drops = {"InstanceCount": 2}, app.client("events"), f"{app.stack}-data-drop"
+    events.disable_rule(Name=drops)
+    situation.put(app, "raw/more.csv", demo_data.new_listings(100, seed=9))
+    end = situation.end(app, situation.start(app, Instances={"Preprocess": cluster, "Baseline": cluster}))
+    events.enable_rule(Name=drops)
+    return end
+
+
 @matrix("Data", "no comparison is fair (gate.without_comparison: threshold)", ends="Succeeded")
-def test_the_threshold_decides_where_no_comparison_is_fair(app: App, first: End) -> None:
-    end = situation.dropped(app, "raw/more.csv", demo_data.new_listings(100, seed=9))
-    assert (end.run.status, end.run.cause) == ("SUCCEEDED", None)
-    assert_told(end, "no fair comparison with the model in service is possible", "the threshold alone decides")
-    assert app.parameters()["run"] == end.run.run_id
+def test_the_threshold_decides_where_no_comparison_is_fair(app: App, on_a_cluster: End) -> None:
+    assert (on_a_cluster.run.status, on_a_cluster.run.cause) == ("SUCCEEDED", None)
+    assert_told(on_a_cluster, "no fair comparison with the model in service", "the threshold alone decides")
+    assert app.parameters()["run"] == on_a_cluster.run.run_id
+
+
+def test_a_cluster_makes_the_sets_of_one_machine(app: App, on_a_cluster: End, layer: Path, tmp_path: Path) -> None:
+    run = on_a_cluster.run.run_id
+    jobs = app.client("sagemaker").list_processing_jobs(NameContains=run)["ProcessingJobSummaries"]
+    described = [
+        app.client("sagemaker").describe_processing_job(ProcessingJobName=job["ProcessingJobName"]) for job in jobs
+    ]
+    machines = [
+        (job["AppSpecification"]["ImageUri"].partition("/")[2], job["ProcessingResources"]["ClusterConfig"])
+        for job in described
+    ]
+    assert [one["InstanceCount"] for image, one in machines if image == "images/spark:spark-1a2b"] == [2, 2]
+    alone = on_one_machine(app, run, layer, tmp_path)
+    for name in ("validation", "test", "labels", "baseline"):
+        of_cluster = rows_of(name, [body for _, body in below(app, f"runs/{run}/{name}/")])
+        assert of_cluster == rows_of(name, alone[name]), name
+    # Dealt to two machines that train, of which each gets other rows than from one machine.
+    of_cluster = rows_of("train", [body for _, body in below(app, f"runs/{run}/train/")])
+    assert sorted(of_cluster) == sorted(rows_of("train", alone["train"]))
+
+
+def on_one_machine(app: App, run: str, layer: Path, folder: Path) -> dict[str, list[bytes]]:
+    """The parts of each set that the script makes of a run's inputs here, without Spark."""
+    (folder / "data").mkdir()
+    first, *names = json.loads(situation.read(app, f"runs/{run}/input.manifest"))
+    copies = first["prefix"].removeprefix(f"s3://{app.bucket}/")
+    for name in names:
+        (folder / "data" / name).write_bytes(situation.read(app, copies + name))
+    (folder / "champion").mkdir()
+    for name, body in below(app, f"runs/{run}/champion/"):
+        (folder / "champion" / name.rpartition("/")[2]).write_bytes(body)
+    config = json.loads(situation.read(app, f"runs/{run}/config.json"))
+    champion = preprocess.ChampionData.read(folder / "champion")
+    preprocess.run(config, folder / "data", folder / "output", champion, layer / "python/models")
+    return {
+        part.name: [file.read_bytes() for file in sorted(part.iterdir())] for part in (folder / "output").iterdir()
+        if part.name in ("train", "validation", "test", "labels", "baseline")
+    }  # fmt: skip
+
+
+def below(app: App, prefix: str) -> list[tuple[str, bytes]]:
+    """Each object below a prefix."""
+    listed = app.client("s3").list_objects_v2(Bucket=app.bucket, Prefix=prefix)["Contents"]
+    return [(item["Key"], situation.read(app, item["Key"])) for item in listed]
+
+
+def rows_of(name: str, parts: list[bytes]) -> list[bytes]:
+    """The rows of a set, part after part; each part of the baseline has a header."""
+    return [row for part in parts for row in part.splitlines()[name == "baseline" :]]

@@ -2,6 +2,8 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ConnectTimeoutError
@@ -196,6 +198,46 @@ def test_a_version_is_copied_once_for_all_runs_and_another_version_of_the_key_be
     assert (answer["Files"], len(copies)) == (2, 1)
     assert copied(aws) == [("a.csv", "a"), ("b.csv", "b")]
     assert copied(aws, later) == [("a.csv", "A"), ("b.csv", "b")]
+
+
+def days_later(monkeypatch, app, days):
+    """Let copies expire after 60 days, and let this number of days pass."""
+    now = datetime.now(UTC) + timedelta(days=days)
+    monkeypatch.setenv("COPIES_DAYS", "60")
+    monkeypatch.setattr(app, "datetime", SimpleNamespace(now=lambda _: now))
+
+
+@pytest.mark.parametrize(("days", "made"), [(29, 0), (31, 1)])
+def test_where_copies_expire_one_that_is_read_is_made_anew_after_half_its_days(
+    aws, app, snapshot, answers, monkeypatch, days, made
+):
+    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")))
+    snapshot()
+    days_later(monkeypatch, app, days)
+    copies = answers("s3", "CopyObject", None)
+    snapshot()
+    assert len(copies) == made
+    assert copied(aws) == [("a.csv", "a")]
+
+
+def test_an_old_copy_is_read_as_it_is_where_its_version_is_gone(aws, app, snapshot, monkeypatch):
+    version = aws.put("raw/a.csv", "a")
+    record_versions(aws, ("raw/a.csv", version))
+    snapshot()
+    aws.client("s3").delete_object(Bucket=BUCKET, Key="raw/a.csv", VersionId=version)
+    days_later(monkeypatch, app, 50)
+    assert snapshot()["Files"] == 1
+    assert copied(aws) == [("a.csv", "a")]
+
+
+def test_no_copy_is_made_anew_where_none_expires(aws, app, snapshot, answers, monkeypatch):
+    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")))
+    snapshot()
+    days_later(monkeypatch, app, 5_000)
+    monkeypatch.setenv("COPIES_DAYS", "0")
+    copies = answers("s3", "CopyObject", None)
+    snapshot()
+    assert not copies
 
 
 def test_a_copy_that_is_not_what_the_version_was_is_made_again(aws, snapshot):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
+from perennial.data.copies import copy_name
 from perennial.runs import naming, work
 from perennial_cli import erase
 from perennial_cli.without_rows import Wanted
@@ -95,6 +96,52 @@ def everything(aws: FakeAws) -> dict[str, list[bytes]]:
 
 def of_run(objects: dict[str, list[bytes]], run: str) -> set[str]:
     return {key.removeprefix(f"runs/{run}/") for key in objects if key.startswith(f"runs/{run}/")}
+
+
+def for_good(aws: FakeAws, key: str) -> None:
+    """Delete each version of an object."""
+    for one in aws.client("s3").list_object_versions(Bucket=BUCKET, Prefix=key)["Versions"]:
+        aws.client("s3").delete_object(Bucket=BUCKET, Key=one["Key"], VersionId=one["VersionId"])
+
+
+def without_copy(aws: FakeAws, body: bytes) -> str:
+    """Drop a file whose copy both runs have trained on, and which has expired since; return the file's version."""
+    version = aws.put("raw/cars.csv", body)
+    etag = aws.client("s3").head_object(Bucket=BUCKET, Key="raw/cars.csv")["ETag"].strip('"')
+    name = copy_name({"Key": "raw/cars.csv", "VersionId": version, "ETag": etag})
+    for_good(aws, COPY)
+    for run in (OLD, SERVING):
+        for_good(aws, f"runs/{run}/input.manifest")
+        aws.put(f"runs/{run}/input.manifest", json.dumps([{"prefix": f"s3://{BUCKET}/copies/"}, name]))
+    return version
+
+
+def test_a_run_whose_copies_have_expired_is_known_by_the_files_that_they_were_made_of(stack):
+    version = without_copy(stack, HEADER + MINE + OTHER)
+    stack.client("s3").delete_object(Bucket=BUCKET, Key="raw/cars.csv")  # its version is there until it expires, too
+    assert erased() == 0
+    assert of_run(everything(stack), OLD) == {"config.json", "input.manifest"}
+    assert version not in str(stack.client("s3").list_object_versions(Bucket=BUCKET, Prefix="raw/").get("Versions"))
+
+
+def test_a_run_is_named_of_which_neither_copy_nor_file_is_there_while_something_is_left_of_it(stack, capsys):
+    without_copy(stack, HEADER + MINE + OTHER)
+    for_good(stack, "raw/cars.csv")
+    stack.put("raw/others.csv", HEADER + OTHER)
+    for part in OF_RUN:
+        for_good(stack, f"runs/{OLD}/{part}")
+    assert exit_code("erase", STACK, "customer_id=17") == 0
+    told = capsys.readouterr().out
+    assert "nobody can tell whether they had such rows" in told
+    assert f"  run {SERVING}: 1 file\n" in told
+    assert f"run {OLD}: 1 file" not in told
+    assert exit_code("erase", STACK, "customer_id=17", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["files_gone"] == {SERVING: 1}
+
+
+def test_no_run_is_named_whose_copies_are_there(stack, capsys):
+    assert exit_code("erase", STACK, "customer_id=99") == 0
+    assert "nobody can tell whether they had" not in capsys.readouterr().out
 
 
 def test_without_yes_it_shows_what_it_would_change_and_changes_nothing(stack, capsys):

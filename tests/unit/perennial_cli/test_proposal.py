@@ -6,6 +6,8 @@ import json
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -625,6 +627,55 @@ def test_classes_of_few_rows_are_left_out_where_a_run_could_not_test_them(
     assert definition.load(tmp_path / "models/a/model.yaml").classes == ("kind 0", "kind 1", "kind 2")
 
 
+def of_classes(tmp_path: Path, *classes: str) -> None:
+    rows = (f"{n * 7 % 301},{name}" for n, name in enumerate(classes))
+    (tmp_path / "a.csv").write_text("\n".join(["x,Kind of it?", *rows]))
+
+
+def test_where_two_classes_are_left_one_of_them_is_asked_for_and_the_rest_is_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of_classes(tmp_path, *["good"] * 200, *["bad"] * 100, "odd")
+    ended = perennial("init", "a.csv", "-y")
+    assert ended.exit_code == 0, ended.stderr
+    assert says(ended, "look at target: no classes are 'odd' (1), of fewer than 20 rows")
+    written = definition.load(tmp_path / "models/a/model.yaml")
+    assert (written.problem, written.gate.metric) == ("binary_classification", "auc")
+    column = written.as_json()["columns"]["kind_of_it"]
+    assert (column["parse"]["true"], column["parse"]["false"]) == (["bad"], ["good"])
+    assert column["source"] == ["Kind of it?"]
+
+
+def test_as_many_rows_are_asked_for_as_half_of_those_that_a_run_can_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of_classes(tmp_path, *["good"] * 50, *["bad"] * 45, "odd", *[""] * 110)
+    ended = perennial("init", "a.csv", "-y", "--target", "Kind of it?")
+    assert ended.exit_code == 0, ended.stderr
+    assert definition.load(tmp_path / "models/a/model.yaml").quality.min_rows == 47
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (["good"] * 200 + ["bad"], "kind_of_it: 'bad' stands in 1 of 201 rows; expected some 20 of each class"),
+        (["Yes"] * 200 + ["No"] * 2, "kind_of_it: 'No' stands in 2 of 202 rows; expected some 20 of each class"),
+        (["a"] * 200 + ["b", "c"], "kind_of_it: 'b' stands in 1, 'c' stands in 1 of 202 rows; expected some 20"),
+    ],
+)
+def test_a_class_that_nobody_can_learn_is_named_with_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of_classes(tmp_path, *classes)
+    ended = perennial("init", "a.csv", "-y")
+    assert ended.exit_code == 1
+    assert says(ended, f"error: a run could not use the files as {tmp_path}/models/a/model.yaml is now: {said}")
+    assert ended.stderr.strip().splitlines()[-1].endswith("or predict another column (--target)")
+
+
 def test_texts_that_would_need_a_mean_of_classes_are_no_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -859,6 +910,48 @@ def test_series_get_a_definition_that_runs_can_use(
     assert 0.9 * told["naive"] < sound.gate.threshold <= told["naive"]  # what has to be beaten in any case
 
 
+def test_a_column_for_each_period_becomes_a_row_for_each_as_the_error_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    months = [f"{year}-{month:02}" for year in range(2018, 2024) for month in range(1, 13)]
+    random = np.random.default_rng(1)
+    table = pd.DataFrame({"shop": [f"s{n}" for n in range(9)]} | {name: random.poisson(40, 9) for name in months})
+    table.to_csv("wide.csv", index=False)
+    ended = perennial("init", "wide.csv", "--forecast")
+    assert ended.exit_code == 1
+    assert says(ended, "wide.csv: columns '2018-01' to '2023-12': their names are times")
+    assert says(
+        ended, """table.melt(['shop'], var_name="period", value_name="value").to_csv("long.csv", index=False)"""
+    )
+    table.melt(["shop"], var_name="period", value_name="value").to_csv("long.csv", index=False)
+    ended = perennial("init", "long.csv", "--forecast", "--target", "value")
+    assert ended.exit_code == 0, ended.stderr
+    series = definition.load(tmp_path / "models/long/model.yaml").series
+    assert series
+    assert (series.key, series.time, series.frequency) == ("shop", "period", "M")
+
+
+def test_one_series_gets_a_definition_once_a_column_says_that_it_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    months = [f"{year}-{month:02}" for year in range(1949, 1991) for month in range(1, 13)]
+    table = pd.DataFrame({"month": months, "passengers": np.random.default_rng(1).poisson(140, len(months))})
+    table.to_csv("air.csv", index=False)
+    ended = perennial("init", "air.csv", "--forecast")
+    assert ended.exit_code == 1
+    assert says(ended, "each row has another month, so that these are one series")
+    assert says(ended, 'pandas: table["series"] = "all"')
+    table["series"] = "all"
+    table.to_csv("air.csv", index=False)
+    ended = perennial("init", "air.csv", "--forecast")
+    assert ended.exit_code == 0, ended.stderr
+    series = definition.load(tmp_path / "models/air/model.yaml").series
+    assert series
+    assert (series.key, series.time, series.frequency) == ("series", "month", "M")
+
+
 def test_rows_that_are_no_series_get_no_forecast(cars: Path) -> None:
     ended = perennial("init", cars, "--forecast", "--target", "selling price")
     assert (ended.exit_code, ended.stderr.startswith("error: no series: expected a column of times")) == (1, True)
@@ -870,7 +963,10 @@ def test_a_column_that_few_rows_have_is_no_key_of_series(tmp_path: Path, monkeyp
     rows = [f"{date(2025, 1, 5) + timedelta(weeks=n)},{n % 3 if n % 2 else ''},{n * n % 17}" for n in range(90)]
     (tmp_path / "shows.csv").write_text("\n".join(["aired,rank,sold", *rows]))
     ended = perennial("init", "shows.csv", "--forecast", "--target", "sold")
-    assert (ended.exit_code, "error: no series: expected a column that, beside aired" in ended.stderr) == (1, True)
+    assert (ended.exit_code, "error: each row has another aired, so that these are one series" in ended.stderr) == (
+        1,
+        True,
+    )
 
 
 def test_a_definition_that_is_there_is_not_replaced_unless_so_asked(proposed: tuple[Path, str], cars: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import gzip
 import io
@@ -216,6 +217,22 @@ def test_many_broken_rows_are_bad_data(scoring: Scoring) -> None:
     assert "break the rule minimum of mileage: expected at least 0" in verdict["reasons"][0]
     assert verdict["refusals"] == {"mileage: minimum": 75}
     assert scoring.records == []
+
+
+@pytest.mark.parametrize(("factor", "is_told"), [(1.609344, True), (1.3, False)])
+def test_a_file_in_another_unit_is_told_by_the_rows_that_are_within_the_range(
+    scoring: Scoring, factor: float, is_told: bool
+) -> None:
+    """Those beyond it, a tenth and more, are not asked about."""
+    scoring.world = copy.copy(scoring.world)
+    columns = scoring.world.definition["columns"]
+    ranged = {**columns, "mileage": {**columns["mileage"], "max": 40_000 if is_told else 33_000}}
+    scoring.world.definition = {**scoring.world.definition, "columns": ranged}
+    sold = [replace(car, fields=(car.fields[0] * factor, *car.fields[1:])) for car in cars(1000, 4)]
+    verdict = scoring.check(as_csv(sold))
+    assert verdict["verdict"] == "BadData"
+    assert verdict["refusals"]["mileage: maximum"] > 50
+    assert any("as miles in kilometres" in reason for reason in verdict["reasons"]) == is_told
 
 
 CHANGED: dict[str, tuple[bytes, str]] = {

@@ -871,6 +871,53 @@ def test_a_definition_may_stop_a_drop_that_has_moved_before_anything_is_trained(
     assert job.report["drift"]["moved"]
 
 
+def multiplied(rows: bytes, factor: float) -> bytes:
+    frame = pd.read_csv(io.BytesIO(rows))
+    return frame.assign(mileage=frame["mileage"] * factor).to_csv(index=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("factor", "most", "said"),
+    [
+        (1.609344, 50_000, "as miles in kilometres"),  # some rows are beyond the range
+        (1e4, 100_000, "10,000 times what they were"),  # each row is
+    ],
+)
+def test_a_file_that_is_beyond_a_range_in_another_unit_says_which(
+    job: Job, factor: float, most: int, said: str
+) -> None:
+    ranged = defined(mileage={"type": "float", "min": 0, "max": most, "unit": "miles"})
+    champion(job, definition=ranged, new_files=[1], statistics=described(cars(1000)))
+    message = job.fails(ranged, cars(1000), multiplied(cars(1000, seed=2), factor))
+    assert f"; mileage: the numbers are {said}, is it another unit?" in message
+    (aside,) = job.report["aside"]
+    assert f"mileage: the numbers are {said}, is it another unit?" in aside["reason"]
+
+
+@pytest.mark.parametrize("same_unit", [["mileage"], []])
+def test_drift_names_another_unit_though_many_rows_are_put_aside_for_their_range(
+    job: Job, same_unit: list[str]
+) -> None:
+    ranged = defined(mileage={"type": "float", "min": 0, "max": 40_000, "unit": "miles"})
+    lenient = changed(ranged, quality={"max_invalid_share": 0.5})
+    definition = {**lenient, "monitoring": {"data_quality": {"same_unit": same_unit}}}
+    champion(job, definition=definition, new_files=[1], statistics=described(cars(1000)))
+    assert job.run(definition, cars(1000), multiplied(cars(1000, seed=2), 1.609344)) == 0
+    assert job.report["new_files"]["quarantined"] > 200
+    (moved,) = job.report["drift"]["moved"]
+    assert (moved["column"], moved["unit"]) == ("mileage", "" if same_unit else "as miles in kilometres")
+
+
+@pytest.mark.parametrize("same_unit", [["mileage"], []])
+def test_a_file_beyond_a_range_in_no_other_unit_is_asked_nothing(job: Job, same_unit: list[str]) -> None:
+    ranged = defined(mileage={"type": "float", "min": 0, "max": 50_000, "unit": "miles"})
+    definition = {**ranged, "monitoring": {"data_quality": {"same_unit": same_unit}}}
+    champion(job, definition=definition, new_files=[1], statistics=described(cars(1000)))
+    message = job.fails(definition, cars(1000), multiplied(cars(1000, seed=2), 1.609344 if same_unit else 1.9))
+    assert "rule 'maximum'" in message
+    assert "another unit" not in message
+
+
 def test_texts_that_the_model_in_service_never_saw_stop_a_drop(job: Job) -> None:
     champion(job, definition=CARS, new_files=[1], statistics=described(cars(1000)))
     strict = changed(CARS, quality={"max_drift": 0.9})

@@ -10,6 +10,7 @@ from scipy.stats import ks_2samp
 
 from perennial.data.column_statistics import NumericColumn, StringColumn, statistics
 from perennial.data.drift import ColumnDrift, DropDrift, judge, summary
+from perennial.data.units import Numbers, numbers_of
 from perennial.features.values import STRING, DataError
 
 RANDOM = np.random.default_rng(5)
@@ -218,7 +219,7 @@ def test_chance_alone_is_never_refused() -> None:
 )
 def test_a_column_that_moved_as_another_unit_would_move_it_says_so(unit, factor, said) -> None:
     values = np.random.default_rng(1).gamma(3.0, 1000.0, 3000)
-    moving = DropDrift(baseline(values[:1500]), ["mileage"], {"mileage": unit} if unit else {})
+    moving = DropDrift(baseline(values[:1500]), ["mileage"], {"mileage": Numbers(unit)})
     moving.observe(pa.table({"mileage": pa.array(values[1500:] * factor)}))
     (moved,) = moving.distances()
     assert moved.moved
@@ -226,3 +227,38 @@ def test_a_column_that_moved_as_another_unit_would_move_it_says_so(unit, factor,
         assert moved.unit == ""
     else:
         assert re.search(f": the numbers are {said}, is it another unit\\?", str(moved))
+
+
+def moved_by(factor: float, said: Numbers) -> ColumnDrift:
+    """A column whose numbers are multiplied, and of which those beyond its range were put aside."""
+    values = np.random.default_rng(1).gamma(3.0, 1000.0, 6000)
+    new = values[3000:] * factor
+    said = said._replace(above=int((new > said.most).sum()))
+    moving = DropDrift(baseline(values[:3000], ["Saab"] * 3000), ["mileage"], {"mileage": said})
+    moving.observe(pa.table({"mileage": pa.array(new[new <= said.most])}))
+    (moved,) = moving.distances()
+    return moved
+
+
+def test_nobody_is_asked_about_the_unit_of_a_column_whose_unit_never_changes() -> None:
+    for factor in (1.609344, 100.0):
+        assert moved_by(factor, Numbers("miles")).unit
+        fixed = moved_by(factor, Numbers("miles", is_fixed=True))
+        assert (fixed.moved, fixed.unit) == (True, "")
+        assert "?" not in str(fixed)
+
+
+@pytest.mark.parametrize("most", [8_000.0, 5_000.0, 3_000.0])
+def test_another_unit_is_told_by_the_rows_that_are_within_the_range(most: float) -> None:
+    """Those beyond were put aside: 9, 33 and 67 % of them."""
+    assert moved_by(1.609344, Numbers("miles", most=most)).unit == "as miles in kilometres"
+    assert moved_by(1.3, Numbers("miles", most=most)).unit == ""
+
+
+def test_what_a_definition_says_of_numbers_is_their_unit_their_range_and_whether_the_unit_stays() -> None:
+    columns = {"mileage": {"type": "float", "unit": "mi", "min": 0, "max": 9}, "age": {"type": "float", "max": None}}
+    monitoring = {"data_quality": {"same_unit": ["mileage"]}}
+    definition = {"columns": columns, "monitoring": monitoring}
+    broken = {("mileage", "maximum"): 7, ("age", "missing"): 3}
+    assert numbers_of(definition, broken) == {"mileage": Numbers("mi", True, 0, 9, 0, 7), "age": Numbers()}
+    assert numbers_of(definition) == {"mileage": Numbers("mi", True), "age": Numbers()}

@@ -10,7 +10,7 @@ import pytest
 
 from perennial.data.column_statistics import NumericColumn
 from perennial.data.distributions import Distribution, distribution
-from perennial.data.units import CONVERSIONS, change
+from perennial.data.units import CONVERSIONS, Numbers, change
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def described(values: Floats) -> Distribution:
 
 def verdict(kind: str, factor: float, offset: float = 0.0, unit: str | None = None) -> str | None:
     before, after = drawn(kind, 2000, 1), drawn(kind, 1000, 2) * factor + offset
-    return change(described(before), described(after), (2000, 1000), 0.1, unit)
+    return change(described(before), described(after), (2000, 1000), 0.1, Numbers(unit))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_shift_of_three_species_is_no_unit_though_its_median_fits_one() -> Non
     for shifted in (1.6 * after + 15, 1.3 * weights(200, (0.3, 0.4, 0.3), 2) + by_id):
         assert change(described(before), described(shifted), (300, 200), 0.1) is None
     pounds = described(before[:200] * 2.20462262)
-    assert change(described(before), pounds, (300, 200), 0.1, "kg") == "as kilograms in pounds"
+    assert change(described(before), pounds, (300, 200), 0.1, Numbers("kg")) == "as kilograms in pounds"
 
 
 @pytest.mark.parametrize("rows", [100, 200])
@@ -92,7 +92,7 @@ def test_a_small_window_says_of_a_column_without_a_unit_only_what_is_sure(rows: 
     before, more = described(drawn("prices", 2000, 1)), [drawn("prices", rows, seed) for seed in range(10)]
     dearer = [change(before, described(values * 1.5), (2000, rows), 0.1) for values in more]
     assert dearer == [None] * len(more)
-    assert change(before, described(more[0] * 1.609344), (2000, rows), 0.1, "mile") == "as miles in kilometres"
+    assert change(before, described(more[0] * 1.609344), (2000, rows), 0.1, Numbers("mile")) == "as miles in kilometres"
     assert change(before, described(more[0] * 1000), (2000, rows), 0.1) is not None
 
 
@@ -118,5 +118,5 @@ def test_of_all_known_conversions_hardly_one_is_missed() -> None:
     for (factor, offset, _, names, _), seed in pairs:
         before, after = (drawn("celsius" if offset else "miles", rows, seed + rows) for rows in (500, 300))
         converted = described(after * factor + offset)
-        missed += change(described(before), converted, (500, 300), 0.1, min(names)) is None
+        missed += change(described(before), converted, (500, 300), 0.1, Numbers(min(names))) is None
     assert missed <= 1

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from perennial.data.column_statistics import NumericColumn, StringColumn, constraints, statistics
+from perennial.data.units import Numbers
 from perennial.monitoring.data_quality import MAX_UNKNOWN, DataLimits, DataQuality, WindowRecords, judge
 from perennial.monitoring.findings import MonitorError, verdict_of, violations
 
@@ -233,9 +234,11 @@ def test_values_that_are_new_by_chance_are_no_drift() -> None:
 
 def test_a_column_that_keeps_its_unit_drifts_and_labels_are_called_so() -> None:
     kilometres = records(1000, 1, mileage=lambda values: values * 1.609344)
-    (fixed,) = judged(kilometres, limits=replace(LIMITS, same_unit=("mileage",))).findings
-    (other,) = judged(kilometres, limits=replace(LIMITS, units={"mileage": "g"})).findings
-    (labels,) = judged(kilometres, limits=replace(LIMITS, units={"mileage": "miles"}, target="mileage")).findings
+    (fixed,) = judged(kilometres, limits=replace(LIMITS, numbers={"mileage": Numbers(is_fixed=True)})).findings
+    (other,) = judged(kilometres, limits=replace(LIMITS, numbers={"mileage": Numbers("g")})).findings
+    (labels,) = judged(
+        kilometres, limits=replace(LIMITS, numbers={"mileage": Numbers("miles")}, target="mileage")
+    ).findings
     assert (fixed.kind, other.kind, labels.kind) == ("drift", "drift", "bad_data")
     assert labels.text.startswith("the labels look as if in another unit, as miles in kilometres. median")
 
