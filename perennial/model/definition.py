@@ -81,7 +81,7 @@ MAX_OVERRIDABLE = 100
 MAX_METRICS = 10  # of the model itself: each may take a minute (evaluation.custom_metrics), and costs in CloudWatch
 LONGEST_INTEGER = 64  # bits
 # Of algorithms without checkpoints (Developer Guide, "Managed Spot Training"). XGBoost's container leaves none that it
-# could go on from (decision 9904).
+# could go on from (decision 0068).
 MOST_WAITING_SECONDS = 3600
 # What PyYAML raises besides its own errors: for values that do not fit their tag, and for deep nesting.
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
