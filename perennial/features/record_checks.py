@@ -113,14 +113,17 @@ class RecordChecks:
         return findings
 
     def _find_by_value(self, records: FewRecords) -> list[Finding]:
-        values = dict(zip(records.names, zip(*records.rows, strict=True), strict=True))
-        findings = []
-        for name, rules in self.rules.items():
-            kinds = list(map(rules.kind_of, values[name]))
-            if any(kinds):
-                found = sorted(filter(None, set(kinds)))
-                findings += [Finding(kind, name, kinds.count(kind), kinds.index(kind)) for kind in found]
-        return findings
+        found: dict[tuple[str, str], list[int]] = {}
+        for number, row in enumerate(records.rows):
+            values = dict(zip(records.names, row, strict=True))
+            for name, rules in self.rules.items():
+                if kind := rules.kind_of(values[name]):
+                    found.setdefault((name, kind), []).append(number)
+        if not found:
+            return []
+        places = {name: place for place, name in enumerate(self.rules)}
+        ordered = sorted(found.items(), key=lambda item: (places[item[0][0]], item[0][1]))
+        return [Finding(kind, name, len(numbers), numbers[0]) for (name, kind), numbers in ordered]
 
     def refusal(self, records: pa.Table | FewRecords, findings: Iterable[Finding]) -> str | None:
         """Return why the request is refused: the first value of a kind that is; None when there is none."""
