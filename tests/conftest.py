@@ -60,13 +60,15 @@ def _collect_until_nothing_is_found(most: int) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Deal tests in their order, those of the local cloud by files: what a file starts is started by one worker."""
+    """Deal tests in their order by files, where they are of no group: what a file needs is made by one worker.
+
+    Dealt one by one, each took the longer to deal the more there were before it.
+    """
     from xdist.scheduler import LoadGroupScheduling
 
     class ByFile(LoadGroupScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            scope = super()._split_scope(nodeid)
-            return scope.partition("::")[0] if scope.startswith("tests/integration/") else scope
+            return super()._split_scope(nodeid).partition("::")[0]
 
     if config.getvalue("dist") != "loadgroup":
         return None
