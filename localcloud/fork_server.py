@@ -32,6 +32,7 @@ import io
 import json
 import marshal
 import os
+import re
 import select
 import signal
 import socket
@@ -42,6 +43,8 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader
 from inspect import CO_VARKEYWORDS
@@ -54,6 +57,7 @@ OWN = Path(__file__).resolve().parent
 LENGTH = struct.Struct("!I")
 _SKLEARN = "sklearn"
 _MOST_FDS = 8
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z", re.ASCII)
 _MOST_SOURCES, _MOST_SOURCE_BYTES = 4096, 1 << 22
 _STANDARD = (
     "argparse",
@@ -278,6 +282,25 @@ def quicken_events() -> None:
     vars(hooks)["accepts_kwargs"], hooks.EventAliaser.__init__ = look, begin_with_names
 
 
+def quicken_requests() -> None:
+    """Read times as AWS writes most of them without trying all forms, and clean the parts of a user agent once.
+
+    Botocore's own does both for each request; of a list, for each item. What is written otherwise it reads still.
+    """
+    utils, agents = (importlib.import_module(f"botocore.{name}") for name in ("utils", "useragent"))
+    read, clean, utc = vars(utils)["_parse_timestamp_with_tzinfo"], agents.UserAgentComponent.to_string, utils.tzutc()
+    remembered = lru_cache(256)(clean)
+
+    def read_time(value: Any, tzinfo: Any) -> Any:
+        if type(value) is str and _TIME.fullmatch(value):
+            with suppress(ValueError):
+                return datetime.fromisoformat(value[:-1]).replace(tzinfo=utc)
+        return read(value, tzinfo)
+
+    vars(utils)["_parse_timestamp_with_tzinfo"] = read_time
+    agents.UserAgentComponent.to_string = lambda part: clean(part) if part.size_config else remembered(part)
+
+
 def keep_names(kind: Any) -> None:
     """Read which services botocore has data of; a client looks for its own among all, in a thousand folders, twice."""
     list_services, installed = kind.list_available_services, kind.BUILTIN_DATA_PATH
@@ -324,6 +347,7 @@ def preload(loads: Loads, folders: Sequence[str]) -> None:
     if loads.models and not any((Path(folder) / "botocore").exists() for folder in folders):
         keep_models(loads.models)
         quicken_events()
+        quicken_requests()
     for entry in sys.path:
         for library in chain.from_iterable(map(Path(entry).glob, loads.libraries)):
             ctypes.CDLL(str(library))

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import atexit
 import contextlib
 import gc
 import getpass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest import unraisableexception
 
 from tests import about_states
 
@@ -27,6 +29,8 @@ os.environ |= {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
 # Some machines say so, and then each worker compiles every test anew, and each program all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+if "PYTEST_XDIST_WORKER" in os.environ:  # it has said all; to take apart what it has loaded takes seconds
+    atexit.register(os._exit, 0)  # before anything else is, so that it comes last
 os.environ["LOCALCLOUD_OWNER"] = str(os.getpid())  # a local cloud that a test starts ends with the tests' own process
 
 
@@ -42,17 +46,29 @@ def pytest_configure(config: pytest.Config) -> None:
         if _has_room():
             os.environ[TEMPORARY] = str(MEMORY)
     gc.disable()  # what is collected stays
+    vars(unraisableexception)["gc_collect_harder"] = _collect_until_nothing_is_found
+
+
+def _collect_until_nothing_is_found(most: int) -> None:
+    """Look for garbage, and again among what its ends have left: a time without a find has no other after it.
+
+    At its end pytest looks through all that a worker has, five times whatever it finds, while the cores wait.
+    """
+    while most and gc.collect():
+        most -= 1
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Deal tests in their order, those of the local cloud by files: what a file starts is started by one worker."""
+    """Deal tests in their order by files, where they are of no group: what a file needs is made by one worker.
+
+    Dealt one by one, each took the longer to deal the more there were before it.
+    """
     from xdist.scheduler import LoadGroupScheduling
 
     class ByFile(LoadGroupScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            scope = super()._split_scope(nodeid)
-            return scope.partition("::")[0] if scope.startswith("tests/integration/") else scope
+            return super()._split_scope(nodeid).partition("::")[0]
 
     if config.getvalue("dist") != "loadgroup":
         return None

@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # jsonschema parses a grammar for it, most of a start
+
+import nbformat  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
 
 CELL_SECONDS = 180
 

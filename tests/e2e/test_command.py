@@ -35,7 +35,7 @@ SHARED_WITH = (DEV, ACCOUNTS["prod"])  # by staging
 
 
 @pytest.fixture(scope="module")
-def project(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project of one's own, made by `sam init` from an archive of this repository, with no models yet."""
     folder = tmp_path_factory.mktemp("own")
     passed_over = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
@@ -45,14 +45,18 @@ def project(cloud_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     made = sam_cli.sam(*words, cwd=folder, env=dict(os.environ), timeout_seconds=60)
     assert made.returncode == 0, made.stderr
     own = folder / "own"
-    (own / ".venvs").symlink_to(ROOT / ".venvs")
+    (own / ".venvs").mkdir()
+    for installed in (ROOT / ".venvs").iterdir():
+        if installed.name != "sam":
+            (own / ".venvs" / installed.name).symlink_to(installed)
     shutil.rmtree(own / "models")
     (own / "models").mkdir()
     samconfig = (own / "samconfig.toml").read_text().replace("ModelName=used-cars", f"ModelName={STACK}")
     for theirs, name in (("perennial-used-cars", STACK), ("used-cars-dev", STACK), ("used-cars-", f"{STACK}-")):
         samconfig = samconfig.replace(f'stack_name = "{theirs}', f'stack_name = "{name}')
     (own / "samconfig.toml").write_text(samconfig)
-    return own
+    with sam_cli.as_program(own / ".venvs" / "sam"):
+        yield own
 
 
 def steps(workflow: str) -> list[str]:

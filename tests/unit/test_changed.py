@@ -67,14 +67,20 @@ def test_tests_of_a_file_are_those_that_import_start_or_read_it(
     assert changed.Project(project_files, {*FILES, file}).tests_of(file) == sorted(about)
 
 
-def test_a_module_has_the_tests_that_are_called_after_it() -> None:
+@pytest.fixture(scope="module")
+def own() -> changed.Project:
+    """This project: what its files import is read once."""
+    return changed.Project(ROOT, changed.git("ls-files"))
+
+
+@pytest.mark.xdist_group("own-files")
+def test_a_module_has_the_tests_that_are_called_after_it(own: changed.Project) -> None:
     files = changed.git("ls-files")
-    project = changed.Project(ROOT, files)
-    after = {test: test.removeprefix("tests/unit/").replace("test_", "") for test in project.tests("unit")}
+    after = {test: test.removeprefix("tests/unit/").replace("test_", "") for test in own.tests("unit")}
     pairs = [(test, file) for test, name in after.items() for file in (name, name.replace(".py", "/app.py"))]
 
     assert len([file for _, file in pairs if file in files]) > 60
-    assert [(test, file) for test, file in pairs if file in files and not project._is_about(test, file)] == []
+    assert [(test, file) for test, file in pairs if file in files and not own._is_about(test, file)] == []
 
 
 @pytest.mark.parametrize(
@@ -91,9 +97,10 @@ def test_how_near_a_test_is_to_a_file(project_files: Path, test: str, file: str,
     assert changed.Project(project_files, FILES).steps(test, file) == steps
 
 
-def test_of_very_many_tests_the_nearest_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    project, changes = changed.Project(ROOT, changed.git("ls-files")), "perennial/evaluation/gate.py"
-    steps = {test: project.steps(test, changes) for test in project.tests_of(changes)}
+@pytest.mark.xdist_group("own-files")
+def test_of_very_many_tests_the_nearest_are_run(own: changed.Project) -> None:
+    changes = "perennial/evaluation/gate.py"
+    steps = {test: own.steps(test, changes) for test in own.tests_of(changes)}
     chosen = changed.nearest(steps)
 
     assert len(steps) > 2 * changed.MOST == 2 * len(chosen)

@@ -25,10 +25,10 @@ def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
     [
         ("tests/integration/a/test_b.py::test_c[d::e]", "tests/integration/a/test_b.py"),
         ("tests/integration/a/test_b.py::test_c@group", "group"),
-        ("tests/unit/test_b.py::test_c[1]", "tests/unit/test_b.py::test_c[1]"),
+        ("tests/unit/test_b.py::test_c[1]", "tests/unit/test_b.py"),
     ],
 )
-def test_what_starts_a_local_cloud_is_dealt_by_files_in_the_order_of_the_tests(test: str, dealt_with: str) -> None:
+def test_what_is_of_no_group_is_dealt_by_files_in_the_order_of_the_tests(test: str, dealt_with: str) -> None:
     values = {"dist": "loadgroup", "tx": ["popen"]}
     config: Any = SimpleNamespace(option=SimpleNamespace(loadscopereorder=True), getvalue=values.get)
     scheduler = conftest.pytest_xdist_make_scheduler(config, log=None)

@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from botocore import hooks
+from botocore import hooks, useragent, utils
 from botocore.handlers import BUILTIN_HANDLERS
 
-from localcloud.fork_server import LOADS, HiddenModules, _load_pure, noted_imports, quicken_events
+from localcloud.fork_server import LOADS, HiddenModules, _load_pure, noted_imports, quicken_events, quicken_requests
 from localcloud.forks import ForkedProcess, ForkServer, read_at_start
 from localcloud.sagemaker.jobs.process import kill_orphan
 from localcloud.sagemaker.platform import image_python as image_python_module
@@ -504,6 +504,34 @@ def test_handlers_of_events_are_known_as_botocore_works_them_out(monkeypatch: py
     assert [names.pop(0) for names in found[1]] == [True, False]
     assert [names.pop(0) for names in expected[1]] == [False, False]
     assert found == expected
+
+
+def test_times_and_user_agents_are_what_botocore_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[Any] = [
+        "2026-12-01T05:06:07Z", "2026-12-01T05:06:07.123Z", "2026-12-01T05:06:07.123456Z", "0001-01-01T00:00:00Z",
+        "2026-12-01T05:06:07.12Z", "2026-12-01T05:06:07+01:00", "2026-12-01T24:00:00Z", "2026-02-30T05:06:07Z",
+        "\u0662026-12-01T05:06:07Z", "Tue, 01 Dec 2026 05:06:07 GMT", "1796101376.945", 1796101376, "soon", None,
+    ]  # fmt: skip
+    sizes = useragent.UserAgentComponentSizeConfig(8, ",")
+    parts = [
+        useragent.UserAgentComponent("md", "Own (Core)"),
+        useragent.UserAgentComponent("lang", "py#thon", "3.11 /x"),
+        useragent.UserAgentComponent("m", "a,b,c,d,e,f", size_config=sizes),
+    ]
+
+    def read(text: Any) -> Any:
+        try:
+            time = utils.parse_timestamp(text)
+        except (ValueError, RuntimeError, TypeError) as error:
+            return type(error), str(error)
+        return time, time.utcoffset(), time.tzname()
+
+    expected = [read(text) for text in texts], [part.to_string() for part in parts]
+    monkeypatch.setattr(utils, "_parse_timestamp_with_tzinfo", vars(utils)["_parse_timestamp_with_tzinfo"])
+    monkeypatch.setattr(useragent.UserAgentComponent, "to_string", useragent.UserAgentComponent.to_string)
+    quicken_requests()
+    for _ in range(2):
+        assert ([read(text) for text in texts], [part.to_string() for part in parts]) == expected
 
 
 @pytest.mark.parametrize("fault", ["def f(:", "raise SystemExit(1)", "import own_missing", "1 / 0"])
