@@ -19,8 +19,8 @@ from perennial.data.row_numbers import RowNumbers, pieces
 from perennial.data.rows import GOLDEN, Hashes, are_among
 
 FEW_TWICE = 16  # times as many hashes are there once
-TOGETHER = 1 << 18  # rows that are compared at once, on each core
-LARGE = 1 << 20  # rows of one bucket that are, on one core
+TOGETHER = 1 << 18  # rows of a bucket, about, that are compared at once on each core
+LARGE = 1 << 20  # rows that are on one core
 MOST_BITS = 8  # that tell buckets: each may have an open file, of which a process may have a thousand
 LEVELS = 2  # of buckets in buckets: after so many all rows of a large one have one hash
 IN_MEMORY = 32 << 20  # bytes of all buckets
@@ -44,7 +44,7 @@ def like_others(
     folder  where files may be
     level   how many times these have come into buckets already
     """
-    if count <= TOGETHER:
+    if count <= LARGE:
         (rows, hashes) = _together([*some])
         yield rows[which(hashes)]
         return

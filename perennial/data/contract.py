@@ -222,8 +222,7 @@ def _between_periods(series: SeriesForm, column: Column, values: pa.Array) -> It
 
 
 def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:
-    extremes = pc.min_max(values)
-    lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+    lowest, highest = _extremes(values)
     if lowest is None:
         return
     if column.minimum is not None and lowest < column.minimum:
@@ -232,6 +231,15 @@ def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:
         yield Violation(column, "maximum", _positions(pc.greater(values, column.maximum)))
     if column.logarithm and lowest <= 0:
         yield Violation(column, "logarithm", _positions(pc.less_equal(values, 0)))
+
+
+def _extremes(values: pa.Array) -> tuple[Any, Any]:
+    """Return the lowest and the highest of numbers, none of which is NaN; None where there is none."""
+    if len(values) and not values.null_count:
+        numbers = values.to_numpy()
+        return numbers.min(), numbers.max()  # a tenth of Arrow's time
+    extremes = pc.min_max(values)
+    return extremes["min"].as_py(), extremes["max"].as_py()
 
 
 def _not_a_category(column: Column, categories: Sequence[str], values: pa.DictionaryArray) -> Iterator[Violation]:

@@ -19,6 +19,7 @@ import gzip
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -337,47 +338,68 @@ def _batches(file: _CsvFile, work: Work[Made]) -> Iterator[tuple[Batch, Made]]:
 
 @dataclass(frozen=True)
 class _Block:
-    """A block of a text.
+    """What is known of a block of a text.
 
+    size      its bytes
     is_plain  no line in it ends as on old machines, and no byte is zero
     is_sound  it is known to be UTF-8
+    is_open   something is behind its last line end
     marks     how many quotation marks are in it
+    line      where its last line ends, if it has no such marks; 0: nowhere
+    header    where its first row ends, of the first block; 0: nowhere
+    text      its bytes, where they are needed again: of one with quotation marks, and of what cannot be read again
     """
 
-    text: bytes
-    is_plain: bool
-    is_sound: bool
-    marks: int
+    size: int = 0
+    is_plain: bool = True
+    is_sound: bool = True
+    is_open: bool = True
+    marks: int = 0
+    line: int = 0
+    header: int = 0
+    text: bytes = b""
 
     @classmethod
-    def of(cls, text: bytes, *, is_sound: bool) -> _Block:
-        marks = np.count_nonzero(np.frombuffer(text, np.uint8) == MARK) if b'"' in text else 0
-        return cls(text, b"\0" not in text and _has_usual_ends(text), is_sound or text.isascii(), int(marks))
+    def of(cls, text: bytes | bytearray, *, is_sound: bool, is_first: bool, is_kept: bool) -> _Block:
+        marks = int(np.count_nonzero(np.frombuffer(text, np.uint8) == MARK)) if b'"' in text else 0
+        return cls(
+            len(text),
+            b"\0" not in text and _has_usual_ends(text),
+            is_sound or text.isascii(),
+            not text.endswith((b"\n", b"\r")),
+            marks,
+            0 if marks else len(text) if text.endswith(b"\r") else text.rfind(b"\n") + 1,
+            _end_of_header(text) if is_first else 0,
+            bytes(text) if marks or is_kept else b"",
+        )
 
     def end_of_rows(self, *, is_inside: bool) -> int:
         """Return where the last row ends that ends in it, given whether it ends inside quotation marks; 0: nowhere."""
+        if not self.marks:
+            return 0 if is_inside else self.line
         end = len(self.text)
         if not is_inside and self.text.endswith(b"\r"):
             return end
         for _ in range(min(self.marks, MOST_MARKS) + 1):
-            mark = self.text.rfind(b'"', 0, end) if self.marks else -1
+            mark = self.text.rfind(b'"', 0, end)
             if not is_inside and (line := self.text.rfind(b"\n", mark + 1, end)) >= 0:
                 return line + 1
             is_inside, end = not is_inside, mark
         return 0
 
-    def end_of_header(self) -> int:
-        """Return where the first row ends; 0: it does not."""
-        marks, begin = 0, 0
-        while line := self.text.find(b"\n", begin) + 1:
-            marks += self.text.count(b'"', begin, line)
-            if marks % 2 == 0:
-                return line
-            begin = line
-        return 0
+
+def _end_of_header(text: bytes | bytearray) -> int:
+    """Return where the first row of a text ends; 0: it does not."""
+    marks, begin = 0, 0
+    while line := text.find(b"\n", begin) + 1:
+        marks += text.count(b'"', begin, line)
+        if marks % 2 == 0:
+            return line
+        begin = line
+    return 0
 
 
-def _has_usual_ends(text: bytes) -> bool:
+def _has_usual_ends(text: bytes | bytearray) -> bool:
     """Return whether lines end as they do today."""
     return b"\r" not in text or text.count(b"\r") == text.count(b"\r\n") + text.endswith(b"\r")
 
@@ -398,17 +420,31 @@ class _RowsOfBlock:
     has_marks: bool
 
 
-def _read_at(file: int, start: int, count: int) -> bytes:
-    """Return bytes of an open file. Raises OSError: it has no longer as many."""
-    some = os.pread(file, count, start)
-    if len(some) < count:
+class _Memory(threading.local):
+    """What a thread reads bytes of a file into, again and again: new pages take longer to get than to fill."""
+
+    def __init__(self) -> None:
+        self._block, self._rows = bytearray(), bytearray()
+
+    def block(self, file: int, start: int, count: int) -> bytearray:
+        """Return bytes of an open file, until this thread's next block. Raises OSError: it has no longer as many."""
+        if len(self._block) != count:
+            self._block = bytearray(count)
+        _read_into(self._block, file, start)
+        return self._block
+
+    def rows(self, file: int, start: int, count: int) -> npt.NDArray[np.uint8]:
+        """Return the same `(count,)`, until its next rows: read again, so that none wait for whoever needs them."""
+        if len(self._rows) < count:
+            self._rows = bytearray(count)
+        some = memoryview(self._rows)[:count]
+        _read_into(some, file, start)
+        return np.frombuffer(some, np.uint8)
+
+
+def _read_into(memory: bytearray | memoryview, file: int, start: int) -> None:
+    if os.preadv(file, [memory], start) < len(memory):
         raise OSError(errno.EIO, "a file of the data became shorter while it was read")
-    return some
-
-
-def _bytes_at(file: int, start: int, count: int) -> npt.NDArray[np.uint8]:
-    """Return the same `(count,)`: read again, so that none wait in memory for whoever needs them."""
-    return np.frombuffer(_read_at(file, start, count), np.uint8)
 
 
 def _together(*parts: bytes) -> npt.NDArray[np.uint8]:
@@ -423,55 +459,51 @@ class _WholeRows:
     """
 
     def __init__(self, file: _CsvFile) -> None:
-        self._file, self.ends_at, self.is_open = file, -1, False
+        self._file, self.ends_at, self.is_open, self._memory = file, -1, False, _Memory()
 
     def pieces(self, opened: BinaryFile) -> Generator[_RowsOfBlock]:
         """Yield the rows that end in each block. Raises FileError when the rows before have been yielded."""
         errors: list[Exception] = []
         with closing(self._blocks(opened)) as blocks:
             rest = until_error(blocks, errors)
-            begin, is_inside, before = 0, False, _Block(b"", is_plain=True, is_sound=True, marks=0)
-            cut, block = b"", next(rest, None)
+            begin, is_inside, before = 0, False, _Block()
+            used, block = 0, next(rest, None)  # where the rows of the blocks before end
             while block:
                 following = next(rest, None)
                 is_inside ^= block.marks % 2 == 1
-                header = 0 if begin else block.end_of_header()
                 end = block.end_of_rows(is_inside=is_inside)
                 if not (following or is_inside):  # the last row needs no line end
-                    end = len(block.text)
-                if not (block.is_plain and end and (begin or header)) or (is_inside and not following):
+                    end = block.size
+                if not (block.is_plain and end and (begin or block.header)) or (is_inside and not following):
                     return
                 if self._file.begin is None:
-                    rows = partial(_together, cut, block.text[:end])
+                    rows = partial(_together, before.text[used - begin + before.size :], block.text[:end])
                 else:
-                    start = self._file.begin + begin - len(cut)
-                    rows = partial(_bytes_at, opened.fileno(), start, len(cut) + end)
-                yield _RowsOfBlock(
-                    rows,
-                    begin + end,
-                    header,
-                    before.is_sound and block.is_sound,
-                    bool(before.marks or block.marks),
-                )
-                begin, cut = begin + len(block.text), block.text[end:]
+                    count = begin + end - used
+                    rows = partial(self._memory.rows, opened.fileno(), self._file.begin + used, count)
+                is_sound, has_marks = before.is_sound and block.is_sound, bool(before.marks or block.marks)
+                yield _RowsOfBlock(rows, begin + end, block.header, is_sound, has_marks)
+                begin, used = begin + block.size, begin + end
                 before, block = block, following
         if errors:
             raise errors[0]
-        self.ends_at, self.is_open = begin, not before.text.endswith((b"\n", b"\r"))
+        self.ends_at, self.is_open = begin, before.is_open
 
     def _blocks(self, opened: BinaryFile) -> Generator[_Block]:
         if self._file.begin is None:
-            text = self._file.text(opened)
+            text, is_first = self._file.text(opened), True
             while block := text.read(BLOCK_BYTES):
-                yield _Block.of(block, is_sound=True)
+                yield _Block.of(block, is_sound=True, is_first=is_first, is_kept=True)
+                is_first = False
             return
-        number = opened.fileno()
+        number, begin = opened.fileno(), self._file.begin
         size = os.fstat(number).st_size
 
         def at(start: int) -> _Block:
-            return _Block.of(_read_at(number, start, min(BLOCK_BYTES, size - start)), is_sound=False)
+            text = self._memory.block(number, start, min(BLOCK_BYTES, size - start))
+            return _Block.of(text, is_sound=False, is_first=start == begin, is_kept=False)
 
-        with closing(in_order(at, range(self._file.begin, size, BLOCK_BYTES))) as blocks:
+        with closing(in_order(at, range(begin, size, BLOCK_BYTES))) as blocks:
             yield from blocks
 
 

@@ -28,11 +28,11 @@ class RowHasher:
 
     def hashes(self, rows: pa.Table) -> Hashes:
         """Return the hash of each row, `(n_rows,)`; never UNKNOWN."""
-        combined = np.zeros(rows.num_rows, np.uint64)
+        combined, high = np.zeros(rows.num_rows, np.uint64), np.empty(rows.num_rows, np.uint64)
         for name in self._columns:
             combined ^= self._column(name, rows[name].combine_chunks())
             combined *= GOLDEN  # odd, so that nothing is lost
-            combined ^= combined >> _HALF
+            combined ^= np.right_shift(combined, _HALF, out=high)
         hashes = mixed(combined)
         hashes[hashes == UNKNOWN] = GOLDEN
         return hashes

@@ -85,10 +85,21 @@ def combined(one: Hashes, other: Hashes) -> Hashes:
     return mixed(mixed(one) ^ other)
 
 
-def shares(hashes: Hashes, seed: int) -> npt.NDArray[np.float64]:
-    """Return a number from 0 up to 1 for each hash, drawn by the seed: the same for the same hash."""
-    salt = mixed(np.array([seed], np.uint64) + GOLDEN)
-    return np.asarray(mixed(hashes ^ salt) / 2.0**64, np.float64)
+def lots(hashes: Hashes, seed: int) -> Hashes:
+    """Return a number of 64 bits for each hash, drawn by the seed: the same for the same hash."""
+    return mixed(hashes ^ mixed(np.array([seed], np.uint64) + GOLDEN))
+
+
+def lots_below(share: float) -> int:
+    """Return how many of all lots are less than a share of them, 0 to 1: those smaller than this number.
+
+    As floating-point numbers say it, of which one stands for two thousand lots: `lot / 2.0**64 < share`.
+    """
+    low, high = 0, 1 << 64
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if middle / 2**64 < share else (low, middle)
+    return low
 
 
 def mixed(hashes: Hashes) -> Hashes:

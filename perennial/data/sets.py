@@ -152,12 +152,12 @@ def dealt(
     def chosen(item: BatchOfSets) -> list[Any]:
         read, set_of_row = item
         batch = read()
-        masks = {number: set_of_row == number for number in wanted}
+        rows = {number: np.flatnonzero(set_of_row == number) for number in wanted}
         some = {number: batch.select(columns[number]) if columns else batch for number in wanted}
         pieces = [
-            (number, pa.Table.from_batches([some[number].filter(pa.array(mask))]))
-            for number, mask in masks.items()
-            if mask.any()
+            (number, pa.Table.from_batches([some[number].take(pa.array(places))]))
+            for number, places in rows.items()
+            if len(places)
         ]
         return [work(*piece) for piece in pieces] if work else pieces
 

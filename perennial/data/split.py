@@ -43,7 +43,7 @@ from perennial.data.order import Ordered
 from perennial.data.periods import Periods
 from perennial.data.row_hasher import RowHasher
 from perennial.data.row_numbers import Each, RowNumbers, pieces
-from perennial.data.rows import CONTENT, IDENTITY, Hashes, shares
+from perennial.data.rows import CONTENT, IDENTITY, Hashes, lots, lots_below
 from perennial.data.training_window import TrainingPeriod, latest_sound
 from perennial.features.values import DataError
 
@@ -111,7 +111,7 @@ class Splitter:
         """Return what decides the sets of some valid rows; several threads may ask at once."""
         identity, content = _hashes(rows)
         dealt = self._dealt(identity, rows)
-        contents = content if self._has_all else content[dealt.sets != TRAIN]
+        contents = content if self._has_all else content[np.flatnonzero(dealt.sets != TRAIN)]
         return replace(dealt, contents=contents, period=self._period.times(rows) if self._period else None)
 
     def observe(self, file: int, dealt: Dealt) -> None:
@@ -174,12 +174,6 @@ class Splitter:
     def _cut(self, sets: RowNumbers) -> None:
         """Deal the rows that train by now, and are a _COPY, where they could not be dealt before all were known."""
 
-    def _of_shares(self, drawn: npt.NDArray[np.float64]) -> Sets:
-        """Return the set of each number from 0 to 1."""
-        sets = (drawn < self._shares.test + self._shares.validation).astype(np.uint8)  # VALIDATION is one, TEST two
-        sets += drawn < self._shares.test
-        return sets
-
 
 def splitter(
     split: Mapping[str, Any],
@@ -208,9 +202,11 @@ class RandomSplitter(Splitter):
     def __init__(self, seed: int, shares: Shares, **others: Any) -> None:
         super().__init__(shares, **others)
         self._seed = seed
+        self._tests, self._held_out = lots_below(shares.test), lots_below(shares.test + shares.validation)
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
-        return Dealt(self._of_shares(shares(identity, self._seed)), identity)
+        drawn = lots(identity, self._seed)
+        return Dealt(_held_out(drawn < self._tests, drawn < self._held_out), identity)
 
 
 class GroupSplitter(Splitter):
@@ -224,7 +220,7 @@ class GroupSplitter(Splitter):
         groups = rows[self._column].combine_chunks()
         groups = groups if pa.types.is_dictionary(groups.type) else groups.dictionary_encode()
         drawn = np.array([self._drawn(str(group)) for group in groups.dictionary.to_pylist()], np.float64)
-        of_groups = self._of_shares(drawn)
+        of_groups = _held_out(drawn < self._shares.test, drawn < self._shares.test + self._shares.validation)
         return Dealt(of_groups[np.asarray(groups.indices.to_numpy(), np.int64)], identity)
 
     def _drawn(self, group: str) -> float:
@@ -353,6 +349,11 @@ class SeriesSplitter(TimeSplitter):
             used = piece == TRAIN
             times = self._times[start : start + len(piece)][used].astype("datetime64[us]")
             yield start, used, times, self._observed[start : start + len(piece)][used], self._horizon.is_late(times)
+
+
+def _held_out(tests: npt.NDArray[np.bool_], are: npt.NDArray[np.bool_]) -> Sets:
+    """Return the sets of rows, given which test, and which test or validate."""
+    return are.view(np.uint8) + tests  # VALIDATION is one, TEST two
 
 
 def _are_used(sets: Sets) -> npt.NDArray[np.bool_]:

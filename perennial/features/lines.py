@@ -95,7 +95,9 @@ def _written(fields: Sequence[pa.StringArray]) -> memoryview:
     pa_csv.write_csv(rows, sink, _BY_UNITS if has_commas else _BY_COMMAS)
     lines = np.frombuffer(buffer, np.uint8)[: sink.tell()]  # a null may have kept characters
     if has_commas:
-        lines += (lines == ord(_UNIT)) * np.uint8(ord(",") - ord(_UNIT))
+        steps = (lines == ord(_UNIT)).view(np.uint8)
+        steps *= ord(",") - ord(_UNIT)
+        lines += steps
     return lines.data
 
 

@@ -16,8 +16,9 @@ from perennial.data.rows import (
     are_among,
     combined,
     identity_columns,
+    lots,
+    lots_below,
     mixed,
-    shares,
     specification,
 )
 from perennial.features.values import ARROW_TYPES, STRING
@@ -115,13 +116,18 @@ def test_forgotten_texts_keep_their_hash(monkeypatch: pytest.MonkeyPatch) -> Non
     assert np.array_equal(one, other)
 
 
-def test_shares_are_uniform_and_independent_of_the_seed_and_of_regular_values() -> None:
+@given(st.one_of(st.floats(0, 1), st.sampled_from([0.2, 0.35, 0.15 + 0.2, 1 / 3, 2.0**-53, 1 - 2.0**-53])))
+def test_lots_are_below_a_share_as_their_floating_point_numbers_are(share: float) -> None:
+    limit = lots_below(share)
+    near = np.array([lot for lot in range(limit - 3000, limit + 3000) if 0 <= lot < 1 << 64], np.uint64)
+    assert ((near < limit) == (near / 2.0**64 < share)).all()
+
+
+def test_lots_are_uniform_and_independent_of_the_seed_and_of_regular_values() -> None:
     hashes = RowHasher(["x"]).hashes(pa.table({"x": np.arange(100_000)}))
-    drawn = shares(hashes, 42)
-    assert drawn.min() >= 0
-    assert drawn.max() < 1
+    drawn = lots(hashes, 42) / 2.0**64
     assert np.histogram(drawn, 10, (0, 1))[0] == pytest.approx([10_000] * 10, abs=500)
-    assert abs(np.corrcoef(drawn, shares(hashes, 43))[0, 1]) < 0.02
+    assert abs(np.corrcoef(drawn, lots(hashes, 43))[0, 1]) < 0.02
 
 
 def test_combined_depends_on_the_order() -> None:
