@@ -1,6 +1,9 @@
-"""Reading a Parquet file in batches of bounded memory, whatever a few bytes of it expand to.
+"""Reading a Parquet file in batches of bounded memory, however large a row group is and whatever its bytes expand to.
 
-Texts are read as dictionaries: a page of some bytes may stand for a long text in each of a million rows.
+A page of some bytes may stand for a long text in each of a million rows. So a batch has as many rows as there is room
+for where each has the longest text of the dictionary that its pages refer to. As dictionaries are read what Arrow has
+written of a table's dictionaries (pandas: categories), and nothing else: Arrow's grow with each batch of a row group,
+so that memory would hold all texts of it.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,45 +25,49 @@ from perennial.data.file_form import FileForm
 from perennial.data.header import FileError, positions, reason
 from perennial.data.text_files import BLOCK_BYTES
 from perennial.features.column import Column
-from perennial.features.from_arrow import accepts, is_bytes, is_text
+from perennial.features.from_arrow import accepts, is_text
 from perennial.words import printable, quoted
 
 BATCH_ROWS = 32_768
-BATCHES_TOGETHER = 8  # are read at once
+BATCHES_TOGETHER = 8  # are read at once where there are dictionaries
 BATCH_BYTES = 64 << 20  # of the texts of a batch, and of what its pages hold
 LONGEST_TEXT = BLOCK_BYTES  # as in JSON lines, where no line may be longer
 MAX_KIND = 60  # characters of a Parquet type in messages
 MAX_EXPANSION, EXPANDED_BYTES = 1000, 256 << 20  # beyond both a file is no table that somebody wrote
+# Else Arrow has all of a row group in memory that it reads, and of those before.
+BUFFERED: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20}
+# How pages hold texts, so that each stands in full in its page or in the dictionary of its row group.
+IN_FULL = frozenset({"PLAIN", "PLAIN_DICTIONARY", "RLE", "RLE_DICTIONARY", "BIT_PACKED"})
 
 
 def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileForm, notes: list[str]) -> Iterator[Batch]:
     """Yield the rows of a file in batches. Raises FileError, which begins with `name`."""
-    with undamaged(name):
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow  # it is made anew each time, of all that the file says about itself
-            name_of = _names_in_file(name, schema, columns, form, notes)
-            own = list(dict.fromkeys(name_of.values()))
-            wanted = schema.names if form.whole else own
-            texts = [column for column in own if is_text(schema.field(column).type)]
-            rows = rows_at_once(file.metadata, wanted)
-            # A dictionary grows with each batch of a row group, and is read anew with each: few are quicker.
-            together = rows_at_once(file.metadata, wanted, BATCHES_TOGETHER) // rows * rows
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
-            first, room = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
-            for read in file.iter_batches(together, columns=wanted, use_threads=False):
-                ordered = _with_texts(name, read.select(wanted))
-                ordered.validate(full=True)  # texts are UTF-8
-                room -= _expanded(ordered)
-                if room < 0:
-                    expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
-                    raise FileError(f"{name}: {expanded}; upload the file as CSV")
-                absent = frozenset(column.name for column in columns) - name_of.keys()
-                cuts = [0, *range(rows - (first - 1) % rows, ordered.num_rows, rows), ordered.num_rows]
-                pieces = (_own_texts(ordered.slice(start, end - start)) for start, end in pairwise(cuts))
-                for batch in chain.from_iterable(_slices(name, piece) for piece in pieces):
-                    numbering, whole = partial(np.add, first), batch if form.whole else None
-                    yield Batch(_under_names(batch, columns, name_of), numbering, absent=absent, whole=whole)
-                    first += batch.num_rows
+    with undamaged(name), pq.ParquetFile(path, **BUFFERED) as file:
+        schema = file.schema_arrow  # it is made anew each time, of all that the file says about itself
+        name_of = _names_in_file(name, schema, columns, form, notes)
+        wanted = schema.names if form.whole else list(dict.fromkeys(name_of.values()))
+        kinds = {column: schema.field(column).type for column in wanted}
+        dictionaries = any(pa.types.is_dictionary(kind) for kind in kinds.values())
+        texts = [one for one, kind in kinds.items() if is_text(kind) and not pa.types.is_dictionary(kind)]
+        longest = _longest(name, path, file, texts) if texts else 0
+        rows = max(1, min(rows_at_once(file.metadata, wanted), BATCH_BYTES // max(1, longest)))
+        # A dictionary is read anew with each batch: few are quicker.
+        many = rows_at_once(file.metadata, wanted, BATCHES_TOGETHER) if dictionaries else rows
+        first, room = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
+        for read in file.iter_batches(many // rows * rows, columns=wanted, use_threads=False):
+            ordered = _with_texts(name, read.select(wanted))
+            ordered.validate(full=True)  # texts are UTF-8
+            room -= _expanded(ordered)
+            if room < 0:
+                expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
+                raise FileError(f"{name}: {expanded}; upload the file as CSV")
+            absent = frozenset(column.name for column in columns) - name_of.keys()
+            cuts = [0, *range(rows - (first - 1) % rows, ordered.num_rows, rows), ordered.num_rows]
+            pieces = (_own_texts(ordered.slice(start, end - start)) for start, end in pairwise(cuts))
+            for batch in chain.from_iterable(_slices(name, piece) for piece in pieces):
+                numbering, whole = partial(np.add, first), batch if form.whole else None
+                yield Batch(_under_names(batch, columns, name_of), numbering, absent=absent, whole=whole)
+                first += batch.num_rows
 
 
 @contextmanager
@@ -95,16 +103,52 @@ def _names_in_file(
     return name_of
 
 
+def _longest(name: str, path: Path, file: pq.ParquetFile, texts: Sequence[str]) -> int:
+    """Return the bytes of a row with the longest text of each column, as far as pages do not hold them in full."""
+    longest, few = dict.fromkeys(texts, 0), max(1, BATCH_BYTES // LONGEST_TEXT)
+    with pq.ParquetFile(path, read_dictionary=texts, **BUFFERED) as encoded:
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            for chunk in (group.column(index) for index in range(group.num_columns)):
+                if (column := chunk.path_in_schema) not in longest:
+                    continue
+                is_in_full = IN_FULL.issuperset(chunk.encodings)  # then the first batch has the whole dictionary
+                some = encoded if is_in_full else file
+                for batch in some.iter_batches(few, row_groups=[number], columns=[column], use_threads=False):
+                    longest[column] = max(longest[column], _longest_of(name, batch.column(0)))
+                    if is_in_full:
+                        break
+    return sum(longest.values())
+
+
+def _longest_of(name: str, values: pa.Array) -> int:
+    """Return the bytes of the longest text of a column. Raises FileError: it is too long."""
+    longest = pc.max(pc.binary_length(_texts_of(values))).as_py() or 0
+    if longest > LONGEST_TEXT:
+        raise FileError(f"{name}: holds a text of {longest:,} bytes; at most {LONGEST_TEXT >> 20} MiB are read")
+    return int(longest)
+
+
+def _texts_of(values: pa.Array) -> pa.Array:
+    """Return the texts of a column, each of a dictionary once."""
+    texts = values.dictionary if pa.types.is_dictionary(values.type) else values
+    views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}  # whose lengths Arrow does not tell
+    return texts.cast(views[texts.type]) if texts.type in views else texts
+
+
 def _with_texts(name: str, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a batch with bytes as the texts that they are."""
+    """Return a batch with texts, and bytes that are texts, of one type."""
     for position, (column, values) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
-        if pa.types.is_dictionary(values.type) and is_bytes(values.type.value_type):
-            try:
-                texts = values.dictionary.cast(pa.string())
-            except pa.ArrowInvalid as error:
-                problem = f"column {quoted(column)} holds bytes that are no text in UTF-8; write it as texts"
-                raise FileError(f"{name}: {problem}") from error
-            batch = batch.set_column(position, column, pa.DictionaryArray.from_arrays(values.indices, texts))
+        if not is_text(values.type):
+            continue
+        try:
+            texts = _texts_of(values).cast(pa.string())
+        except pa.ArrowInvalid as error:
+            problem = f"column {quoted(column)} holds bytes that are no text in UTF-8; write it as texts"
+            raise FileError(f"{name}: {problem}") from error
+        if pa.types.is_dictionary(values.type):
+            texts = pa.DictionaryArray.from_arrays(values.indices, texts)
+        batch = batch.set_column(position, column, texts)
     return batch
 
 
@@ -141,20 +185,18 @@ def rows_at_once(metadata: pq.FileMetaData, wanted: Sequence[str], batches: int 
 
 def _expanded(batch: pa.RecordBatch) -> int:
     """Return the bytes of a batch with its texts written out."""
-    texts = [column for column in batch.columns if pa.types.is_dictionary(column.type)]
-    lengths = (pc.sum(pc.binary_length(text.dictionary).take(text.indices)).as_py() or 0 for text in texts)
-    return int(8 * batch.num_rows * batch.num_columns + sum(lengths))
+    size = 8 * batch.num_rows * batch.num_columns
+    for column in batch.columns:
+        if is_text(column.type):
+            lengths = pc.binary_length(_texts_of(column))
+            is_dictionary = pa.types.is_dictionary(column.type)
+            size += pc.sum(lengths.take(column.indices) if is_dictionary else lengths).as_py() or 0
+    return int(size)
 
 
 def _slices(name: str, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Cut a batch where its texts, each written out, would be more than BATCH_BYTES."""
-    widest = 1
-    for column in batch.columns:
-        if pa.types.is_dictionary(column.type):
-            longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
-            if longest > LONGEST_TEXT:
-                raise FileError(f"{name}: holds a text of {longest:,} bytes; at most {LONGEST_TEXT >> 20} MiB are read")
-            widest += longest
+    widest = 1 + sum(_longest_of(name, column) for column in batch.columns if is_text(column.type))
     rows = max(1, BATCH_BYTES // widest)
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows)

@@ -938,10 +938,14 @@ def test_gzip_that_expands_beyond_measure_is_refused(file: Path, monkeypatch: py
     assert "the gzip data expand to more than 200 times their size" in refusal(file, packed)
 
 
-def test_parquet_that_expands_beyond_measure_is_refused(file: Path) -> None:
+@pytest.mark.parametrize("is_dictionary", [True, False])
+def test_parquet_that_expands_beyond_measure_is_refused(file: Path, is_dictionary: bool) -> None:
+    """Also where the long text is not the first one of its dictionary."""
     count = 1_000_000
-    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array(["a" * 1_000_000]))
-    bomb = parquet(pa.table({"price": np.ones(count), "make": texts, "doors": np.ones(count)}), compression="zstd")
+    places = pa.array((np.arange(count) > 1000).astype(np.int32))
+    texts = pa.DictionaryArray.from_arrays(places, pa.array(["a", "a" * 1_000_000]))
+    table = pa.table({"price": np.ones(count), "make": texts, "doors": np.ones(count)})
+    bomb = parquet(table, compression="zstd", store_schema=is_dictionary)
     assert len(bomb) < 20_000  # and a million times a megabyte
     assert "the Parquet data expand to more than 1,000 times their size" in refusal(file, bomb)
 
@@ -957,6 +961,38 @@ def test_parquet_with_long_texts_comes_in_small_batches(file: Path, monkeypatch:
     assert pa.concat_arrays([pa.array(batch.table["doors"].to_pylist()) for batch in read_batches]).to_pylist() == list(
         range(100)
     )
+
+
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_parquet_with_texts_by_what_they_begin_with_comes_in_small_batches(
+    file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """So newer versions of other writers have them: a page holds the beginning of many texts once."""
+    monkeypatch.setattr(parquet_files, "BATCH_BYTES", 10_000)
+    texts = [f"{'a' * 1000}{number}" for number in range(100)]
+    table = pa.table({"price": np.arange(100.0), "make": texts, "doors": np.arange(100)})
+    read_batches = batches(file, parquet(table, use_dictionary=False, column_encoding={"make": encoding}))
+    assert max(batch.table.num_rows for batch in read_batches) <= 9
+    assert [text for batch in read_batches for text in batch.table["make"].to_pylist()] == texts
+
+
+@pytest.mark.parametrize("rows_of_group", [100_000, 10_000])
+def test_memory_does_not_grow_with_the_rows_of_a_parquet_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch, rows_of_group: int
+) -> None:
+    """Nor with those of a row group, where nearly every row has a text of its own."""
+    monkeypatch.setattr(parquet_files, "BATCH_ROWS", 1_000)
+    monkeypatch.setitem(parquet_files.BUFFERED, "buffer_size", 1 << 14)
+
+    def most_memory(rows: int) -> int:
+        texts = [f"{number:040d}" for number in range(rows)]
+        table = pa.table({"price": np.ones(rows), "make": texts, "doors": np.ones(rows, np.int64)})
+        pq.write_table(table, file, row_group_size=rows_of_group, compression="none", data_page_size=1 << 14)
+        del table, texts
+        before = pa.total_allocated_bytes()
+        return max(pa.total_allocated_bytes() - before for _ in read(file, COLUMNS))
+
+    assert most_memory(100_000) < most_memory(20_000) + 500_000  # of 4 MB of texts
 
 
 def test_a_text_that_no_csv_row_could_hold_is_refused(file: Path) -> None:
@@ -1043,13 +1079,14 @@ def test_a_batch_of_parquet_has_the_texts_of_its_own_rows_though_several_are_rea
     """Arrow's dictionary of a batch has all that came before it in the row group, which were looked at in each."""
     monkeypatch.setattr(parquet_files, "BATCH_ROWS", 10)
     rows_of = {"price": [float(n) for n in range(95)], "make": [f"make {n}" for n in range(95)], "doors": [4] * 95}
-    pq.write_table(pa.table(rows_of), file, row_group_size=35)
+    makes_of_rows = pa.array(rows_of["make"]).dictionary_encode()
+    pq.write_table(pa.table({**rows_of, "make": makes_of_rows}), file, row_group_size=35)
     found = list(read(file, COLUMNS))
     assert [number for one in found for number in one.row_numbers(np.arange(one.table.num_rows))] == [*range(1, 96)]
     assert [make for one in found for make in one.table.column("make").to_pylist()] == rows_of["make"]
     assert [one.table.num_rows for one in found] == [10, 10, 10, 5, 5, 10, 10, 10, 10, 10, 5]
     makes = [one.table.column("make") for one in found]
-    assert all(len(make.dictionary) <= len(make) for make in makes if pa.types.is_dictionary(make.type))
+    assert all(len(make.dictionary) <= len(make) for make in makes)
 
 
 # ---- Blocks
