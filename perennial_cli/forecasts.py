@@ -22,9 +22,10 @@ from perennial.data.contract import Contract, check
 from perennial.data.files import GZIP, read
 from perennial.data.periods import Periods, periods_of
 from perennial.data.rows import IDENTITY
-from perennial.data.series import Series, series_of
+from perennial.data.series import AllSeries, Series
 from perennial.data.series_files import FIELDS, ITEM_ID, SeriesError, SeriesReader
 from perennial.data.series_form import SeriesForm
+from perennial.data.split import TRAIN
 from perennial.data.text_files import undamaged
 from perennial.data.training_window import latest_sound
 from perennial.evaluation import forecasts
@@ -163,7 +164,8 @@ def _of_table(path: Path, definition: Definition, notes: list[str], name: str) -
         tables.append(checked.table.append_column(IDENTITY, pa.array(numbers.astype(np.uint64))).filter(sound))
     if any(rows.num_rows for rows in tables):
         rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-        series = list(series_of(rows, np.zeros(rows.num_rows, np.uint8), form))
+        has_values = rows[form.target].null_count < rows.num_rows
+        series = list(AllSeries(lambda work: iter([work(TRAIN, rows)]), form)) if has_values else []
         listed += [_question(one, form, ahead, definition.target) for one in series]
         keys = map(str, rows[form.key].to_pylist()[::-1])
         first_rows = dict(zip(keys, rows[IDENTITY].to_pylist()[::-1], strict=True))

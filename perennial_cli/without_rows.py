@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from perennial.data.csv_files import BLOCK_BYTES, DELIMITERS
 from perennial.data.files import GZIP
 from perennial.data.header import reason
-from perennial.data.parquet_files import rows_at_once
+from perennial.data.parquet_files import BUFFERED, rows_at_once
 from perennial.data.text_files import DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
 from perennial.features.grammar import utc_time
 from perennial.features.parsing import PLAIN_NUMBER
@@ -318,7 +318,7 @@ def _instances(part: Any) -> list[Any]:
 
 
 def _parquet(source: Path, target: Path, wanted: Wanted) -> Counts:
-    with pq.ParquetFile(source) as file:
+    with pq.ParquetFile(source, **BUFFERED) as file:
         schema, names = file.schema_arrow, file.schema_arrow.names
         positions = wanted.among(names)
         counts = Counts(file.metadata.num_rows, has_column=bool(positions))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +16,7 @@ import pyarrow.compute as pc
 
 from perennial.data.periods import Periods
 from perennial.data.row_hasher import RowHasher
+from perennial.data.row_numbers import RowNumbers
 from perennial.data.rows import IDENTITY, Hashes
 from perennial.data.series_form import SeriesForm
 from perennial.data.split import Sets
@@ -20,7 +25,12 @@ from perennial.words import quoted
 
 Floats = npt.NDArray[np.float64]
 Units = npt.NDArray[np.int64]
+RowsOf = Callable[[Callable[[int, pa.Table], Any]], Iterator[Any]]
 MOST_GAPS = 1000  # periods for each value: a mistyped year makes as many
+POINTS_AT_ONCE = 200_000  # that memory has of all series, about: of one as many as it has
+MOST_BUCKETS = 256  # of points, each of which may have an open file
+IN_MEMORY = 128 << 10  # bytes of the points of each
+_NUMBERS = ("units", "values", "identities", "targets")
 
 
 @dataclass(frozen=True)
@@ -67,41 +77,90 @@ class Series:
         return self.dynamic[np.minimum(np.arange(end), len(self.dynamic) - 1)]
 
 
-def last_unit(rows: pa.Table, form: SeriesForm) -> int:
-    """Return the unit of the last period in which any series has a value. Raises DataError: there is none."""
-    times = rows[form.time].filter(pc.is_valid(rows[form.target]))
-    if not len(times):
-        raise DataError(f"{form.target}: no row has a value; a forecast needs what came before")
-    return int(Periods.of(form.frequency).units(_times(times)).max())
+class AllSeries:
+    """All series of a run, in the order of their names: their points are on the disk, those of some series in memory.
 
+    rows    goes through all rows in batches: yields what some work, which any core does, returns for (set, rows)
+    folder  where there may be files
+    last    the unit of the last period in which any series has a value
 
-def series_of(rows: pa.Table, sets: Sets, form: SeriesForm) -> Iterator[Series]:
-    """Yield the series of rows, each in a set, in the order of their names; not those without a value.
-
-    Raises DataError: the times of one are no periods.
+    Memory grows with the number of series, whose names it has, and with the points of the longest one.
+    Raises DataError: there are rows, and none has a value.
     """
-    periods = Periods.of(form.frequency)
-    key = rows[form.key].combine_chunks()
-    key = key if pa.types.is_dictionary(key.type) else key.dictionary_encode()
-    names = np.array([str(name) for name in key.dictionary.to_pylist()])
-    codes = np.argsort(np.argsort(names))[key.indices.to_numpy()]
-    units = periods.units(_times(rows[form.time]))
-    order = np.lexsort((units, codes))
-    rows, codes = rows.take(pa.array(order)), codes[order]
-    whole = PointRows(
-        units[order],
-        _numbers(rows[form.target]),
-        sets[order],
-        rows[IDENTITY].to_numpy(),
-        RowHasher([form.target]).hashes(rows),
-        _beside([_numbers(rows[name]) for name in form.dynamic], len(order)),
-        _beside([_codes(rows[name], names) for name, names in form.categories], len(order)).astype(np.int64),
-    )
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(codes)], strict=True):
-        points = whole.slice(start, end)
-        if not np.isnan(points.values).all():
-            yield _one(str(np.sort(names)[codes[start]]), points, periods)
+
+    def __init__(self, rows: RowsOf, form: SeriesForm, folder: Path | None = None) -> None:
+        self._rows, self._form, self._periods, self._folder = rows, form, Periods.of(form.frequency), folder
+        counts, last = Counter[str](), list[int]()
+        for of_names, of_values in rows(self._overview):
+            counts.update(of_names)
+            last += of_values
+        if counts and not last:
+            raise DataError(f"{form.target}: no row has a value; a forecast needs what came before")
+        self.last, self._count = max(last, default=0), counts.total()
+        self._names = sorted(counts)
+        at_once = max(POINTS_AT_ONCE, -(-self._count // MOST_BUCKETS))
+        self._buckets = (np.cumsum([counts[name] for name in self._names], dtype=np.int64) - 1) // at_once
+        self._places = {name: place for place, name in enumerate(self._names)}
+        self._type = np.dtype(
+            [
+                ("series", "<i8"),
+                *((name, "<i8" if name == "units" else "<f8" if name == "values" else "<u8") for name in _NUMBERS),
+                ("sets", "u1"),
+                ("dynamic", "<f8", (len(form.dynamic),)),
+                ("categories", "<i8", (len(form.categories),)),
+            ]
+        )
+
+    def __iter__(self) -> Iterator[Series]:
+        """Yield those that have a value. Raises DataError: the times of one are no periods."""
+        if not self._count:
+            return
+        buckets = [RowNumbers(self._type, self._folder, IN_MEMORY) for _ in range(int(self._buckets[-1]) + 1)]
+        for points, numbers in self._rows(self._points):
+            ends = np.searchsorted(numbers, np.arange(len(buckets)), side="right").tolist()
+            for bucket, start, end in zip(buckets, [0, *ends], ends, strict=False):
+                if end > start:
+                    bucket.append(points[start:end])
+        for bucket in buckets:
+            points = bucket[:]
+            bucket.close()
+            yield from self._of_points(points[np.lexsort((points["units"], points["series"]))])
+
+    def _overview(self, _: int, rows: pa.Table) -> tuple[Counter[str], list[int]]:
+        """Return how many of some rows each series has, and the unit of the last value, if there is one."""
+        key = _dictionary(rows[self._form.key])
+        counts = np.bincount(key.indices.to_numpy(), minlength=len(key.dictionary)).tolist()
+        names = map(str, key.dictionary.to_pylist())
+        times = rows[self._form.time].filter(pc.is_valid(rows[self._form.target]))
+        last = [int(self._periods.units(_times(times)).max())] if len(times) else []
+        return Counter({name: count for name, count in zip(names, counts, strict=True) if count}), last
+
+    def _points(self, number: int, rows: pa.Table) -> tuple[npt.NDArray[np.void], Units]:
+        """Return some rows as points in the order of their buckets, and the bucket of each."""
+        key, form = _dictionary(rows[self._form.key]), self._form
+        places = np.array([self._places.get(str(name), -1) for name in key.dictionary.to_pylist()], np.int64)
+        series = places[key.indices.to_numpy()]
+        buckets = self._buckets[series]
+        order = np.argsort(buckets, kind="stable")
+        points = np.empty(rows.num_rows, self._type)
+        points["series"], points["sets"] = series[order], number
+        points["units"] = self._periods.units(_times(rows[form.time]))[order]
+        points["values"] = _numbers(rows[form.target])[order]
+        points["identities"] = rows[IDENTITY].to_numpy()[order]
+        points["targets"] = RowHasher([form.target]).hashes(rows)[order]
+        for place, name in enumerate(form.dynamic):
+            points["dynamic"][:, place] = _numbers(rows[name])[order]
+        for place, (name, categories) in enumerate(form.categories):
+            points["categories"][:, place] = _codes(rows[name], categories)[order]
+        return points, buckets[order]
+
+    def _of_points(self, points: npt.NDArray[np.void]) -> Iterator[Series]:
+        whole = PointRows(**{name: np.ascontiguousarray(points[name]) for name in PointRows.__dataclass_fields__})
+        starts = np.flatnonzero(np.diff(points["series"], prepend=-1))
+        for start, end in pairwise([*starts.tolist(), len(points)]):
+            of_one = whole.slice(start, end)
+            if not np.isnan(of_one.values).all():
+                yield _one(self._names[points["series"][start]], of_one, self._periods)
 
 
 def _one(key: str, points: PointRows, periods: Periods) -> Series:
@@ -128,8 +187,9 @@ def _one(key: str, points: PointRows, periods: Periods) -> Series:
     return Series(key, first, values, dynamic, points.categories[-1].tolist(), places, points)
 
 
-def _beside(columns: Sequence[Floats], rows: int) -> Floats:
-    return np.column_stack(columns) if columns else np.empty((rows, 0))
+def _dictionary(key: pa.ChunkedArray) -> pa.DictionaryArray:
+    whole = key.combine_chunks()
+    return whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
 
 
 def _codes(column: pa.ChunkedArray, names: Sequence[str]) -> Floats:

@@ -38,7 +38,7 @@ from perennial.words import quoted
 ITEM_ID = "item_id"
 FIELDS = ("start", "target", "cat", "dynamic_feat", ITEM_ID)
 MAX_LINE = 64 << 20  # bytes
-ROWS_AT_ONCE = 200_000
+ROWS_AT_ONCE = 50_000
 FIRST_VALUES = 24  # first values of a series without an id
 _BEGINS = re.compile(rb'"(target|cat|dynamic_feat)"\s*:\s*\[')
 _START = re.compile(r"(?!0000)\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?")

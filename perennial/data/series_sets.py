@@ -6,13 +6,14 @@ are those that validate. What is asked about the last periods ends before them a
 the last one. A series tests where it has a value both before and in the last periods; one that ended earlier is asked
 about with missing values up to them.
 
-Memory: all points of all series, as numbers.
+Memory: the points of some series, or of the longest one (data.series).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from perennial.data.report import Report
 from perennial.data.row_numbers import OfRows
 from perennial.data.rows import CHAMPION_TEST, FOLDER, Hashes
 from perennial.data.seasonal import seasonal_naive
-from perennial.data.series import Series, last_unit, series_of
+from perennial.data.series import AllSeries, Series
 from perennial.data.sets import Spill, rows_of_sets
 from perennial.data.split import SETS, TEST, TRAIN, VALIDATION, SeriesHorizon
 from perennial.features.lines import csv_field, csv_lines
@@ -80,15 +81,11 @@ class SeriesWriter:
 
     def write(self, spill: Spill, sets: OfRows, report: Report) -> None:
         """Write all sets, and count their points. Raises DataError: there is too little to learn from or to test."""
-        tables = [*rows_of_sets(spill, sets, (TRAIN, VALIDATION, TEST))]
-        report.rows_by_set = dict.fromkeys(SETS, 0)
-        if tables:
-            set_of_row = np.concatenate([np.full(rows.num_rows, number, np.uint8) for number, rows in tables])
-            rows = pa.concat_tables([rows for _, rows in tables]).unify_dictionaries().combine_chunks()
-            self._last = last_unit(rows, self._form)
-            for one in series_of(rows, set_of_row, self._form):
-                self._write(one, report)
-                self._alternating += (np.diff(one.points.categories, axis=0) != 0).sum(axis=0) >= FEWEST_CHANGES
+        every = AllSeries(partial(rows_of_sets, spill, sets, (TRAIN, VALIDATION, TEST), None), self._form, spill.folder)
+        report.rows_by_set, self._last = dict.fromkeys(SETS, 0), every.last
+        for one in every:
+            self._write(one, report)
+            self._alternating += (np.diff(one.points.categories, axis=0) != 0).sum(axis=0) >= FEWEST_CHANGES
         for writer in (*self._writers.values(), *self._hashes.values()):
             writer.close()
         different = report.rows_used - report.rows_repeated
