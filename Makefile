@@ -176,7 +176,7 @@ bench: install .venvs/bench/.installed ## Time and memory, against the floor, po
 	for name in $(TABLES); do $(BIN)/python -m bench.bench_$$name $(if $(filter 1,$(WRITE)),--write) || failed=1; done; \
 	$(BIN)/python -m bench.table $$BENCH_ROWS; rm -f $$BENCH_ROWS; exit $$failed
 # Benchmarks that print the floor, us and a peer in one form.
-TABLES := statistics sets training jobs run orchestration endpoint api command long_life window small_files batch from_nothing
+TABLES := memory statistics sets training jobs run orchestration endpoint api command long_life window small_files batch from_nothing
 
 .PHONY: bench-drift
 bench-drift: install .venvs/bench/.installed ## How often the monitor and its peers raise a window, by what has changed in it (WRITE=1: the table into docs/benchmark.md)

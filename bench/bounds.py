@@ -38,6 +38,7 @@ BOUNDS: dict[str, dict[str, Bound]] = {
         "median, s": most(times=1),  # polars'
         "memory, MiB": most(512),  # of ten million rows as well, and on eight cores
     },
+    "memory": {"*, memory, MiB": most(512)},  # whatever the file and its size
     "statistics": {
         "processor time, s": most(times=1),  # whylogs'
         "memory, MiB": most(512),  # whatever the number of rows, and on eight cores
