@@ -93,8 +93,8 @@ class FewReader:
             return None
         if header is not None and named is not None:
             places = [header.index(named[name]) if name in named else None for name in self._features]
-            given = [[None if place is None else row[place] for place in places] for row in rows]
-            return self._typed(self._from_json, given)
+            rows_of_features = [[None if place is None else row[place] for place in places] for row in rows]
+            return self._typed(self._from_json, rows_of_features)
         return self._typed(self._from_text, rows)
 
     def from_json(self, records: Sequence[Mapping[str, Any]]) -> FewRecords | None:
@@ -105,7 +105,7 @@ class FewReader:
 
     def _typed(self, readers: Sequence[Read], rows: Sequence[Sequence[Any]]) -> FewRecords | None:
         try:
-            typed = [tuple([value(given) for value, given in zip(readers, row, strict=True)]) for row in rows]
+            typed = [tuple([reader(value) for reader, value in zip(readers, row, strict=True)]) for row in rows]
         except NoValueError:
             return None
         return FewRecords(self._features, typed, self._row_type)

@@ -113,16 +113,16 @@ class RecordChecks:
         return findings
 
     def _find_by_value(self, records: FewRecords) -> list[Finding]:
-        found: dict[tuple[str, str], list[int]] = {}
+        positions: dict[tuple[str, str], list[int]] = {}
         for number, row in enumerate(records.rows):
             values = dict(zip(records.names, row, strict=True))
             for name, rules in self.rules.items():
                 if kind := rules.kind_of(values[name]):
-                    found.setdefault((name, kind), []).append(number)
-        if not found:
+                    positions.setdefault((name, kind), []).append(number)
+        if not positions:
             return []
         places = {name: place for place, name in enumerate(self.rules)}
-        ordered = sorted(found.items(), key=lambda item: (places[item[0][0]], item[0][1]))
+        ordered = sorted(positions.items(), key=lambda item: (places[item[0][0]], item[0][1]))
         return [Finding(kind, name, len(numbers), numbers[0]) for (name, kind), numbers in ordered]
 
     def refusal(self, records: pa.Table | FewRecords, findings: Iterable[Finding]) -> str | None:

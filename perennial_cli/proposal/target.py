@@ -245,10 +245,10 @@ def too_rare(guess: TargetGuess) -> str:
     rows = dict(zip(words.texts.to_pylist(), words.counts.tolist(), strict=True))
     parse = column.fields.get("parse") or {}
     spelled = {word.lower() for truth in ("true", "false") for word in parse.get(truth, ())}
-    asked = column.fields.get("categories") or [
+    classes = column.fields.get("categories") or [
         name for name in _texts(column) if not spelled or name.lower() in spelled
     ]
-    rare = [f"{quoted(name)} stands in {rows[name]:,}" for name in asked if rows[name] < LEAST_ROWS_OF_CLASS]
+    rare = [f"{quoted(name)} stands in {rows[name]:,}" for name in classes if rows[name] < LEAST_ROWS_OF_CLASS]
     if not rare:
         return ""
     more = " and others in as few" if len(rare) > CLASSES_NAMED else ""
