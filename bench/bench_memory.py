@@ -10,7 +10,6 @@ memory.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -20,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.bench_preprocess import DEFINITION, IMAGE_PYTHON, data_file
-from bench.processes import CACHE, EIGHT, ROOT, Run, measured
+from bench.bench_preprocess import DEFINITION, IMAGE_PYTHON, data_file, job
+from bench.processes import CACHE, EIGHT, Run, measured
 from bench.table import Row, finish
 from perennial.model import definition
 
@@ -86,11 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def preprocess(folder: Path, data: Path, defined: Mapping[str, Any]) -> Run:
     """Run the job on a folder of files, and return what it needed."""
-    config = folder / "config.json"
-    config.write_text(json.dumps({"model": "bench", "definition": defined}), encoding="utf-8")
-    paths = {"config": config, "data": data, "output": folder / "output", "message": folder / "message"}
-    script, options = str(ROOT / "processing" / "preprocess.py"), (f"--{name}={path}" for name, path in paths.items())
-    run = measured([str(IMAGE_PYTHON), "-c", WITH_EIGHT, script, *options])
+    run = measured([str(IMAGE_PYTHON), "-c", WITH_EIGHT, *job(data, folder, defined)])
     shutil.rmtree(folder / "output")
     return run
 

@@ -150,11 +150,16 @@ def command(name: str, data: Path, folder: Path, rows: int) -> list[str]:
     if name != "preprocess":
         code = {"parse": PARSE, "polars": POLARS, "pandas": PANDAS}[name]
         return [str(IMAGE_PYTHON), "-c", code, str(data), str(folder / "output"), str(rows)]
+    return [str(IMAGE_PYTHON), *job(data.parent, folder, DEFINITION)]
+
+
+def job(data: Path, folder: Path, definition: Mapping[str, Any]) -> list[str]:
+    """Return the script and the arguments of the job that prepares a folder of files; its own are in another folder."""
     config = folder / "config.json"
-    config.write_text(json.dumps({"model": "used-cars", "definition": DEFINITION}), encoding="utf-8")
+    config.write_text(json.dumps({"model": "used-cars", "definition": definition}), encoding="utf-8")
+    paths = {"config": config, "data": data, "output": folder / "output", "message": folder / "message"}
     script = str(ROOT / "processing" / "preprocess.py")
-    paths = {"config": config, "data": data.parent, "output": folder / "output", "message": folder / "message"}
-    return [str(IMAGE_PYTHON), script, *(f"--{option}={path}" for option, path in paths.items())]
+    return [script, *(f"--{option}={path}" for option, path in paths.items())]
 
 
 def report(rows: int, runs: Mapping[str, Sequence[Run]], write: bool) -> int:

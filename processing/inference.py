@@ -49,7 +49,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from perennial.features.column import Column
-from perennial.features.column_names import Named, RequestNames
+from perennial.features.column_names import Header, Named, RequestNames
 from perennial.features.encoding import FORMAT_VERSION, Encoder, load_hook
 from perennial.features.few_records import FewReader, FewRecords
 from perennial.features.from_json import ValueRefusedError, from_python
@@ -201,19 +201,18 @@ def _read_csv(text: str, model: Preprocessor) -> pa.Table | FewRecords:
     if few := model.few.from_csv(text):
         return few
     header = _header(text, model)
-    names = header or list(model.columns)
-    named = model.names.of(names).fields
-    if header and (few := model.few.from_csv(text, header, named)):
+    if header and (few := model.few.from_csv(text, header)):
         return few
     skipped = int(bool(header))  # the header is no record
-    fields = _fields(text, names, skipped, model).slice(skipped)
+    header = header or Header(list(model.columns), {name: name for name in model.columns})
+    fields = _fields(text, header.names, skipped, model).slice(skipped)
     _require_records(fields.num_rows, model)
     typed = {}
     for name, column in model.columns.items():
-        if name not in named:
+        if (place := header.place(name)) is None:
             typed[name], _ = from_text(column.type, pa.nulls(fields.num_rows, pa.string()))
             continue
-        values = fields.column(names.index(named[name])).combine_chunks()
+        values = fields.column(place).combine_chunks()
         typed[name], invalid = from_text(column.type, values, column.parsing)
         position = -1 if invalid is None else pc.index(invalid, True).as_py()
         if position >= 0:
@@ -221,7 +220,7 @@ def _read_csv(text: str, model: Preprocessor) -> pa.Table | FewRecords:
     return pa.table(typed)
 
 
-def _header(text: str, model: Preprocessor) -> list[str] | None:
+def _header(text: str, model: Preprocessor) -> Header | None:
     """Return the names in the first line; None when it is a row of values. Raises RecordError: it is another header."""
     try:
         first = next(csv.reader(io.StringIO(text[:LONGEST_HEADER], newline="")), [])
@@ -235,7 +234,7 @@ def _header(text: str, model: Preprocessor) -> list[str] | None:
     most = only_names or 2 * len(named.fields) > len(features)
     sound = not (missing or named.unknown or named.twice or (may_be_values and None in meant))
     if most and sound and (meant == features or not model.in_batch):
-        return first
+        return Header(first, named.fields)
     if not most and (may_be_values or 2 * (len(meant) - meant.count(None)) <= len(first)):
         return None
     raise _other_header(named, missing, model)
@@ -250,7 +249,7 @@ def _other_header(named: Named, missing: Sequence[str], model: Preprocessor) -> 
     return RecordError(f"{what}; expected {','.join(model.columns)} {order}")
 
 
-def _fields(text: str, names: list[str], skipped: int, model: Preprocessor) -> pa.Table:
+def _fields(text: str, names: Sequence[str], skipped: int, model: Preprocessor) -> pa.Table:
     """Return the fields of a CSV text, one row a line; `names` are what its fields are, `skipped` rows no records."""
     if len(names) == 1:  # a line without text is an empty field
         return _table_of(text, names, skipped, blank_lines=True) if text else pa.table({"0": pa.array([], pa.string())})
@@ -260,7 +259,7 @@ def _fields(text: str, names: list[str], skipped: int, model: Preprocessor) -> p
     return records
 
 
-def _require_no_blank_line(text: str, names: list[str], records: int, model: Preprocessor) -> None:
+def _require_no_blank_line(text: str, names: Sequence[str], records: int, model: Preprocessor) -> None:
     """Raise RecordError for a blank line of a text with so many records. Line ends in quotes are no lines."""
     count = _table_of(text, names, blank_lines=True).num_rows - records
     ends = len(_LINE_END.findall(text, len(text.rstrip("\r\n"))))
@@ -270,7 +269,7 @@ def _require_no_blank_line(text: str, names: list[str], records: int, model: Pre
         raise _blank(1 + len(_LINE_END.findall(text, 0, first)))
 
 
-def _table_of(text: str, names: list[str], skipped: int = 0, *, blank_lines: bool = False) -> pa.Table:
+def _table_of(text: str, names: Sequence[str], skipped: int = 0, *, blank_lines: bool = False) -> pa.Table:
     """Return the rows of a CSV text, and one of empty fields for each blank line if these are wanted."""
     ragged: list[pa_csv.InvalidRow] = []
 

@@ -29,7 +29,7 @@ from perennial.features.from_arrow import from_arrow
 from perennial.features.from_text import from_text
 from perennial.features.parsing import NUMBERS
 from perennial.features.rules import broken_rule, rule_of_type
-from perennial.features.values import Parsed, holds_blanks
+from perennial.features.values import Parsed, extremes, holds_blanks
 from perennial.model.problem_types import classes_of
 
 
@@ -222,7 +222,7 @@ def _between_periods(series: SeriesForm, column: Column, values: pa.Array) -> It
 
 
 def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:
-    lowest, highest = _extremes(values)
+    lowest, highest = extremes(values)
     if lowest is None:
         return
     if column.minimum is not None and lowest < column.minimum:
@@ -231,15 +231,6 @@ def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:
         yield Violation(column, "maximum", _positions(pc.greater(values, column.maximum)))
     if column.logarithm and lowest <= 0:
         yield Violation(column, "logarithm", _positions(pc.less_equal(values, 0)))
-
-
-def _extremes(values: pa.Array) -> tuple[Any, Any]:
-    """Return the lowest and the highest of numbers, none of which is NaN; None where there is none."""
-    if len(values) and not values.null_count:
-        numbers = values.to_numpy()
-        return numbers.min(), numbers.max()  # a tenth of Arrow's time
-    extremes = pc.min_max(values)
-    return extremes["min"].as_py(), extremes["max"].as_py()
 
 
 def _not_a_category(column: Column, categories: Sequence[str], values: pa.DictionaryArray) -> Iterator[Violation]:

@@ -17,7 +17,7 @@ from perennial.data.contract import Contract
 from perennial.data.drift import ColumnDrift
 from perennial.data.quarantine import Quarantine
 from perennial.data.split import SETS
-from perennial.features.values import DataError
+from perennial.features.values import DataError, extremes
 from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.words import printable
 
@@ -35,9 +35,7 @@ class TargetRange:
     def update(self, target: pa.Array) -> None:
         """Take in the target of some rows, of which none is missing."""
         if len(target):
-            extremes = pc.min_max(pc.cast(target, pa.float64(), safe=False))
-            lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
-            self._widen(lowest, highest)
+            self._widen(*extremes(pc.cast(target, pa.float64(), safe=False)))
 
     def merge(self, other: TargetRange) -> None:
         """Take in the extremes of other rows."""

@@ -20,7 +20,7 @@ from perennial.data.row_numbers import RowNumbers
 from perennial.data.rows import IDENTITY, Hashes
 from perennial.data.series_form import SeriesForm
 from perennial.data.split import Sets
-from perennial.features.values import DataError
+from perennial.features.values import DataError, as_dictionary
 from perennial.words import quoted
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +30,6 @@ MOST_GAPS = 1000  # periods for each value: a mistyped year makes as many
 POINTS_AT_ONCE = 200_000  # that memory has of all series, about: of one as many as it has
 MOST_BUCKETS = 256  # of points, each of which may have an open file
 IN_MEMORY = 128 << 10  # bytes of the points of each
-_NUMBERS = ("units", "values", "identities", "targets")
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,10 @@ class AllSeries:
         self._type = np.dtype(
             [
                 ("series", "<i8"),
-                *((name, "<i8" if name == "units" else "<f8" if name == "values" else "<u8") for name in _NUMBERS),
+                ("units", "<i8"),
+                ("values", "<f8"),
+                ("identities", "<u8"),
+                ("targets", "<u8"),
                 ("sets", "u1"),
                 ("dynamic", "<f8", (len(form.dynamic),)),
                 ("categories", "<i8", (len(form.categories),)),
@@ -128,7 +130,7 @@ class AllSeries:
 
     def _overview(self, _: int, rows: pa.Table) -> tuple[Counter[str], list[int]]:
         """Return how many of some rows each series has, and the unit of the last value, if there is one."""
-        key = _dictionary(rows[self._form.key])
+        key = as_dictionary(rows[self._form.key].combine_chunks())
         counts = np.bincount(key.indices.to_numpy(), minlength=len(key.dictionary)).tolist()
         names = map(str, key.dictionary.to_pylist())
         times = rows[self._form.time].filter(pc.is_valid(rows[self._form.target]))
@@ -137,7 +139,7 @@ class AllSeries:
 
     def _points(self, number: int, rows: pa.Table) -> tuple[npt.NDArray[np.void], Units]:
         """Return some rows as points in the order of their buckets, and the bucket of each."""
-        key, form = _dictionary(rows[self._form.key]), self._form
+        key, form = as_dictionary(rows[self._form.key].combine_chunks()), self._form
         places = np.array([self._places.get(str(name), -1) for name in key.dictionary.to_pylist()], np.int64)
         series = places[key.indices.to_numpy()]
         buckets = self._buckets[series]
@@ -185,11 +187,6 @@ def _one(key: str, points: PointRows, periods: Periods) -> Series:
     row_of[places[from_first]] = np.flatnonzero(from_first)
     dynamic = points.dynamic[np.maximum.accumulate(row_of)]
     return Series(key, first, values, dynamic, points.categories[-1].tolist(), places, points)
-
-
-def _dictionary(key: pa.ChunkedArray) -> pa.DictionaryArray:
-    whole = key.combine_chunks()
-    return whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
 
 
 def _codes(column: pa.ChunkedArray, names: Sequence[str]) -> Floats:

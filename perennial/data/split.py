@@ -45,7 +45,7 @@ from perennial.data.row_hasher import RowHasher
 from perennial.data.row_numbers import Each, RowNumbers, pieces
 from perennial.data.rows import CONTENT, IDENTITY, Hashes, lots, lots_below
 from perennial.data.training_window import TrainingPeriod, latest_sound
-from perennial.features.values import DataError
+from perennial.features.values import DataError, as_dictionary
 
 SETS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST, REPEATED, LEFT_OUT = range(5)
@@ -217,8 +217,7 @@ class GroupSplitter(Splitter):
         self._column, self._seed = column, seed
 
     def _dealt(self, identity: Hashes, rows: pa.Table) -> Dealt:
-        groups = rows[self._column].combine_chunks()
-        groups = groups if pa.types.is_dictionary(groups.type) else groups.dictionary_encode()
+        groups = as_dictionary(rows[self._column].combine_chunks())
         drawn = np.array([self._drawn(str(group)) for group in groups.dictionary.to_pylist()], np.float64)
         of_groups = _held_out(drawn < self._shares.test, drawn < self._shares.test + self._shares.validation)
         return Dealt(of_groups[np.asarray(groups.indices.to_numpy(), np.int64)], identity)

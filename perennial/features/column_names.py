@@ -105,6 +105,18 @@ class Named:
     twice: list[tuple[str, str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Header:
+    """The names in the first line of a request, and which of them each feature has that is there."""
+
+    names: Sequence[str]
+    fields: Mapping[str, str]
+
+    def place(self, feature: str) -> int | None:
+        """Return the position of a feature; None: it is not there."""
+        return self.names.index(self.fields[feature]) if feature in self.fields else None
+
+
 class RequestNames:
     """The names that callers may use: those that files may, so that a row of a file is a record.
 

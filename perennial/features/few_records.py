@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from perennial.features.column import Column
-from perennial.features.column_names import RequestNames
+from perennial.features.column_names import Header, RequestNames
 from perennial.features.grammar import FALSE_WORDS, TRUE_WORDS
 from perennial.features.one_value import NoValueError, read
 from perennial.features.parsing import NUMBERS, PLAIN
@@ -73,29 +73,21 @@ class FewReader:
         self._from_text = list(map(_from_text, columns.values()))
         self._from_json = list(map(_from_json, columns.values()))
 
-    def from_csv(
-        self, text: str, header: Sequence[str] | None = None, named: Mapping[str, str] | None = None
-    ) -> FewRecords | None:
+    def from_csv(self, text: str, header: Header | None = None) -> FewRecords | None:
         """Return the records of a CSV text; None when the columns have to look at it.
 
-        header  the fields of its first line, where that names columns
-        named   the name of each feature that is in the header
+        header  what its first line is, where that names columns
         """
         rows = self._rows(text)
-        if not rows:
+        if not rows or (header is None and any(map(self._may_be_name, rows[0]))):
             return None
-        first, width = rows[0], len(header or self._features)
-        if header is not None:
-            rows = rows[1:]
-        elif any(map(self._may_be_name, first)):
-            return None
+        rows, width = (rows, len(self._features)) if header is None else (rows[1:], len(header.names))
         if not 0 < len(rows) <= self._most or any(len(row) != width for row in rows):
             return None
-        if header is not None and named is not None:
-            places = [header.index(named[name]) if name in named else None for name in self._features]
-            rows_of_features = [[None if place is None else row[place] for place in places] for row in rows]
-            return self._typed(self._from_json, rows_of_features)
-        return self._typed(self._from_text, rows)
+        if header is None:
+            return self._typed(self._from_text, rows)
+        places = [header.place(name) for name in self._features]
+        return self._typed(self._from_json, [[None if at is None else row[at] for at in places] for row in rows])
 
     def from_json(self, records: Sequence[Mapping[str, Any]]) -> FewRecords | None:
         """Return records of parsed JSON by the columns' names; None when the columns have to look at them."""

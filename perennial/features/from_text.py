@@ -27,7 +27,7 @@ from perennial.features.grammar import (
 )
 from perennial.features.parsing import MISSING_WORDS, PLAIN, Parsing
 from perennial.features.text_columns import known, plain, strings
-from perennial.features.values import ARROW_TYPES, Parsed, finite, holds, integers_from_floats, union
+from perennial.features.values import ARROW_TYPES, Parsed, extremes, finite, holds, integers_from_floats, union
 
 
 def from_text(kind: str, text: pa.StringArray, parsing: Parsing = PLAIN) -> Parsed:
@@ -124,8 +124,7 @@ def _timestamp_from_text(text: pa.StringArray) -> Parsed:
 
 def _in_calendar(text: pa.StringArray, values: pa.Array) -> bool:
     first, last = (pa.scalar(time, ARROW_TYPES["timestamp"]).value for time in (FIRST_TIME, LAST_TIME))
-    extremes = pc.min_max(pc.cast(values, pa.int64()))
-    lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+    lowest, highest = extremes(pc.cast(values, pa.int64()))
     return lowest is None or (first <= lowest and highest <= last)
 
 

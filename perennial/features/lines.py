@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from perennial.features.values import decoded, holds, to_texts
+from perennial.features.values import as_dictionary, decoded, holds, to_texts
 
 Fields: TypeAlias = pa.StringArray | pa.DictionaryArray
 ROWS_OF_A_COMBINATION = 16  # on average, or it is no gain to make its text once
@@ -152,7 +152,7 @@ def _is_dictionary(field: Fields) -> bool:
 
 
 def _mapped(array: pa.Array, escape: Callable[[str], str]) -> pa.DictionaryArray:
-    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    encoded = as_dictionary(array)
     escaped = pa.array(map(escape, encoded.dictionary.to_pylist()), pa.string())
     return pa.DictionaryArray.from_arrays(encoded.indices, escaped, safe=False)
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.features.few_records import FewRecords
+from perennial.features.values import extremes
 from perennial.words import quoted
 
 UNKNOWN_CATEGORY, OUT_OF_RANGE, MISSING = "unknown_category", "out_of_range", "missing"
@@ -70,8 +71,7 @@ class Rules:
         return OUT_OF_RANGE if below or (self.maximum is not None and value > self.maximum) else None
 
     def _leaves_range(self, values: pa.Array) -> bool:
-        extremes = pc.min_max(values)
-        lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+        lowest, highest = extremes(values)
         return lowest is not None and (
             (self.minimum is not None and lowest < self.minimum)
             or (self.maximum is not None and highest > self.maximum)

@@ -14,7 +14,7 @@ from_json) and in the test set (lines).
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +81,20 @@ def union(one: pa.BooleanArray | None, other: pa.BooleanArray) -> pa.BooleanArra
     return other if one is None else pc.or_(one, other)
 
 
+def extremes(numbers: pa.Array) -> tuple[Any, Any]:
+    """Return the lowest and the highest of numbers, none of which is NaN; None where there is none."""
+    if len(numbers) and not numbers.null_count:
+        values = numbers.to_numpy()
+        return values.min().item(), values.max().item()  # a tenth of Arrow's time
+    of_arrow = pc.min_max(numbers)
+    return of_arrow["min"].as_py(), of_arrow["max"].as_py()
+
+
+def as_dictionary(values: pa.Array) -> pa.DictionaryArray:
+    """Return texts as a dictionary, which they may be already."""
+    return values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+
+
 def to_text(array: pa.Array) -> pa.StringArray:
     """Return numbers as plain decimals that read back as the same value, booleans as 1 and 0, strings as they are.
 
@@ -121,8 +135,7 @@ def text_of(value: float | datetime) -> str:
 
 
 def _text_of_integers(array: pa.Array) -> pa.StringArray | pa.DictionaryArray:
-    extremes = pc.min_max(array)
-    lowest, highest = extremes["min"].as_py(), extremes["max"].as_py()
+    lowest, highest = extremes(array)
     is_narrow = lowest is not None and highest - lowest < NARROW and len(array) >= NARROW
     return _looked_up(array, lowest, highest) if is_narrow else pc.cast(array, pa.string())
 
@@ -140,8 +153,8 @@ def _as_integers(array: pa.DoubleArray) -> pa.Array | None:
     except pa.ArrowInvalid:
         return None
     bits = np.frombuffer(array.buffers()[1], np.uint64)[array.offset : array.offset + len(array)]
-    extremes = pc.min_max(integers)
-    is_plain = (extremes["min"].as_py() or 0) > -LARGEST_PLAIN and (extremes["max"].as_py() or 0) < LARGEST_PLAIN
+    lowest, highest = extremes(integers)
+    is_plain = (lowest or 0) > -LARGEST_PLAIN and (highest or 0) < LARGEST_PLAIN
     return integers if is_plain and not (bits == MINUS_ZERO).any() else None
 
 
