@@ -58,7 +58,9 @@ def submitted_to_spark() -> bool:
 
 
 # What PyArrow imports where it is there, and does without: to ask whether what it is given is theirs, and to pickle.
-PASSED_OVER = ("pandas", "cloudpickle", "dateutil")
+PASSED_OVER = ("pandas", "cloudpickle")
+# So is this, but looked for again with each value and each list that it is given: 1,000 times for a million rows.
+ASKED_AGAIN = "dateutil.relativedelta"
 DOCSTRINGS_OF_ARROW = "pyarrow.vendored.docscrape"
 DOCSTRINGS_OF_NUMPY = ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars")
 
@@ -106,6 +108,8 @@ def leave_out_pandas(*, but_for_hooks: bool = False) -> None:
     for name in DOCSTRINGS_OF_NUMPY:
         _leave_out_docstrings(name)
     sys.meta_path.insert(0, _WithoutThem())
+    # Its import then raises ModuleNotFoundError without a look at finders. Cython would take None for the module.
+    vars(sys)["modules"][ASKED_AGAIN] = None
 
 
 def _leave_out_docstrings(name: str, **members: Any) -> None:
