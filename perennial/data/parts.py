@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,7 +18,7 @@ class Placed:
     data: bytes | memoryview
 
     def write(self) -> None:
-        """Write them; any thread may."""
+        """Write them."""
         rest, start = memoryview(self.data), self.start
         file = os.open(self.path, os.O_WRONLY)
         try:
@@ -26,6 +27,12 @@ class Placed:
                 rest, start = rest[written:], start + written
         finally:
             os.close(file)
+
+
+def write_all(some: Iterable[Placed]) -> None:
+    """Write what is placed; any thread may."""
+    for one in some:
+        one.write()
 
 
 class PartWriter:

@@ -20,7 +20,7 @@ from perennial.data.contract import Contract, class_numbers
 from perennial.data.coverage import Counts, Coverage
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.data.in_order import cores, in_order
-from perennial.data.parts import PartWriter, Placed
+from perennial.data.parts import PartWriter, Placed, write_all
 from perennial.data.record_lines import encoded_lengths, record_lines
 from perennial.data.report import Report
 from perennial.data.row_hasher import RowHasher
@@ -266,16 +266,17 @@ class SetWriter:
         hashes = {name: self._parts(f"{FOLDER}/{name}", ".u64") for name in HASHES}
         widest = 0
 
-        def placed() -> Iterator[Placed]:
+        def placed() -> Iterator[list[Placed]]:
             nonlocal widest
             for done in in_order(partial(self._rendered, encoder, shortest), self._pieces(encoder, coverage, shortest)):
                 widest = max(widest, done.widest)
-                for name, lines in done.lines.items():
-                    yield writers[name].place(done.rows, lines)
-                for name, of_rows in done.hashes.items():
-                    yield from _placed_hashes(hashes[name], of_rows)
+                lines = [writers[name].place(done.rows, some) for name, some in done.lines.items()]
+                yield [
+                    *lines,
+                    *(one for name, some in done.hashes.items() for one in _placed_hashes(hashes[name], some)),
+                ]
 
-        for _ in in_order(Placed.write, placed()):
+        for _ in in_order(write_all, placed()):
             pass
         if self._hosts > 1:
             share_out(self._folder / SETS[TRAIN], self._hosts)

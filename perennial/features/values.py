@@ -14,6 +14,7 @@ from_json) and in the test set (lines).
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,8 +143,13 @@ def _text_of_integers(array: pa.Array) -> pa.StringArray | pa.DictionaryArray:
 
 def _looked_up(array: pa.Array, lowest: int, highest: int) -> pa.DictionaryArray:
     """Return integers of a narrow range as texts that are made once."""
-    texts = pc.cast(pa.array(range(lowest, highest + 1)), pa.string())
-    return pa.DictionaryArray.from_arrays(pc.subtract(array, lowest) if lowest else array, texts, safe=False)
+    places = pc.subtract(array, lowest) if lowest else array
+    return pa.DictionaryArray.from_arrays(places, _texts_between(lowest, highest), safe=False)
+
+
+@lru_cache(maxsize=128)
+def _texts_between(lowest: int, highest: int) -> pa.StringArray:
+    return pc.cast(pa.array(range(lowest, highest + 1)), pa.string())
 
 
 def _as_integers(array: pa.DoubleArray) -> pa.Array | None:
