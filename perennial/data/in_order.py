@@ -7,9 +7,11 @@ changes no result: work on one item may not depend on another.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import lru_cache, partial
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -42,12 +44,13 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator
     """Yield the results of work for the items, in their order; this thread takes the items, some of them ahead.
 
     Memory holds the items and results of two more than there are cores. What work raises is raised in the place of its
-    result, and what the items raise after the results of those before.
+    result, and what the items raise after the results of those before. Items may be results of other work: a thread for
+    each core does all of it.
     """
     errors: list[Exception] = []
     rest = until_error(items, errors)
     first = list(islice(rest, 2))
-    if len(first) < 2 or cores() == 1:  # nothing to do meanwhile
+    if len(first) < 2 or cores() == 1 or _THREAD.works:  # nothing to do meanwhile, or nobody who could do it
         yield from map(work, chain(first, rest))
     else:
         yield from _ahead(work, chain(first, rest))
@@ -65,7 +68,7 @@ def until_error(items: Iterable[Item], errors: list[Exception]) -> Iterator[Item
 
 def _ahead(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(cores())
+    pool = _pool(cores(), os.getpid())
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -74,4 +77,22 @@ def _ahead(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Re
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        wait([one for one in waiting if not one.cancel()])
+
+
+class _Thread(threading.local):
+    """Whether a thread is one of those that work, each of which would wait for the others in vain."""
+
+    works = False
+
+
+_THREAD = _Thread()
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process: were there some for each kind of work, they would wait for the interpreter.
+
+    A process that is forked has none of them, and makes its own.
+    """
+    return ThreadPoolExecutor(threads, initializer=partial(setattr, _THREAD, "works", True))

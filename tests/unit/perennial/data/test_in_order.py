@@ -1,6 +1,7 @@
 """Work on all cores whose results come in order (perennial.data.in_order)."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -82,3 +83,39 @@ def test_more_cores_than_eight_are_not_used(there: int, used: int, monkeypatch: 
     """Each has blocks in memory."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(there)), raising=False)
     assert cores_of_this_process() == used
+
+
+def test_work_on_the_results_of_other_work_has_no_threads_of_its_own(cores: int) -> None:
+    workers = set[int]()
+
+    def work(number: int) -> int:
+        workers.add(threading.get_ident())
+        time.sleep(0.001)
+        return number + 1
+
+    assert [*in_order(work, in_order(work, in_order(work, range(20))))] == [*range(3, 23)]
+    assert len(workers) <= cores
+
+
+def test_work_that_shares_out_its_own_does_that_itself() -> None:
+    """Its thread would wait for threads that all wait."""
+    assert [*in_order(lambda number: [*in_order(str, range(number))], range(20))] == [
+        [*map(str, range(number))] for number in range(20)
+    ]
+
+
+def test_a_process_that_was_forked_has_threads_of_its_own() -> None:
+    assert [*in_order(str, range(4))] == ["0", "1", "2", "3"]
+    child = os.fork()
+    if not child:
+        os._exit([*in_order(str, range(4))] != ["0", "1", "2", "3"])
+    for _ in range(1000):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child waits for threads that it does not have")
+    assert status == 0
