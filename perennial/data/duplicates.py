@@ -75,7 +75,7 @@ class DuplicateCounter:
         self._kept_count += len(piece.rows)
         while self._kept_count > MAX_COUNTED and self._halvings < MAX_HALVINGS:
             self._halvings += 1
-            self._pieces = [one.sampled(self._halvings) for one in self._pieces]
+            self._pieces = [*in_order(partial(HashSample.sampled, zeros=self._halvings), self._pieces)]
             self._kept_count = sum(len(one.rows) for one in self._pieces)
 
     def _counted(self) -> tuple[Hashes, Hashes, Rows]:

@@ -149,7 +149,7 @@ def test_a_file_that_does_not_name_the_column_is_told(tmp_path):
             "this is no text in the encoding of the files, and does not begin as Parquet or gzip does",
         ),
         (b"customer_id\n\xff17\n", "can't decode byte 0xff"),
-        (b"customer_id\n" + b"x" * (13 << 20), "a line is longer than 4 MiB"),
+        (b"customer_id\n" + b"x" * (13 << 20), "a line is longer than 6 MiB"),
     ],
     ids=["excel", "torn gzip", "torn parquet", "no text", "not utf-8", "long line"],
 )
