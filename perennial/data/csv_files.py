@@ -41,7 +41,7 @@ from perennial.features.column_names import match
 from perennial.features.from_text import from_text
 from perennial.features.values import holds
 
-BLOCK_BYTES = 6 << 20  # read at once; no row may be longer. Two thirds of it take a twentieth more time, twice of it too
+BLOCK_BYTES = 6 << 20  # read at once; no row may be longer. Two thirds of it take a twentieth more time
 HEAD_BYTES = 64 << 10  # that are looked at for the header first; the first rows would wait for more
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
 DELIMITERS = ",;\t|"
@@ -424,22 +424,21 @@ class _Memory(threading.local):
     """What a thread reads bytes of a file into, again and again: new pages take longer to get than to fill."""
 
     def __init__(self) -> None:
-        self._block, self._rows = bytearray(), bytearray()
+        self._bytes = bytearray()
 
     def block(self, file: int, start: int, count: int) -> bytearray:
-        """Return bytes of an open file, until this thread's next block. Raises OSError: it has no longer as many."""
-        if len(self._block) != count:
-            self._block = bytearray(count)
-        _read_into(self._block, file, start)
-        return self._block
+        """Return bytes of an open file, until this thread reads others. Raises OSError: it has no longer as many."""
+        try:
+            self._bytes.extend(bytes(max(0, count - len(self._bytes))))
+            del self._bytes[count:]
+        except BufferError:  # somebody still looks at them
+            self._bytes = bytearray(count)
+        _read_into(self._bytes, file, start)
+        return self._bytes
 
     def rows(self, file: int, start: int, count: int) -> npt.NDArray[np.uint8]:
-        """Return the same `(count,)`, until its next rows: read again, so that none wait for whoever needs them."""
-        if len(self._rows) < count:
-            self._rows = bytearray(count)
-        some = memoryview(self._rows)[:count]
-        _read_into(some, file, start)
-        return np.frombuffer(some, np.uint8)
+        """Return the same `(count,)`: read again, so that none wait for whoever needs them."""
+        return np.frombuffer(self.block(file, start, count), np.uint8)
 
 
 def _read_into(memory: bytearray | memoryview, file: int, start: int) -> None:
