@@ -3,8 +3,8 @@
     python -m bench.bench_memory [--rows 10000000] [--points 5000000] [--write]
 
 The same used cars as in bench_preprocess, as CSV and as Parquet in one row group, in which nearly every row has a text
-of its own; and daily series for a forecast, as CSV. EIGHT threads run, whatever cores there are: each has rows in
-memory.
+of its own; half as many rows of columns of one digit, as CSV, which have the most fields in a byte; and daily series
+for a forecast, as CSV. EIGHT threads run, whatever cores there are: each has rows in memory.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from bench.table import Row, finish
 from perennial.model import definition
 
 DAYS = 2_000  # of each series
+DIGITS = {f"c{number:02d}": {"type": "integer"} for number in range(40)}
+DIGITS_AT_ONCE = 100_000  # rows
 SERIES = """
 problem: forecasting
 target: sold
@@ -63,11 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(name)
         (folder / "parquet").mkdir()
         (folder / "series").mkdir()
+        (folder / "digits").mkdir()
         measured([str(IMAGE_PYTHON), "-c", AS_PARQUET, str(csv), str(folder / "parquet/cars.parquet")])
         write_series(folder / "series/sold.csv", arguments.points // DAYS)
+        write_digits(folder / "digits/digits.csv", arguments.rows // 2)
         series = definition.parse(SERIES, "model.yaml").as_json()
         for what, data, defined in (
             ("CSV", csv.parent, DEFINITION),
+            ("digits", folder / "digits", {**DEFINITION, "target": "c00", "columns": DIGITS}),
             ("Parquet", folder / "parquet", DEFINITION),
             ("series", folder / "series", series),
         ):
@@ -77,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 Row(f"{what}, memory", run.mebibytes, "MiB"),
             ]
     text = (
-        f"{arguments.rows:,} rows of 12 columns, as Parquet in one row group, and {arguments.points:,} points of "
-        f"{arguments.points // DAYS:,} series; {EIGHT} threads."
+        f"{arguments.rows:,} rows of 12 columns, as Parquet in one row group, {arguments.rows // 2:,} of {len(DIGITS)} "
+        f"digits, and {arguments.points:,} points of {arguments.points // DAYS:,} series; {EIGHT} threads."
     )
     return finish("memory", text, rows, arguments.write)
 
@@ -88,6 +93,18 @@ def preprocess(folder: Path, data: Path, defined: Mapping[str, Any]) -> Run:
     run = measured([str(IMAGE_PYTHON), "-c", WITH_EIGHT, *job(data, folder, defined)])
     shutil.rmtree(folder / "output")
     return run
+
+
+def write_digits(path: Path, count: int) -> None:
+    """Write so many rows of DIGITS."""
+    drawn = np.random.default_rng(42)
+    with path.open("wb") as file:
+        file.write(f"{','.join(DIGITS)}\n".encode())
+        for _ in range(count // DIGITS_AT_ONCE):
+            rows = np.full((DIGITS_AT_ONCE, 2 * len(DIGITS)), ord(","), np.uint8)
+            rows[:, 0::2] = drawn.integers(ord("0"), ord("9") + 1, (DIGITS_AT_ONCE, len(DIGITS)))
+            rows[:, -1] = ord("\n")
+            file.write(rows.tobytes())
 
 
 def write_series(path: Path, count: int) -> None:

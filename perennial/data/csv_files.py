@@ -41,7 +41,9 @@ from perennial.features.column_names import match
 from perennial.features.from_text import from_text
 from perennial.features.values import holds
 
-BLOCK_BYTES = 6 << 20  # read at once; no row may be longer. Two thirds of it take a twentieth more time
+BLOCK_BYTES = 6 << 20  # read at once, at most; no row may be longer. Two thirds of it take a twentieth more time
+# Memory holds fields rather than their bytes: of digits four times as many stand in a block as of words.
+FIELDS_AT_ONCE, FIELDS_OF_NO_COLUMN, LEAST_SHARE = 1_400_000, 8, 6
 HEAD_BYTES = 64 << 10  # that are looked at for the header first; the first rows would wait for more
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
 DELIMITERS = ",;\t|"
@@ -239,7 +241,19 @@ def read_csv(
     if b"\n" not in head and b"\r" not in head:
         return  # a header and nothing else, which Arrow takes for no CSV
     begin = None if isinstance(file, gzip.GzipFile) or not text.is_utf_8 else text.passed_over
-    yield from _but_a_cut_one(_batches(_CsvFile(name, open_file, form, table, begin), work))
+    block_bytes = _block_bytes(head[:HEAD_BYTES], table.width)
+    yield from _but_a_cut_one(_batches(_CsvFile(name, open_file, form, table, begin, block_bytes), work))
+
+
+def _block_bytes(head: bytes, width: int) -> int:
+    """Return how many bytes of a file are read at once: those of FIELDS_AT_ONCE fields, as its first rows have them.
+
+    Beside its fields a row has hashes. One that is longer than a block is read in the order of the file, by one core.
+    """
+    bytes_of_row = len(head) / max(1, head.count(b"\n"))
+    return int(
+        max(BLOCK_BYTES // LEAST_SHARE, min(BLOCK_BYTES, FIELDS_AT_ONCE / (width + FIELDS_OF_NO_COLUMN) * bytes_of_row))
+    )
 
 
 def _has_plain_header(head: bytes) -> bool:
@@ -296,13 +310,17 @@ def _first_line(head: str, delimiter: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _CsvFile:
-    """A file, and where its header begins in it; None: its bytes are not those of its text in UTF-8."""
+    """A file, how it is cut, and how many bytes of it are read at once.
+
+    begin  where its header begins in it; None: its bytes are not those of its text in UTF-8
+    """
 
     name: str
     open: Opener
     form: FileForm
     table: _Table
     begin: int | None
+    block_bytes: int
 
     def text(self, file: BinaryFile, end: bytes = b"") -> TextFile:
         return TextFile(self.name, file, self.form, is_table=True, end=end)
@@ -491,18 +509,18 @@ class _WholeRows:
     def _blocks(self, opened: BinaryFile) -> Generator[_Block]:
         if self._file.begin is None:
             text, is_first = self._file.text(opened), True
-            while block := text.read(BLOCK_BYTES):
+            while block := text.read(self._file.block_bytes):
                 yield _Block.of(block, is_sound=True, is_first=is_first, is_kept=True)
                 is_first = False
             return
         number, begin = opened.fileno(), self._file.begin
-        size = os.fstat(number).st_size
+        size, at_once = os.fstat(number).st_size, self._file.block_bytes
 
         def at(start: int) -> _Block:
-            text = self._memory.block(number, start, min(BLOCK_BYTES, size - start))
+            text = self._memory.block(number, start, min(at_once, size - start))
             return _Block.of(text, is_sound=False, is_first=start == begin, is_kept=False)
 
-        with closing(in_order(at, range(begin, size, BLOCK_BYTES))) as blocks:
+        with closing(in_order(at, range(begin, size, at_once))) as blocks:
             yield from blocks
 
 

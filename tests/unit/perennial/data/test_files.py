@@ -721,6 +721,28 @@ def test_a_file_that_ends_inside_quotes_is_torn(file: Path, content: str, pack: 
     assert list(read(file, COLUMNS, form=FileForm(other_columns="ignore")))
 
 
+@pytest.mark.parametrize(("field", "has_as_many_bytes"), [("7", False), ("a word of it", True)])
+def test_a_block_has_so_many_fields_or_bytes(file: Path, field: str, has_as_many_bytes: bool) -> None:
+    """Memory holds fields."""
+    row = ",".join([field] * 40) + "\n"
+    file.write_text(",".join(f"c{number}" for number in range(40)) + "\n" + row * 60_000)
+    found = read(file, [Column("c7", "string")], form=FileForm(other_columns="ignore"))
+    most_rows = max(batch.table.num_rows for batch in found)
+    of_fields = csv_files.FIELDS_AT_ONCE / (40 + csv_files.FIELDS_OF_NO_COLUMN)
+    assert most_rows == pytest.approx(csv_files.BLOCK_BYTES / len(row) if has_as_many_bytes else of_fields, rel=0.02)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_row_may_be_longer_than_a_block_of_many_fields(
+    file: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 6_000)
+    monkeypatch.setattr(csv_files, "FIELDS_AT_ONCE", 1)  # a sixth of the bytes
+    short, long = b"1,Saab,2\n" * 8_000, b"2,%b,4\n" % (b"x" * 5_000)
+    found = rows(file, pack(b"price,make,doors\n" + short + long + short))
+    assert (len(found), found[8_000]) == (16_001, ("2", "x" * 5_000, "4"))
+
+
 @pytest.mark.parametrize("block", [64, 1 << 21])
 def test_a_file_is_torn_wherever_it_is_cut_inside_quotes(
     file: Path, monkeypatch: pytest.MonkeyPatch, block: int
