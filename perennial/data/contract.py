@@ -25,6 +25,7 @@ from perennial.data.periods import Periods
 from perennial.data.series_form import SeriesForm
 from perennial.data.slices import slices_of
 from perennial.features.column import Column
+from perennial.features.comparing import above, below
 from perennial.features.from_arrow import from_arrow
 from perennial.features.from_text import from_text
 from perennial.features.parsing import NUMBERS
@@ -226,9 +227,9 @@ def _out_of_range(column: Column, values: pa.Array) -> Iterator[Violation]:
     if lowest is None:
         return
     if column.minimum is not None and lowest < column.minimum:
-        yield Violation(column, "minimum", _positions(pc.less(values, column.minimum)))
+        yield Violation(column, "minimum", _positions(below(values, column.minimum)))
     if column.maximum is not None and highest > column.maximum:
-        yield Violation(column, "maximum", _positions(pc.greater(values, column.maximum)))
+        yield Violation(column, "maximum", _positions(above(values, column.maximum)))
     if column.logarithm and lowest <= 0:
         yield Violation(column, "logarithm", _positions(pc.less_equal(values, 0)))
 

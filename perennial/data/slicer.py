@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.data.slices import Bits
+from perennial.features.comparing import above, below, is_one_of
 
 
 def slice_bits(rows: pa.Table, slices: Sequence[Mapping[str, Any]]) -> Bits:
@@ -30,8 +31,8 @@ def _fulfils(values: pa.Array, condition: Mapping[str, Any]) -> pa.BooleanArray:
     if (named := condition.get("values")) is not None:
         if pa.types.is_dictionary(values.type):
             return pc.is_in(values.dictionary, value_set=pa.array(named, values.type.value_type)).take(values.indices)
-        return pc.and_(pc.is_valid(values), pc.is_in(values, value_set=pa.array(named, values.type)))
-    above, below = (condition.get(bound) for bound in ("above", "below"))
-    parts = [pc.greater(values, above)] if above is not None else []
-    parts += [pc.less(values, below)] if below is not None else []
+        return pc.and_(pc.is_valid(values), is_one_of(values, named))
+    lower, upper = condition.get("above"), condition.get("below")
+    parts = [above(values, lower)] if lower is not None else []
+    parts += [below(values, upper)] if upper is not None else []
     return pc.and_(*parts) if len(parts) == 2 else parts[0]

@@ -124,8 +124,10 @@ def _scaled(number: str, factors: Sequence[float]) -> str:
 
 def _factor(units: Sequence[tuple[str, float]], name: str) -> float:
     exact = dict(units).get(name)
-    folded = [factor for unit, factor in units if unit.lower() == name.lower()]
-    return exact if exact is not None else folded[0]
+    if exact is not None:
+        return exact
+    same = (factor for unit, factor in units if re.fullmatch(re.escape(unit), name, re.IGNORECASE))
+    return next(same)  # there is one: these are the units of the patterns
 
 
 def _time(text: str, formats: Sequence[str]) -> str:

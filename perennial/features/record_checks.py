@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.features.comparing import above, below
 from perennial.features.few_records import FewRecords
 from perennial.features.values import extremes
 from perennial.words import quoted
@@ -78,9 +79,9 @@ class Rules:
         )
 
     def _outside(self, values: pa.Array) -> pa.BooleanArray:
-        below = pc.less(values, self.minimum) if self.minimum is not None else False
-        above = pc.greater(values, self.maximum) if self.maximum is not None else False
-        return pc.or_(below, above)
+        too_low = below(values, self.minimum) if self.minimum is not None else False
+        too_high = above(values, self.maximum) if self.maximum is not None else False
+        return pc.or_(too_low, too_high)
 
     def expected(self, kind: str) -> str:
         """Return what was expected instead of a value of this kind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.features.comparing import is_one_of
 from perennial.features.parsing import PLAIN, Parsing, markers
 
 _ONLY = {True: PLAIN, False: Parsing(strip=False)}
@@ -25,8 +26,8 @@ def strings(parsing: Parsing, words: pa.StringArray) -> pa.StringArray:
     texts = stripped if parsing.strip else words
     missing = pc.equal(texts, "")
     if parsing.missing:
-        marked = pc.utf8_lower(pa.array(parsing.missing, pa.string()))
-        missing = pc.or_(missing, pc.is_in(pc.utf8_lower(stripped), value_set=marked))
+        marked = {one.lower() for one in parsing.missing}  # not by Arrow, which has other small letters for some
+        missing = pc.or_(missing, pa.array([word.lower() in marked for word in stripped.to_pylist()], pa.bool_()))
     return pc.if_else(missing, None, texts)
 
 
@@ -35,5 +36,5 @@ def known(parsing: Parsing, values: pa.Array) -> pa.Array:
     if not parsing.missing or values.type not in (pa.float64(), pa.int64()):
         return values
     marked = markers(parsing, whole=pa.types.is_integer(values.type))
-    missing = pc.is_in(values, value_set=pa.array(marked, values.type))
+    missing = is_one_of(values, marked)
     return pc.if_else(missing, None, values) if pc.any(missing).as_py() else values

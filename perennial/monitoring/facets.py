@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from perennial.evaluation import metrics
 from perennial.evaluation.problem_types.measures import Floats
+from perennial.features.comparing import above, is_one_of
 from perennial.model.problem_types import classes_of
 from perennial.words import printable
 
@@ -87,13 +88,12 @@ def sides_of(rule: Mapping[str, Any], values: pa.Array) -> Sides:
         values = values.cast(values.type.value_type)
     if pa.types.is_string(values.type) != isinstance((rule["values"] or (0,))[0], str):
         return np.full(len(values), NEITHER, np.int8)  # a rule for a column of another type
-    if not pa.types.is_string(values.type):
-        values = values.cast(pa.float64(), safe=False)
-    if rule["above"] is not None:
-        inside = pc.greater(values, rule["above"])
+    if pa.types.is_string(values.type):
+        inside = pc.is_in(values, value_set=pa.array(rule["values"], values.type))
     else:
-        wanted = [value if isinstance(value, str) else float(value) for value in rule["values"]]
-        inside = pc.is_in(values, value_set=pa.array(wanted, values.type))
+        values = values.cast(pa.float64(), safe=False)
+        is_above = rule["above"] is not None
+        inside = above(values, rule["above"]) if is_above else is_one_of(values, [*map(float, rule["values"])])
     sides = pc.if_else(pc.is_null(values, nan_is_null=True), NEITHER, pc.cast(inside, pa.int8()))
     return np.asarray(sides.to_numpy(zero_copy_only=False), np.int8)
 

@@ -16,6 +16,8 @@ ROWS = pa.table(
         "age": pa.array([1, 5, 9, None], pa.int64()),
         "price": pa.array([10.0, 20.0, 30.0, 40.0]),
         "sold": pa.array([True, None, False, True]),
+        "change": pa.array([-0.0, 0.0, None, 1.5]),
+        "code": pa.array([2**53 + 1, -(2**63), None, 7]),
     }
 )
 
@@ -30,6 +32,9 @@ ROWS = pa.table(
         ({"age": {"above": 1}}, [False, True, True, False]),
         ({"age": {"below": 9}}, [True, True, False, False]),
         ({"price": {"above": 10.0, "below": 40.0}}, [False, True, True, False]),
+        ({"change": {"values": [0.0]}}, [True, True, False, False]),
+        ({"code": {"above": 6.5}}, [True, False, False, True]),
+        ({"code": {"above": -1e30, "below": float(2**53)}}, [False, True, False, True]),
         ({"sold": {"values": [True]}}, [True, False, False, True]),
         ({"sold": {"values": [False]}}, [False, False, True, False]),
         ({"make": {"values": ["Saab"]}, "price": {"above": 15}}, [False, False, False, True]),

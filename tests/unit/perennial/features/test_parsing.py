@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from perennial.features import one_value
 from perennial.features.from_arrow import from_arrow
 from perennial.features.from_json import from_json
 from perennial.features.from_text import from_text
@@ -31,6 +32,7 @@ def read(kind: str, parse: dict[str, Any], *texts: str) -> list[Any]:
         results.append([INVALID if mark else value for value, mark in zip(values.to_pylist(), marks, strict=True)])
     alone = [value for text in texts for value in _alone(kind, parsing, text)]
     assert results == [results[0], results[0], [*results[0], None], results[0]]
+    assert [_by_value(kind, parsing, text) for text in texts] == results[0]
     assert alone == results[0]
     return results[0]
 
@@ -38,6 +40,13 @@ def read(kind: str, parse: dict[str, Any], *texts: str) -> list[Any]:
 def _alone(kind: str, parsing: Parsing, text: str) -> list[Any]:
     values, invalid = from_text(kind, pa.array([text]), parsing)
     return [INVALID] if invalid is not None and invalid[0].as_py() else values.to_pylist()
+
+
+def _by_value(kind: str, parsing: Parsing, text: str) -> Any:
+    try:
+        return one_value.read(kind, text, parsing)
+    except one_value.NoValueError:
+        return INVALID
 
 
 def test_units_are_converted_and_a_bare_number_is_in_the_columns_unit() -> None:
@@ -60,6 +69,17 @@ def test_units_stand_before_and_after_and_multiply() -> None:
 
 def test_units_that_differ_in_case_alone_are_told_apart_where_both_are_given() -> None:
     assert read("float", {"units": {"mW": 0.001, "MW": 1e6}}, "5 mW", "5 MW") == [0.005, 5e6]
+
+
+def test_a_unit_is_known_by_letters_that_look_alike_whatever_program_wrote_it() -> None:
+    """The sign of micro is another character than the Greek letter that keyboards have; so is the old sign of ohm."""
+    assert read("float", {"units": {"\u00b5g": 1, "mg": 1000}}, "5 \u00b5g", "5 \u03bcg", "5 \u039cG", "2 mg") == [
+        5,
+        5,
+        5,
+        2000,
+    ]
+    assert read("float", {"number": "first", "units": {"k\u03a9": 1000}}, "5 k\u2126 here", "5 K\u03c9") == [5000, 5000]
 
 
 def test_marks_of_thousands_stand_between_groups_of_digits() -> None:
@@ -108,6 +128,23 @@ def test_markers_mean_a_missing_value_also_as_numbers() -> None:
         parsing = Parsing.from_json(parse)
         assert from_json(kind, values, parsing).values.to_pylist() == [None, 2]
         assert from_arrow(kind, pa.array(values), parsing).values.to_pylist() == [None, 2]
+
+
+def test_a_marker_of_zero_has_no_sign() -> None:
+    assert read("float", {"missing": ["0"]}, "0", "-0", "-0.0", "1e-999") == [None] * 4
+    numbers = [-0.0, 0.0, 1.5]
+    assert from_json("float", numbers, Parsing(missing=("0",))).values.to_pylist() == [None, None, 1.5]
+    assert from_arrow("float", pa.array(numbers), Parsing(missing=("0",))).values.to_pylist() == [None, None, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("marker", "texts"),
+    [("Κανένας", ["ΚΑΝΈΝΑΣ", "κανένας"]), ("Bİlİnmİyor", ["BİLİNMİYOR"]), ("Straße?", ["STRAßE?"])],
+)
+def test_markers_in_any_case_are_in_that_of_their_language(marker: str, texts: list[str]) -> None:
+    for kind in ("string", "float"):
+        assert read(kind, {"missing": [marker]}, *texts, marker) == [None] * (len(texts) + 1)
+    assert read("string", {"missing": ["BİLİNMİYOR"]}, "bilinmiyor") == ["bilinmiyor"]
 
 
 def test_markers_that_are_numbers_are_read_by_the_marks_of_the_column() -> None:

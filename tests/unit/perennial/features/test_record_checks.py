@@ -21,7 +21,7 @@ from perennial.features.values import STRING
 
 RULES = {
     "mileage": Rules(minimum=0, maximum=1000, nullable=False),
-    "doors": Rules(maximum=5),
+    "doors": Rules(maximum=5.0),
     "make": Rules(known=frozenset({"Buick", "Saab"}), nullable=False),
     "body": Rules(known=frozenset({"coupe"})),
     "cruise": Rules(nullable=False),
@@ -45,6 +45,7 @@ def records(*changes: dict[str, Any]) -> pa.Table:
         ([{"doors": None, "body": None}], []),
         ([{"mileage": 0}, {"mileage": -0.5}, {"mileage": 1000.5}], [Finding("out_of_range", "mileage", 2, 1)]),
         ([{"doors": 6}], [Finding("out_of_range", "doors", 1, 0)]),
+        ([{"doors": 2**53 + 1}, {"doors": -(2**63)}], [Finding("out_of_range", "doors", 1, 0)]),
         ([{}, {"make": "Lada"}, {"make": "saab"}], [Finding("unknown_category", "make", 2, 1)]),
         ([{"make": None}], [Finding("missing", "make", 1, 0)]),
         ([{}, {"cruise": None}], [Finding("missing", "cruise", 1, 1)]),

@@ -26,6 +26,7 @@ def definition(problem: str, positive: dict[str, Any], *facets: dict[str, Any]) 
         (rule(values=["Saab"]), pa.array(["Saab", "Buick", None])),
         (rule(values=["Saab"]), pa.array(["Saab", "Buick", None]).dictionary_encode()),
         (rule(values=[2, 3]), pa.array([3, 4, None], pa.int64())),
+        (rule(values=[0]), pa.array([-0.0, 1.0, None])),
         (rule(values=[True]), pa.array([True, False, None])),
         (rule(above=60_000), pa.array([60_000.5, 60_000.0, None])),
         (rule(above=2), pa.array([3.0, 2.0, float("nan")])),
