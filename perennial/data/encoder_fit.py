@@ -25,6 +25,7 @@ from perennial.features.encoding import (
     Hook,
     NumberEncoding,
     PlainEncoding,
+    kind_of,
     prepared,
     whole_column,
 )
@@ -81,9 +82,11 @@ class EncoderFit:
             self._take_in(name, whole_column(table, name))
 
     def _take_in(self, name: str, values: pa.Array) -> None:
-        fit = self._fits.setdefault(name, set() if pa.types.is_dictionary(values.type) else _NumberFit())
+        is_text = pa.types.is_dictionary(values.type)
+        fit = self._fits.setdefault(name, set() if is_text else _NumberFit())
         if not self._encodes:
             return
+        _require_kind(name, isinstance(fit, set), is_text)
         if isinstance(fit, _NumberFit):
             fit.update(values)
             return
@@ -104,8 +107,9 @@ class EncoderFit:
             raise HookError(f"features.py: transform returned the columns {[*self._fits]}, then {[*other._fits]}")
         for name, theirs in other._fits.items():
             ours = self._fits.setdefault(name, theirs)
-            if ours is theirs:
+            if ours is theirs or not self._encodes:
                 continue
+            _require_kind(name, isinstance(ours, set), isinstance(theirs, set))
             if isinstance(ours, _NumberFit) and isinstance(theirs, _NumberFit):
                 ours.add(theirs.count, theirs.mean)
             elif isinstance(ours, set) and isinstance(theirs, set):
@@ -166,6 +170,13 @@ class EncoderFit:
             yield CategoryEncoding(name, tuple(sorted(fit)), indicator)
         if name in sums:
             yield sums[name].encoding(name, indicator and not few)
+
+
+def _require_kind(name: str, was_text: bool, is_text: bool) -> None:
+    if was_text != is_text:
+        raise HookError(
+            f"features.py: column {name!r} is of {kind_of(was_text)} for some rows and of {kind_of(is_text)} for others"
+        )
 
 
 def _require_category(name: str, texts: set[str]) -> None:

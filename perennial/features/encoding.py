@@ -143,6 +143,7 @@ class PlainEncoding:
 
 
 Encoding = NumberEncoding | CategoryEncoding | TargetEncoding | PlainEncoding
+_TEXTS = {NumberEncoding: False, CategoryEncoding: True, TargetEncoding: True}
 
 
 def _encoding(item: Mapping[str, Any]) -> Encoding:
@@ -174,7 +175,7 @@ class Encoder:
         folds  those of training rows, which are encoded out of fold; serving and all other rows have none
         texts  columns as lines.csv_field makes them, as far as that has been done
         """
-        self._require(table.column_names)
+        self._require(table.column_names, [pa.types.is_dictionary(column.type) for column in table.schema])
         texts = texts or {}
         return [
             text
@@ -187,10 +188,12 @@ class Encoder:
         if isinstance(rows, pa.Table):
             return csv_lines(self.fields(prepared(rows, self.hook)))
         if self.hook is None:
-            names, values = rows.names, rows.rows
+            values = rows.rows
+            self._require(rows.names)
         else:
-            names, values = _python(_transformed_by(self.hook, rows.as_table()))
-        self._require(names)
+            made = _transformed_by(self.hook, rows.as_table())
+            values, are_texts = _python(made)
+            self._require(made.column_names, are_texts)
         lines = [",".join([text_of(row[place]) for place, text_of in self._texts_of]) for row in values]
         return "\n".join([*lines, ""]).encode()
 
@@ -203,9 +206,21 @@ class Encoder:
         """Which value of a row becomes fields, and how; a text column without categories has none."""
         return [(self._names.index(one.name), one.text_of) for one in self.encodings if one.feature_names]
 
-    def _require(self, names: Sequence[str]) -> None:
+    @cached_property
+    def _are_texts(self) -> Sequence[bool | None]:
+        """Whether each column is of texts; None: it may be of texts or of numbers."""
+        kinds = {one.name: _TEXTS.get(type(one)) for one in self.encodings}
+        return [kinds[name] for name in self._names]
+
+    def _require(self, names: Sequence[str], are_texts: Sequence[bool] = ()) -> None:
+        """Raise HookError: the columns are others than those of training, or of texts where these were of numbers."""
         if names != self._names:
             raise HookError(f"features.py: transform returned the columns {names}, in training {self._names}")
+        for name, is_text, was_text in zip(names, are_texts, self._are_texts, strict=False):
+            if was_text not in (None, is_text):
+                raise HookError(
+                    f"features.py: column {name!r} is of {kind_of(is_text)}, in training of {kind_of(was_text)}"
+                )
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the encodings as a JSON document, which `from_json` reads."""
@@ -261,14 +276,16 @@ _NUMBERS = frozenset(
         *(pa.float16, pa.float32, pa.float64),
     )
 )
-_AS_THEY_ARE = frozenset(kind().id for kind in (pa.string, pa.large_string, pa.bool_))
+_BOOLEAN = pa.bool_().id
+_AS_THEY_ARE = frozenset((pa.string().id, pa.large_string().id, _BOOLEAN))
 
 
-def _python(made: pa.Table) -> tuple[list[str], Sequence[Sequence[Any]]]:
-    """Return the names of the columns of the hook, and its rows by value, as they are encoded."""
-    names, columns = made.column_names, []
-    for name, column in zip(names, made.columns, strict=True):
+def _python(made: pa.Table) -> tuple[Sequence[Sequence[Any]], list[bool]]:
+    """Return the rows of the hook by value, as they are encoded, and whether each column is of texts."""
+    columns, are_texts = [], []
+    for name, column in zip(made.column_names, made.columns, strict=True):
         kind = column.type.id  # a number, looked up in less than a function of pa.types takes
+        are_texts.append(kind not in _NUMBERS and kind != _BOOLEAN)
         if kind in _NUMBERS:
             values = column.to_pylist()
             columns.append([None if one is None or not isfinite(one) else float(one) for one in values])
@@ -276,7 +293,12 @@ def _python(made: pa.Table) -> tuple[list[str], Sequence[Sequence[Any]]]:
             columns.append(column.to_pylist())
         else:
             columns.append(_encodable(name, whole_column(made, name)).to_pylist())
-    return names, list(zip(*columns, strict=True))
+    return list(zip(*columns, strict=True)), are_texts
+
+
+def kind_of(is_text: bool) -> str:
+    """Return what a column of the hook is of, as people say it."""
+    return "texts" if is_text else "numbers"
 
 
 def whole_column(table: pa.Table, name: str) -> pa.Array:

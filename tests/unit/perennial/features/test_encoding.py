@@ -18,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from perennial.data import encoder_fit
 from perennial.data.encoder_fit import EncoderFit, TrainingRows
 from perennial.features.encoding import Encoder, load_hook, prepared
+from perennial.features.few_records import FewRecords
 from perennial.features.values import STRING, DataError
 from perennial.hooks import HookError
 
@@ -215,6 +216,31 @@ def test_hook_that_returns_other_columns_in_serving_is_named() -> None:
     encoder = Encoder(fitted(cars(20, 8)).encodings, lambda table: table.select(["make"]))
     with pytest.raises(HookError, match=r"returned the columns \['make'\]"):
         encoder.encode(cars(2, 9))
+
+
+def by_first_value(table: pa.Table) -> pa.Table:
+    """What Arrow takes for numbers or for texts by what is there."""
+    return pa.table({"x": pa.array([1.5 if "a" in table["make"].to_pylist() else "1.5"] * table.num_rows)})
+
+
+@pytest.mark.parametrize(("trained", "asked"), [("a", "b"), ("b", "a")])
+def test_hook_that_returns_texts_for_numbers_in_serving_is_named(trained: str, asked: str) -> None:
+    encoder, kinds = fitted(cars(20, 8, trained), hook=by_first_value), {"a": "numbers", "b": "texts"}
+    few = FewRecords(["make"], [(asked,)], pa.struct([("make", pa.string())]))
+    for records in (few, cars(20, 9, asked)):
+        with pytest.raises(HookError, match=f"column 'x' is of {kinds[asked]}, in training of {kinds[trained]}"):
+            encoder.encode(records)
+
+
+def test_hook_that_returns_texts_for_numbers_in_training_is_named() -> None:
+    said = "column 'x' is of numbers for some rows and of texts for others"
+    with pytest.raises(HookError, match=said):
+        fitted(cars(20, 8, "a"), cars(20, 8, "b"), hook=by_first_value)
+    one, other = (EncoderFit(frozenset(), 100, by_first_value) for _ in range(2))
+    one.update(cars(20, 8, "a"))
+    other.update(cars(20, 8, "b"))
+    with pytest.raises(HookError, match=said):
+        one.merge(other)
 
 
 @pytest.mark.parametrize(
