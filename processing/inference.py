@@ -329,7 +329,7 @@ def _read_json_lines(text: str, model: Preprocessor) -> pa.Table | FewRecords:
         lines.pop()
     while lines and not lines[-1].strip() and not model.in_batch:
         lines.pop()
-    return _table([_json_line(line, number) for number, line in enumerate(lines, 1)], model)
+    return _table([_json_line(line, number) for number, line in enumerate(lines, 1)], len(text), model)
 
 
 def _json_line(line: str, number: int) -> Any:
@@ -343,7 +343,7 @@ def _read_json(text: str, model: Preprocessor) -> pa.Table | FewRecords:
     records = document.get("instances", [document]) if isinstance(document, dict) else document
     if not isinstance(records, list):
         raise RecordError('expected one JSON object, or {"instances": [objects]}')
-    return _table(records, model)
+    return _table(records, len(text), model)
 
 
 def _json(text: str, where: str) -> Any:
@@ -353,11 +353,11 @@ def _json(text: str, where: str) -> Any:
         raise RecordError(f"{where} is not readable as JSON: {error}") from error
 
 
-def _table(records: Sequence[Any], model: Preprocessor) -> pa.Table | FewRecords:
+def _table(records: Sequence[Any], characters: int, model: Preprocessor) -> pa.Table | FewRecords:
     _require_records(len(records), model)
     shapes: dict[tuple[str, ...], Mapping[str, str]] = {}
     named = [_named(record, f"record {number}", model, shapes) for number, record in enumerate(records, 1)]
-    if few := model.few.from_json(named):
+    if few := model.few.from_json(named, characters):
         return few
     typed = {}
     for name, column in model.columns.items():

@@ -89,9 +89,12 @@ class FewReader:
         places = [header.place(name) for name in self._features]
         return self._typed(self._from_json, [[None if at is None else row[at] for at in places] for row in rows])
 
-    def from_json(self, records: Sequence[Mapping[str, Any]]) -> FewRecords | None:
-        """Return records of parsed JSON by the columns' names; None when the columns have to look at them."""
-        if not 0 < len(records) <= self._most:
+    def from_json(self, records: Sequence[Mapping[str, Any]], characters: int = 0) -> FewRecords | None:
+        """Return records of parsed JSON by the columns' names; None when the columns have to look at them.
+
+        characters  of the text that they were parsed from
+        """
+        if not 0 < len(records) <= self._most or characters > MOST_CHARACTERS:
             return None
         return self._typed(self._from_json, [[record.get(name) for name in self._features] for record in records])
 

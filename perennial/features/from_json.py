@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perennial.features.from_text import from_text
-from perennial.features.grammar import LARGEST_EXACT_FLOAT, LARGEST_FLOAT
+from perennial.features.grammar import LARGEST_EXACT_FLOAT, LARGEST_FLOAT, has_surrogates
 from perennial.features.parsing import PLAIN, Parsing
 from perennial.features.rules import expected_type
 from perennial.features.text_columns import known
@@ -69,7 +69,7 @@ def _one_by_one(kind: str, values: Sequence[Any], parsing: Parsing) -> Parsed:
 def _text(kind: str, value: Any, parsing: Parsing) -> str | None:
     """Return a value that is read as a text."""
     if isinstance(value, str):
-        return None if _has_surrogates(value) else value
+        return None if has_surrogates(value) else value
     if isinstance(value, bool):
         return str(value).lower() if kind == "string" else None
     if not isinstance(value, int | float) or not _is_finite(value):
@@ -112,7 +112,3 @@ def _is_missing(value: Any) -> bool:
 
 def _is_finite(value: float) -> bool:
     return abs(value) <= LARGEST_FLOAT  # compares integers of any size, and is false for NaN
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)

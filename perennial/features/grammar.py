@@ -24,11 +24,17 @@ FIRST_TIME, LAST_TIME = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 99
 MAX_SHORT_DIGITS = 18  # so many, with a sign, always fit into 64 bits
 NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 INTEGER = r"^[+-]?[0-9]+(\.0*)?$"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
     r"(?:[ T]([0-9]{2})(?::([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
     r"(?: ?(?:Z|([+-])([0-9]{2})(?::?([0-9]{2}))?))?)?"
 )
+
+
+def has_surrogates(text: str) -> bool:
+    """Return whether a text holds half of a surrogate pair, as JSON may have it: it has no UTF-8."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 def integer_of_64_bits(text: str) -> int | None:

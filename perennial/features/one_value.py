@@ -17,6 +17,7 @@ from perennial.features.grammar import (
     LARGEST_FLOAT,
     NUMBER,
     TRUE_WORDS,
+    has_surrogates,
     integer_of_64_bits,
     utc_time,
 )
@@ -63,7 +64,7 @@ def read(kind: str, value: Any, parsing: Parsing = PLAIN) -> Any:
 def _as_text(kind: str, value: Any, parsing: Parsing) -> str | None:
     """Return a value that is read as a text, as from_json does."""
     if isinstance(value, str):
-        if any("\ud800" <= char <= "\udfff" for char in value):
+        if has_surrogates(value):
             raise NoValueError
         return value
     if isinstance(value, bool):

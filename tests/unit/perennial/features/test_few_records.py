@@ -18,7 +18,7 @@ from localcloud.sagemaker.containers import script_mode
 from perennial.features.column import Column
 from perennial.features.column_names import RequestNames
 from perennial.features.encoding import CategoryEncoding, Encoder, Encoding, NumberEncoding, PlainEncoding
-from perennial.features.few_records import MOST_RECORDS, FewReader, FewRecords
+from perennial.features.few_records import MOST_CHARACTERS, MOST_RECORDS, FewReader, FewRecords
 from perennial.features.parsing import Parsing
 from perennial.features.record_checks import RecordChecks, Rules
 from perennial.features.target_encoding import TargetEncoding
@@ -297,6 +297,19 @@ def test_a_model_of_its_own_ways_takes_no_column_either(name: str, body: str, li
     assert by_value(body, "text/csv", MODELS[name]) == lines
 
 
-def test_many_records_are_columns() -> None:
-    records = inference.read(inference.input_fn(f"{SAAB}\n" * (MOST_RECORDS + 1), "text/csv"), MODELS["usual"])
-    assert isinstance(records, pa.Table)
+LONG = "LS" * MOST_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (f"{SAAB}\n" * (MOST_RECORDS + 1), "text/csv"),
+        (SAAB + LONG, "text/csv"),
+        (json.dumps([CAR] * (MOST_RECORDS + 1)), "application/json"),
+        (json.dumps({**CAR, "trim": LONG}), "application/json"),
+        (json.dumps({**CAR, "trim": LONG}), "application/jsonlines"),
+    ],
+)
+def test_many_records_and_long_texts_are_columns(body: str, content_type: str) -> None:
+    """One by one long texts take longer, twice where they are refused."""
+    assert isinstance(inference.read(inference.input_fn(body, content_type), MODELS["usual"]), pa.Table)
