@@ -201,4 +201,5 @@ def _times(column: pa.ChunkedArray) -> npt.NDArray[np.datetime64]:
 
 
 def _numbers(column: pa.ChunkedArray) -> Floats:
-    return np.asarray(pc.cast(column, pa.float64()).combine_chunks().to_numpy(zero_copy_only=False), np.float64)
+    numbers = pc.cast(column, pa.float64(), safe=False).combine_chunks()
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), np.float64)

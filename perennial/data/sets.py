@@ -246,7 +246,7 @@ class SetWriter:
 
     def _training_rows(self) -> Iterator[TrainingRows]:
         for _, rows in self._rows((TRAIN,)):
-            target = pc.cast(self._numbers(rows), pa.float64()).to_numpy()
+            target = pc.cast(self._numbers(rows), pa.float64(), safe=False).to_numpy()
             yield rows.select(self._features), target, rows[IDENTITY].to_numpy()
 
     def write(self, encoder: Encoder, coverage: Coverage, shortest: int) -> int:
@@ -361,7 +361,7 @@ class SetWriter:
     def _learned(self, rows: pa.Table) -> pa.Array:
         """Return what the algorithm learns of each row: its target, or the logarithm of it."""
         target = self._numbers(rows)
-        return pc.ln(pc.cast(target, pa.float64())) if self._contract.target.logarithm else target
+        return pc.ln(pc.cast(target, pa.float64(), safe=False)) if self._contract.target.logarithm else target
 
     def _parts(self, name: str, suffix: str, header: bytes = b"") -> PartWriter:
         return PartWriter(self._folder / name, suffix, self._rows_per_part, header, named=self._named)

@@ -420,6 +420,20 @@ def test_a_logarithm_is_what_the_algorithm_learns_and_everything_else_keeps_the_
     assert packed_names(logarithm) - packed_names(plain) == {"code/postprocess.py"}
 
 
+def test_a_whole_number_of_more_than_53_bits_is_a_target_and_a_feature(job: Job) -> None:
+    columns = CARS["columns"] | {"price": {"type": "integer", "min": 1.0}, "doors": {"type": "integer", "min": 2.0}}
+    rows = pd.read_csv(io.BytesIO(cars(400)), dtype=str)
+    rows.loc[::7, ["price", "doors"]] = str(2**53 + 1)
+    rows["price"] = rows["price"].str.partition(".")[0]
+    rows["make"] += rows.index.astype(str).str[-1]  # of many values, whose means are taken
+    broken = "9,30000,4,1,1,1,0,Chevy,sedan\n"
+    definition = {**CARS, "columns": columns, "target_transform": "log"}
+    assert job.run(definition, (rows.to_csv(index=False) + broken).encode()) == 0
+    (row,) = job.records("quarantine")
+    assert row["reasons"] == ["doors: '1' is below the minimum 2"]
+    assert job.matrix("train")[0].max() == pytest.approx(np.log(2.0**53))
+
+
 def packed_names(job: Job) -> set[str]:
     with tarfile.open(job.output / "preprocessor" / "model.tar.gz") as archive:
         return set(archive.getnames())

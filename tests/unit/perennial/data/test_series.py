@@ -63,6 +63,20 @@ def test_series_are_the_same_in_whatever_files_their_points_wait(
     assert every.last == int((FIRST + np.timedelta64(11, "D")).astype("datetime64[D]").astype(int))
 
 
+def test_whole_numbers_of_any_size_are_values_and_numbers_of_a_series() -> None:
+    large = [2**53 + 1, -(2**63), 2**63 - 1]
+
+    def rows(work: Callable[[int, pa.Table], Any]) -> Iterator[Any]:
+        table = next(rows_of_days(shops=3, days=1)(lambda _, some: some))
+        for name in ("sold", "hours"):
+            table = table.set_column(table.column_names.index(name), name, pa.array(large))
+        yield work(TRAIN, table)
+
+    every = [*AllSeries(rows, FORM)]
+    assert [one.values.tolist() for one in every] == [[float(number)] for number in reversed(large)]
+    assert [one.dynamic.tolist() for one in every] == [[[float(number)]] for number in reversed(large)]
+
+
 def test_memory_does_not_grow_with_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Limits are a two-hundredth of what they are."""
     monkeypatch.setattr(series, "POINTS_AT_ONCE", 1_000)
