@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from perennial.data.csv_files import BLOCK_BYTES, DELIMITERS
 from perennial.data.files import GZIP
 from perennial.data.header import reason
-from perennial.data.parquet_files import BUFFERED, rows_at_once
+from perennial.data.parquet_files import BUFFERED, rows_at_once, widest_row
 from perennial.data.text_files import DAMAGED_GZIP, MARKS, OTHER_FORMATS, PARQUET, BinaryFile
 from perennial.features.grammar import utc_time
 from perennial.features.parsing import PLAIN_NUMBER
@@ -324,8 +324,7 @@ def _parquet(source: Path, target: Path, wanted: Wanted) -> Counts:
         counts = Counts(file.metadata.num_rows, has_column=bool(positions))
         if not positions:
             return replace(counts, others=names)
-        leaves = file.metadata.schema
-        at_once = rows_at_once(file.metadata, [leaves.column(at).path for at in range(len(leaves))])
+        at_once = rows_at_once(widest_row(file, names))
         packing = file.metadata.row_group(0).column(0).compression if file.metadata.num_row_groups else "SNAPPY"
         with pq.ParquetWriter(target, schema, compression="NONE" if packing == "UNCOMPRESSED" else packing) as writer:
             for batch in file.iter_batches(at_once, use_threads=False):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from perennial.features.from_arrow import accepts, is_text
 from perennial.words import printable, quoted
 
 BATCH_ROWS = 32_768
+UNEVEN_ROWS = 1_024  # are read at once where all long texts of a row group may be those of a few of its rows
 BATCHES_TOGETHER = 8  # are read at once where there are dictionaries
 BATCH_BYTES = 64 << 20  # of the texts of a batch, and of what its pages hold
 LONGEST_TEXT = BLOCK_BYTES  # as in JSON lines, where no line may be longer
@@ -49,12 +50,15 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
         kinds = {column: schema.field(column).type for column in wanted}
         dictionaries = any(pa.types.is_dictionary(kind) for kind in kinds.values())
         texts = [one for one, kind in kinds.items() if is_text(kind) and not pa.types.is_dictionary(kind)]
+        widest = widest_row(file, wanted)
         longest = _longest(name, path, file, texts) if texts else 0
-        rows = max(1, min(rows_at_once(file.metadata, wanted), BATCH_BYTES // max(1, longest)))
+        is_uneven = not dictionaries and _may_be_uneven(file, texts)
+        rows = max(1, min(rows_at_once(widest), BATCH_BYTES // max(1, longest)))
         # A dictionary is read anew with each batch: few are quicker.
-        many = rows_at_once(file.metadata, wanted, BATCHES_TOGETHER) if dictionaries else rows
+        many = rows_at_once(widest, BATCHES_TOGETHER) if dictionaries else rows
         first, room = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
-        for read in file.iter_batches(many // rows * rows, columns=wanted, use_threads=False):
+        at_once = min(rows, UNEVEN_ROWS) if is_uneven else many // rows * rows
+        for read in _gathered(file.iter_batches(at_once, columns=wanted, use_threads=False), rows):
             ordered = _with_texts(name, read.select(wanted))
             ordered.validate(full=True)  # texts are UTF-8
             room -= _expanded(ordered)
@@ -106,19 +110,43 @@ def _names_in_file(
 def _longest(name: str, path: Path, file: pq.ParquetFile, texts: Sequence[str]) -> int:
     """Return the bytes of a row with the longest text of each column, as far as pages do not hold them in full."""
     longest, few = dict.fromkeys(texts, 0), max(1, BATCH_BYTES // LONGEST_TEXT)
+    leaves = _leaves(file, texts)
     with pq.ParquetFile(path, read_dictionary=texts, **BUFFERED) as encoded:
-        for number in range(file.num_row_groups):
-            group = file.metadata.row_group(number)
-            for chunk in (group.column(index) for index in range(group.num_columns)):
-                if (column := chunk.path_in_schema) not in longest:
-                    continue
-                is_in_full = IN_FULL.issuperset(chunk.encodings)  # then the first batch has the whole dictionary
+        for number, group in _groups(file):
+            for column in texts:
+                # Then the first batch has the whole dictionary.
+                is_in_full = IN_FULL.issuperset(group.column(leaves[column]).encodings)
                 some = encoded if is_in_full else file
                 for batch in some.iter_batches(few, row_groups=[number], columns=[column], use_threads=False):
-                    longest[column] = max(longest[column], _longest_of(name, batch.column(0)))
+                    longest[column] = max(longest[column], _longest_of(name, batch.column(column)))
                     if is_in_full:
                         break
     return sum(longest.values())
+
+
+def _may_be_uneven(file: pq.ParquetFile, texts: Sequence[str]) -> bool:
+    """Return whether texts that stand in full may be more than BATCH_BYTES in fewer rows than usually hold so many."""
+    leaves = _leaves(file, texts)
+    sizes = (group.column(leaves[one]).total_uncompressed_size for _, group in _groups(file) for one in texts)
+    return any(size > BATCH_BYTES for size in sizes)
+
+
+def _gathered(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches put together, until they have so many rows or BATCH_BYTES."""
+    some: list[pa.RecordBatch] = []
+    for batch in batches:
+        some.append(batch)
+        if sum(one.num_rows for one in some) >= rows or sum(one.nbytes for one in some) > BATCH_BYTES:
+            yield _together(some)
+    if some:
+        yield _together(some)
+
+
+def _together(some: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return some batches as one; none is left in the list."""
+    whole = some[0] if len(some) == 1 else pa.concat_batches(some)
+    some.clear()
+    return whole
 
 
 def _longest_of(name: str, values: pa.Array) -> int:
@@ -172,15 +200,38 @@ def _own_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def rows_at_once(metadata: pq.FileMetaData, wanted: Sequence[str], batches: int = 1) -> int:
-    """Return how many rows of the widest row group, at most, hold BATCH_BYTES, by what the file says about itself."""
-    widest = 1
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        chunks = (group.column(index) for index in range(group.num_columns))
-        size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted)
-        widest = max(widest, size // max(1, group.num_rows))
+def widest_row(file: pq.ParquetFile, wanted: Sequence[str]) -> int:
+    """Return the bytes of a row of the widest row group, on the average, by what the file says about itself.
+
+    Raises what Arrow raises: the file is damaged. Of each group the columns are opened, and none of its rows is read,
+    before Arrow is asked what the group says about them: where that contradicts itself, this would end the process.
+    """
+    widest, leaves = 1, [*_leaves(file, wanted).values()]
+    for number, group in _groups(file):
+        next(file.reader.iter_batches(0, [number], leaves, use_threads=False), None)
+        widest = max(widest, sum(group.column(leaf).total_uncompressed_size for leaf in leaves) // group.num_rows)
+    return widest
+
+
+def rows_at_once(widest: int, batches: int = 1) -> int:
+    """Return how many rows of so many bytes, at most, hold BATCH_BYTES."""
     return max(1, min(batches * BATCH_ROWS, BATCH_BYTES // widest))
+
+
+def _groups(file: pq.ParquetFile) -> Iterator[tuple[int, pq.RowGroupMetaData]]:
+    """Yield the row groups that have rows, each with its number."""
+    groups = ((number, file.metadata.row_group(number)) for number in range(file.num_row_groups))
+    return ((number, group) for number, group in groups if group.num_rows)
+
+
+def _leaves(file: pq.ParquetFile, wanted: Sequence[str]) -> Mapping[str, int]:
+    """Return the places of some columns among all that have values, by their paths: one of lists or fields has more."""
+    paths, names = [file.schema.column(place).path for place in range(len(file.schema))], frozenset(wanted)
+
+    def is_wanted(path: str) -> bool:
+        return any(beginning in names for beginning in accumulate(path.split("."), "{}.{}".format))
+
+    return {path: place for place, path in enumerate(paths) if is_wanted(path)}
 
 
 def _expanded(batch: pa.RecordBatch) -> int:

@@ -1017,6 +1017,56 @@ def test_memory_does_not_grow_with_the_rows_of_a_parquet_file(
     assert most_memory(100_000) < most_memory(20_000) + 500_000  # of 4 MB of texts
 
 
+def test_parquet_that_contradicts_itself_about_a_column_is_refused(file: Path) -> None:
+    """Arrow ends the process of who asks it what such a file says about the column."""
+    table = pa.table({"price": [1.5, None, 3.5], "make": ["Fiat", None, "Opel"], "doors": [4, None, 5]})
+    content = bytearray(parquet(table))
+    levels = content.index(b"\x26\x02\x04\x00")  # a list of two: one is missing, two are there
+    content[levels : levels + 1] = b"\x36\x00"  # of three
+    content[-8:-4] = (int.from_bytes(content[-8:-4], "little") + 1).to_bytes(4, "little")
+    assert "the Parquet data are damaged or cut off (Definition level histogram size mismatch" in refusal(
+        file, bytes(content)
+    )
+
+
+def test_rows_of_lists_are_as_wide_as_what_is_in_them(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a file to score has embeddings, which come along to its result."""
+    monkeypatch.setattr(parquet_files, "BATCH_BYTES", 10_000)
+    lists = pa.array([np.arange(100.0) + number for number in range(50)])
+    table = pa.table(
+        {"price": np.arange(50.0), "make": ["Fiat"] * 50, "doors": np.arange(50), "embedding.of.it": lists}
+    )
+    form = FileForm(other_columns="ignore", whole=True)
+    file.write_bytes(parquet(table, use_dictionary=False))
+    assert max(batch.table.num_rows for batch in read(file, COLUMNS, form=form)) <= 12
+
+
+def test_a_text_column_is_found_beside_others_whose_names_go_on_after_a_dot(file: Path) -> None:
+    table = pa.table({"make.number": [7, 8], "make": ["Fiat", "Opel"], "price": [1.0, 2.0], "doors": [4, 5]})
+    file.write_bytes(parquet(table))
+    (batch,) = read(file, COLUMNS, form=FileForm(other_columns="ignore"))
+    assert batch.table["make"].to_pylist() == ["Fiat", "Opel"]
+
+
+def test_long_texts_that_stand_side_by_side_are_not_read_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the average a row of the group is short: by that all its long texts would be in one batch."""
+    monkeypatch.setattr(parquet_files, "BATCH_BYTES", 100_000)
+    monkeypatch.setattr(parquet_files, "UNEVEN_ROWS", 10)
+    monkeypatch.setitem(parquet_files.BUFFERED, "buffer_size", 1 << 14)
+    texts = [str(row) + "x" * 5_000 * (row >= 9_800) for row in range(10_000)]
+    table = pa.table({"price": np.ones(10_000), "make": texts, "doors": np.arange(10_000)})
+    pages = {"dictionary_pagesize_limit": 1_000, "data_page_size": 10_000, "write_batch_size": 10}
+    pq.write_table(table, file, compression="none", **pages)
+    before, most, makes, counts = pa.total_allocated_bytes(), 0, list[str](), list[int]()
+    for batch in read(file, COLUMNS):
+        most = max(most, pa.total_allocated_bytes() - before)
+        makes += batch.table["make"].to_pylist()
+        counts.append(batch.table.num_rows)
+    assert makes == texts
+    assert most < 1_000_000  # of a megabyte in 200 rows, and what Arrow has beside it
+    assert max(counts) > 100
+
+
 def test_a_text_that_no_csv_row_could_hold_is_refused(file: Path) -> None:
     table = pa.table({"price": [1.0], "make": ["a" * (3 << 20)], "doors": [1]})
     assert "holds a text of 3,145,728 bytes; at most 2 MiB" in refusal(file, parquet(table))
