@@ -130,8 +130,10 @@ def _copy(copy: Copy, has_time: Callable[[], bool]) -> bool:
             return copying.copy_on(source, *place, TRANSFER, has_time, CopySourceIfMatch=unchanged)
         copying.copy(source, copy.bucket, copy.target, copy.size, CopySourceIfMatch=unchanged)
     except versions.FAILURES as error:
-        if copy.is_there:
+        failure = versions.failure(error, copy.key, copy.version_id)
+        # Where S3 is disturbed the next call goes on: until the next run the copy may be gone.
+        if copy.is_there and not isinstance(failure, versions.DataVersionUnavailableError):
             logger.warning("an old copy is read as it is", key=copy.key, version=copy.version_id, problem=str(error))
             return True
-        raise versions.failure(error, copy.key, copy.version_id) from error
+        raise failure from error
     return True

@@ -8,6 +8,7 @@ so that memory would hold all texts of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -46,6 +47,8 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
     with undamaged(name), pq.ParquetFile(path, **BUFFERED) as file:
         schema = file.schema_arrow  # it is made anew each time, of all that the file says about itself
         name_of = _names_in_file(name, schema, columns, form, notes)
+        if form.whole:
+            _require_different(name, schema.names)
         wanted = schema.names if form.whole else list(dict.fromkeys(name_of.values()))
         kinds = {column: schema.field(column).type for column in wanted}
         dictionaries = any(pa.types.is_dictionary(kind) for kind in kinds.values())
@@ -105,6 +108,12 @@ def _names_in_file(
             got = printable(str(kind), MAX_KIND)  # a structure's fields have names of the file's own
             raise FileError(f"{name}: column '{column.name}' has the Parquet type {got}; expected {column.type}")
     return name_of
+
+
+def _require_different(name: str, columns: Sequence[str]) -> None:
+    twice = next((column for column, times in Counter(columns).items() if times > 1), None)
+    if twice is not None:
+        raise FileError(f"{name}: column {quoted(twice)} stands more than once; expected columns of different names")
 
 
 def _longest(name: str, path: Path, file: pq.ParquetFile, texts: Sequence[str]) -> int:

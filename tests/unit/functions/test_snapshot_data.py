@@ -230,6 +230,16 @@ def test_an_old_copy_is_read_as_it_is_where_its_version_is_gone(aws, app, snapsh
     assert copied(aws) == [("a.csv", "a")]
 
 
+def test_an_old_copy_is_not_read_as_it_is_while_s3_is_disturbed(aws, app, snapshot, answers, monkeypatch):
+    """It may be in its last days, and a later call makes it anew."""
+    record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")))
+    snapshot()
+    days_later(monkeypatch, app, 59)
+    answers("s3", "CopyObject", (503, {}))
+    with pytest.raises(app.versions.DataVersionUnavailableError):
+        snapshot()
+
+
 def test_no_copy_is_made_anew_where_none_expires(aws, app, snapshot, answers, monkeypatch):
     record_versions(aws, ("raw/a.csv", aws.put("raw/a.csv", "a")))
     snapshot()

@@ -1041,6 +1041,15 @@ def test_rows_of_lists_are_as_wide_as_what_is_in_them(file: Path, monkeypatch: p
     assert max(batch.table.num_rows for batch in read(file, COLUMNS, form=form)) <= 12
 
 
+def test_parquet_whose_rows_are_written_again_has_columns_of_different_names(file: Path) -> None:
+    table = pa.table([[1.0], ["Fiat"], [4], [1], [2]], ["price", "make", "doors", "note", "note"])
+    file.write_bytes(parquet(table))
+    form = FileForm(other_columns="ignore")
+    assert [batch.table.num_rows for batch in read(file, COLUMNS, form=form)] == [1]
+    with pytest.raises(FileError, match="column 'note' stands more than once; expected columns of different names"):
+        list(read(file, COLUMNS, form=replace(form, whole=True)))
+
+
 def test_a_text_column_is_found_beside_others_whose_names_go_on_after_a_dot(file: Path) -> None:
     table = pa.table({"make.number": [7, 8], "make": ["Fiat", "Opel"], "price": [1.0, 2.0], "doors": [4, 5]})
     file.write_bytes(parquet(table))
