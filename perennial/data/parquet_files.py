@@ -59,15 +59,12 @@ def read_parquet(name: str, path: Path, columns: Sequence[Column], form: FileFor
         rows = max(1, min(rows_at_once(widest), BATCH_BYTES // max(1, longest)))
         # A dictionary is read anew with each batch: few are quicker.
         many = rows_at_once(widest, BATCHES_TOGETHER) if dictionaries else rows
-        first, room = 1, max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
+        first, room = 1, _room(path)
         at_once = min(rows, UNEVEN_ROWS) if is_uneven else many // rows * rows
         for read in _gathered(file.iter_batches(at_once, columns=wanted, use_threads=False), rows):
             ordered = _with_texts(name, read.select(wanted))
             ordered.validate(full=True)  # texts are UTF-8
-            room -= _expanded(ordered)
-            if room < 0:
-                expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
-                raise FileError(f"{name}: {expanded}; upload the file as CSV")
+            room = _room_beside(name, room, ordered)
             absent = frozenset(column.name for column in columns) - name_of.keys()
             cuts = [0, *range(rows - (first - 1) % rows, ordered.num_rows, rows), ordered.num_rows]
             pieces = (_own_texts(ordered.slice(start, end - start)) for start, end in pairwise(cuts))
@@ -118,7 +115,7 @@ def _require_different(name: str, columns: Sequence[str]) -> None:
 
 def _longest(name: str, path: Path, file: pq.ParquetFile, texts: Sequence[str]) -> int:
     """Return the bytes of a row with the longest text of each column, as far as pages do not hold them in full."""
-    longest, few = dict.fromkeys(texts, 0), max(1, BATCH_BYTES // LONGEST_TEXT)
+    longest, few, room = dict.fromkeys(texts, 0), max(1, BATCH_BYTES // LONGEST_TEXT), _room(path)
     leaves = _leaves(file, texts)
     with pq.ParquetFile(path, read_dictionary=texts, **BUFFERED) as encoded:
         for number, group in _groups(file):
@@ -130,6 +127,7 @@ def _longest(name: str, path: Path, file: pq.ParquetFile, texts: Sequence[str]) 
                     longest[column] = max(longest[column], _longest_of(name, batch.column(column)))
                     if is_in_full:
                         break
+                    room = _room_beside(name, room, batch)
     return sum(longest.values())
 
 
@@ -241,6 +239,19 @@ def _leaves(file: pq.ParquetFile, wanted: Sequence[str]) -> Mapping[str, int]:
         return any(beginning in names for beginning in accumulate(path.split("."), "{}.{}".format))
 
     return {path: place for place, path in enumerate(paths) if is_wanted(path)}
+
+
+def _room(path: Path) -> int:
+    """Return to how many bytes a file may expand."""
+    return max(EXPANDED_BYTES, MAX_EXPANSION * path.stat().st_size)
+
+
+def _room_beside(name: str, room: int, batch: pa.RecordBatch) -> int:
+    """Return what a batch leaves of the bytes to which a file may expand. Raises FileError: it leaves none."""
+    if (left := room - _expanded(batch)) < 0:
+        expanded = f"the Parquet data expand to more than {MAX_EXPANSION:,} times their size"
+        raise FileError(f"{name}: {expanded}; upload the file as CSV")
+    return left
 
 
 def _expanded(batch: pa.RecordBatch) -> int:

@@ -972,6 +972,22 @@ def test_parquet_that_expands_beyond_measure_is_refused(file: Path, is_dictionar
     assert "the Parquet data expand to more than 1,000 times their size" in refusal(file, bomb)
 
 
+def test_texts_by_what_they_begin_with_are_not_gone_through_beyond_measure(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group of some hundred bytes may stand for gigabytes, each of which takes a fifth of a second."""
+    monkeypatch.setattr(parquet_files, "EXPANDED_BYTES", 1 << 20)
+    lengths, length_of = list[int](), parquet_files._longest_of
+    monkeypatch.setattr(
+        parquet_files, "_longest_of", lambda name, values: lengths.append(len(values)) or length_of(name, values)
+    )
+    table = pa.table({"price": np.ones(2_000), "make": ["a" * 10_000] * 2_000, "doors": np.ones(2_000)})
+    bomb = parquet(table, use_dictionary=False, column_encoding={"make": "DELTA_BYTE_ARRAY"}, write_statistics=False)
+    monkeypatch.setattr(parquet_files, "MAX_EXPANSION", (1 << 20) // len(bomb))
+    assert "the Parquet data expand to more than" in refusal(file, bomb)
+    assert sum(lengths) < 200  # of 2,000 rows
+
+
 def test_parquet_with_long_texts_comes_in_small_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_files, "BATCH_BYTES", 10_000)
     table = pa.table({"price": np.arange(100.0), "make": ["a" * 1000] * 100, "doors": np.arange(100)})
