@@ -26,9 +26,16 @@ def strings(parsing: Parsing, words: pa.StringArray) -> pa.StringArray:
     texts = stripped if parsing.strip else words
     missing = pc.equal(texts, "")
     if parsing.missing:
-        marked = {one.lower() for one in parsing.missing}  # not by Arrow, which has other small letters for some
-        missing = pc.or_(missing, pa.array([word.lower() in marked for word in stripped.to_pylist()], pa.bool_()))
+        marked = pa.array([one.lower() for one in parsing.missing], pa.string())
+        missing = pc.or_(missing, pc.is_in(_lower(stripped), value_set=marked))
     return pc.if_else(missing, None, texts)
+
+
+def _lower(words: pa.StringArray) -> pa.StringArray:
+    """Return texts in small letters, as Python has them: beyond ASCII Arrow has others for some."""
+    if pc.all(pc.string_is_ascii(words)).as_py():
+        return pc.utf8_lower(words)
+    return pa.array([word.lower() for word in words.to_pylist()], pa.string())
 
 
 def known(parsing: Parsing, values: pa.Array) -> pa.Array:
