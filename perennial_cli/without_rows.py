@@ -185,6 +185,10 @@ def _copied(source: Path, target: Path, copy: Callable[[BinaryFile, Write], Coun
     except tuple(_DAMAGES) as error:
         what = next(what for kind, what in _DAMAGES.items() if isinstance(error, kind))
         raise UnreadableError(f"{what} ({reason(error)})") from error
+    except OSError as error:
+        if error.errno is not None:  # of this machine, as where its disk is full
+            raise
+        raise UnreadableError(f"{_DAMAGES[pa.ArrowException]} ({reason(error)})") from error
 
 
 def _lines(file: BinaryFile, encoding: str, *, only_lf: bool = False) -> Lines:

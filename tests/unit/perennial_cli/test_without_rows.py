@@ -159,6 +159,21 @@ def test_what_cannot_be_read_says_why(tmp_path, content, said):
         copy_table(source, tmp_path / "target", CUSTOMER)
 
 
+@pytest.mark.parametrize("at", [40, -60], ids=["page", "footer"])
+def test_parquet_with_wrong_bytes_says_so(tmp_path, at):
+    """Arrow has errors of the operating system for them, and so for what is wrong with this machine."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    pq.write_table(pa.table({"customer_id": ["17" * 50] * 1000}), source, store_schema=False)
+    content = bytearray(source.read_bytes())
+    content[at : at + 20] = b"\xff" * 20
+    source.write_bytes(content)
+    with pytest.raises(UnreadableError, match="the Parquet data are damaged or cut off"):
+        copy_table(source, target, CUSTOMER)
+    pq.write_table(pa.table({"customer_id": range(100_000)}), source)
+    with pytest.raises(FileNotFoundError):
+        copy_table(source, tmp_path / "no folder" / "target", CUSTOMER)
+
+
 IDS = st.sampled_from(["17", "18", "017", "17.5", "", "seventeen"])
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 
