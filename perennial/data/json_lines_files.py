@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from json import JSONDecodeError
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from perennial.data.csv_files import Batch, UnreadableRow
 from perennial.data.file_form import FileForm
@@ -165,8 +167,22 @@ def typed(column: Column, values: Sequence[Any]) -> pa.StructArray:
     """Return values of JSON as a column: as texts for people, as values, and which are of another type."""
     parsed = from_json(column.type, values, column.parsing)
     invalid = pa.array(np.zeros(len(values), bool)) if parsed.invalid is None else parsed.invalid
-    texts = pa.array([_as_text(value) for value in values], pa.string())
-    return pa.StructArray.from_arrays([texts, parsed.values, invalid], ["text", "value", "invalid"])
+    return pa.StructArray.from_arrays([_as_texts(values), parsed.values, invalid], ["text", "value", "invalid"])
+
+
+def _as_texts(values: Sequence[Any]) -> pa.StringArray:
+    """Return values as texts for people, those of one kind at once: a column has no other, as a rule."""
+    types = {type(value) for value in values} - {type(None)}
+    if types <= {str}:
+        with suppress(UnicodeEncodeError):  # half of a surrogate pair
+            return pa.array(values, pa.string())
+    elif types <= {bool}:
+        return pc.cast(pa.array(values, pa.bool_()), pa.string())
+    elif types <= {int, float}:
+        texts = [None if value is None else repr(value) for value in values]
+        if all(text is None or len(text) <= MAX_TEXT for text in texts):
+            return pa.array(texts, pa.string())
+    return pa.array([_as_text(value) for value in values], pa.string())
 
 
 def _as_text(value: Any) -> str | None:

@@ -41,6 +41,8 @@ def from_json(kind: str, values: Sequence[Any], parsing: Parsing = PLAIN) -> Par
     try:
         if types <= {str}:
             return from_text(kind, pa.array(values, pa.string()), parsing)
+        if kind == "boolean" and types <= {int}:
+            return from_text(kind, pc.cast(pa.array(values, pa.int64()), pa.string()), parsing)
         if types <= _JSON_TYPES[kind]:
             array = pa.array(values, ARROW_TYPES[kind])
             parsed = finite(array, None) if kind == "float" else Parsed(array, None)

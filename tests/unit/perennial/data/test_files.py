@@ -26,6 +26,8 @@ from perennial.data.files import each_batch, find_files, read
 from perennial.data.header import FileError
 from perennial.data.parts import PartWriter, Placed
 from perennial.features.column import Column
+from perennial.features.from_json import from_json
+from perennial.features.json_text import BeyondFloat
 from perennial.features.parsing import Parsing
 
 COLUMNS = [Column("price", "float"), Column("make", "string"), Column("doors", "integer")]
@@ -464,6 +466,26 @@ def test_large_json_lines_pass_in_batches_and_rows_keep_their_numbers(
     numbers = [row for batch in found for row in batch.row_numbers(np.arange(batch.table.num_rows)).tolist()]
     assert (prices, numbers) == ([*range(1000)], [*range(1, 2001, 2)])
     assert "line 2 is longer than" in refusal(file, b'{"price": 1}\n{"make": "' + b"a" * 10_000 + b'"}')
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["", "a", None, "Škoda"], ["a", "half of a pair: \ud800"], [True, None, False], [True, 1],
+        [7, None, -(2**63), 2**64], [7, 1.5, -0.0, 1e22, 1e-7], [10**250, 7], [BeyondFloat("1e400"), 1.5],
+        [[1], {"a": 2}, 7, None], ["7", 7], [None, None], [],
+    ],
+)  # fmt: skip
+def test_values_of_one_kind_have_the_texts_that_each_has_by_itself(values: list[Any]) -> None:
+    assert json_lines_files._as_texts(values).to_pylist() == [json_lines_files._as_text(value) for value in values]
+
+
+@pytest.mark.parametrize("values", [[1, 0, None], [1, 2, None], [2**70, 1], [None]])
+def test_whole_numbers_are_flags_as_they_are_beside_others(values: list[Any]) -> None:
+    alone, beside = from_json("boolean", values), from_json("boolean", [*values, 0.5])
+    assert alone.values.equals(beside.values[:-1])
+    invalid = [False] * len(values) if alone.invalid is None else alone.invalid.to_pylist()
+    assert (invalid, beside.invalid[-1].as_py()) == (beside.invalid[:-1].to_pylist(), True)
 
 
 def test_names_that_are_others_in_each_json_line_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
