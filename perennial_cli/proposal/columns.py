@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.features.from_text import from_text
 from perennial.features.grammar import FALSE_WORDS, TRUE_WORDS
 from perennial.words import number, quoted
 from perennial_cli.proposal.numbers import in_other_marks, numbers, sentinels, unit_of
@@ -212,7 +213,12 @@ def round_number(value: float, *, up: bool) -> float:
         return 0
     step = 10.0 ** (np.floor(np.log10(abs(value))) - 1)
     rounded = float(f"{(np.ceil if up else np.floor)(round(value / step, 6)) * step:.6g}")
-    return int(rounded) if rounded.is_integer() else rounded
+    return plain(rounded)
+
+
+def plain(value: float) -> float:
+    """Return a whole number without a fraction, as far as model.yaml has whole numbers: they have 64 bits."""
+    return int(value) if value.is_integer() and abs(value) < 2**63 else value
 
 
 def _doubts_of_marks(reading: Reading, other: Reading) -> list[str]:
@@ -309,8 +315,8 @@ def _numbering(guess: ColumnGuess, column: pa.StringArray) -> str | None:
     is_plain = guess.type == "integer" and "parse" not in guess.fields and not guess.broken_rows
     if not is_plain or len(guess.words) != len(column) or len(column) < 3:
         return None
-    values = np.asarray([int(float(text)) for text in column.to_pylist()], np.int64)
-    return "numbers the rows" if (np.diff(values) == 1).all() else None
+    values = from_text("integer", column).values
+    return "numbers the rows" if not values.null_count and (np.diff(values.to_numpy()) == 1).all() else None
 
 
 def _identifier(guess: ColumnGuess, column: pa.StringArray) -> str | None:

@@ -18,7 +18,7 @@ from perennial.model.definition import Definition
 from perennial.model.problem_types import PROBLEM_TYPES
 from perennial.words import printable, quoted
 from perennial_cli.proposal import leaks, splits
-from perennial_cli.proposal.columns import ColumnGuess, guessed, known_values, round_number
+from perennial_cli.proposal.columns import ColumnGuess, guessed, known_values, plain, round_number
 from perennial_cli.proposal.names import column_names, needs_source
 from perennial_cli.proposal.numbers import decimal_mark, in_other_marks
 from perennial_cli.proposal.series import Series
@@ -332,7 +332,7 @@ def _next_to(constant: float, model: float, sign: int) -> float:
         threshold = float(f"{places * step:.9g}")
         if not sign * threshold < sign * model < sign * constant:
             break
-    return int(threshold) if threshold.is_integer() else threshold
+    return plain(threshold)
 
 
 # ---- Series

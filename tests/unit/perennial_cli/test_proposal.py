@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from perennial.data.file_form import FileForm
 from perennial.data.header import FileError
@@ -200,6 +201,7 @@ def test_a_date_that_reads_in_two_ways_is_said_to_be_for_people_to_decide() -> N
     [
         (column(*["80"] * 30), "the same in every row ('80')"),
         (column(*map(str, range(1, 40))), "numbers the rows"),
+        (column(*(str(2**60 + n) for n in range(30))), "numbers the rows"),
         (
             column(*(str(7 * n) for n in range(30)), name="customer_id"),
             "another value in every row, and named as an id",
@@ -207,11 +209,27 @@ def test_a_date_that_reads_in_two_ways_is_said_to_be_for_people_to_decide() -> N
         (column(*(f"note {n} of its own" for n in range(30))), "another text in nearly every row (30 of 30)"),
         (column(*(f"{'a long story ' * 8}{n % 25}" for n in range(100))), "free text of 10"),
     ],
-    ids=["constant", "row numbers", "id", "all different", "free text"],
+    ids=["constant", "row numbers", "large row numbers", "id", "all different", "free text"],
 )
 def test_what_says_nothing_is_no_feature_and_why(guess: ColumnGuess, why: str) -> None:
     assert not guess.is_feature
     assert guess.evidence.startswith(why)
+
+
+@pytest.mark.parametrize("largest", [2**62, 2**63 - 1, 10**25])
+def test_a_range_of_large_numbers_is_one_that_model_yaml_has(largest: int) -> None:
+    fields = column(str(largest), "7", "9").fields
+    assert definition.read(yaml.safe_dump(fields), "model.yaml") == fields
+    assert fields["min"] == 0
+    assert fields["max"] > largest
+
+
+@pytest.mark.parametrize(
+    "texts", [[*map(str, range(1, 30)), "n/a"], ["NaN", "1", "2"], [str(2**63 - 1 - n) for n in range(30)]]
+)
+def test_numbers_that_are_all_different_number_no_rows_where_one_is_missing_or_they_fall(texts: list[str]) -> None:
+    guess = column(*texts)
+    assert (guess.type, guess.is_feature) == ("integer", True)
 
 
 @pytest.mark.parametrize(
