@@ -209,8 +209,9 @@ def sentinels(reading: Reading) -> list[str]:
     values = reading.values.to_numpy(zero_copy_only=False).astype(np.float64)
     known = values[~np.isnan(values)]
     negative = sorted(set(known[known < 0].tolist()))
-    usual = {-1.0, -9.0, -99.0, -999.0, -9999.0}
-    return [f"{value:.0f}" for value in negative] if negative and set(negative) <= usual - {-1.0} else []
+    usual = {-9.0, -99.0, -999.0, -9999.0}
+    is_beside = bool(negative) and known.max() >= 0
+    return [f"{value:.0f}" for value in negative] if is_beside and set(negative) <= usual else []
 
 
 def unit_of(parse: dict[str, Any]) -> str | None:

@@ -200,6 +200,7 @@ def test_a_date_that_reads_in_two_ways_is_said_to_be_for_people_to_decide() -> N
     ("guess", "why"),
     [
         (column(*["80"] * 30), "the same in every row ('80')"),
+        (column(*["-999"] * 30), "the same in every row ('-999')"),
         (column(*map(str, range(1, 40))), "numbers the rows"),
         (column(*(str(2**60 + n) for n in range(30))), "numbers the rows"),
         (
@@ -209,7 +210,7 @@ def test_a_date_that_reads_in_two_ways_is_said_to_be_for_people_to_decide() -> N
         (column(*(f"note {n} of its own" for n in range(30))), "another text in nearly every row (30 of 30)"),
         (column(*(f"{'a long story ' * 8}{n % 25}" for n in range(100))), "free text of 10"),
     ],
-    ids=["constant", "row numbers", "large row numbers", "id", "all different", "free text"],
+    ids=["constant", "nothing but missing", "row numbers", "large row numbers", "id", "all different", "free text"],
 )
 def test_what_says_nothing_is_no_feature_and_why(guess: ColumnGuess, why: str) -> None:
     assert not guess.is_feature
