@@ -635,9 +635,16 @@ def _values(node: yaml.Node, known: dict[int, float]) -> float:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
-)
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes YAML that `read` reads as the same values: a text such as 1e6 stands in quotation marks."""
+
+
+for _each in (_Loader, Dumper):
+    _each.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    )
 
 
 # ---- Problems of form: pydantic's, in our words (model.complaints)

@@ -245,7 +245,7 @@ def _threshold_of_constant(target: TargetGuess) -> float:
     if target.problem == "multiclass_classification":
         return math.floor(100 * int(target.column.words.counts[0]) / target.column.words.known) / 100
     values = known_values(target.column.reading) if target.column.reading else np.zeros(0)
-    return round_number(float(np.std(values)), up=True) if len(values) else 1.0
+    return round_number(float(np.std(values)), up=True) or 1.0 if len(values) else 1.0
 
 
 class UnusableError(Exception):
@@ -511,7 +511,9 @@ def _kind(split: SplitGuess) -> str:
 
 
 def _flow(value: Any) -> str:
-    dumped = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True)
+    dumped = yaml.dump(
+        value, Dumper=definition.Dumper, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True
+    )
     return dumped.removesuffix("\n").removesuffix("\n...").strip()
 
 

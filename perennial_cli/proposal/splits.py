@@ -205,7 +205,8 @@ def _of_group(name: str, rows: float) -> str:
 
 def _key(names: Iterable[ColumnGuess]) -> tuple[str | None, list[str]]:
     """Return the column that tells each row from all others, and those that may."""
-    unique = [guess for guess in names if not guess.is_feature and len(guess.words) == guess.words.rows]
+    different = [guess for guess in names if not guess.is_feature and len(guess.words) == guess.words.rows]
+    unique = [guess for guess in different if not guess.missing_rows]
     for guess in unique:
         if _KEY.search(guess.name) and not _counts(guess):
             return guess.name, []

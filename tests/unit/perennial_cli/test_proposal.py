@@ -792,6 +792,35 @@ def test_a_name_that_no_stack_can_be_deployed_with_is_wrong_use(cars: Path, name
     assert not (cars.parent / "models").exists()
 
 
+def proposal_of(**columns: list[str]) -> document.Proposal:
+    texts = Texts({name: pa.array(values) for name, values in columns.items()}, FileForm(), len(columns["y"]), [])
+    guesses = document.columns_of(texts)
+    return document.Proposal.of("model", texts, guesses, target.as_target("y", guesses, "", ""))
+
+
+MEASURED = [f"{n / 7:.3f}" for n in range(120)]
+
+
+def test_texts_that_yaml_has_for_numbers_stay_texts() -> None:
+    rooms = ["1E5", "12e-3", "+1e400", "1e5a"]
+    sound = document.parsed(proposal_of(room=rooms * 30, y=MEASURED), 1.0)
+    assert sound.columns["room"].categories == (*sorted(rooms),)
+
+
+def test_what_is_missing_in_a_row_is_no_key() -> None:
+    ids = [str(3 * n) for n in range(119)]
+    assert document.parsed(proposal_of(row_id=[*ids, "1"], x=MEASURED, y=MEASURED), 1.0).split.key == ("row_id",)
+    assert not document.parsed(proposal_of(row_id=[*ids, "n/a"], x=MEASURED, y=MEASURED), 1.0).split.key
+
+
+def test_the_threshold_of_a_target_that_is_one_number_in_double_precision_is_one_that_a_definition_may_have(
+    tmp_path: Path,
+) -> None:
+    proposal = proposal_of(x=["1", "2", "3"] * 40, y=[str(2**62 + n) for n in range(120)])
+    proposal, measured = document.measured(proposal, tmp_path, lambda _: None)
+    assert definition.parse(document.text(proposal, measured), "model.yaml").gate.threshold > 0
+
+
 @pytest.fixture
 def cars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of 300 cars as somebody exports them: a nameless index, units, blanks, words for missing values."""
