@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from perennial.words import number
 from perennial_cli.proposal.columns import ColumnGuess
@@ -88,7 +89,10 @@ def _stamps(time: ColumnGuess, texts: pa.StringArray) -> list[float | None]:
     """Return the time of each row in seconds since 1970; None where it has none."""
     if time.reading is None:
         return [None] * len(texts)
-    values = [None if value is None else value.timestamp() for value in time.reading.values.to_pylist()]
+    microseconds = pc.cast(
+        time.reading.values, pa.int64()
+    ).to_pylist()  # UTC: by the clock of this machine two may be one
+    values = [None if value is None else value / 1e6 for value in microseconds]
     known = dict(zip(time.reading.words.texts.to_pylist(), values, strict=True))
     return [None if text is None else known.get(text.strip()) for text in texts.to_pylist()]
 

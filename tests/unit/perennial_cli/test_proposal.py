@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from perennial.data.file_form import FileForm
 from perennial.data.header import FileError
 from perennial.model import definition, tuning
 from perennial_cli import quick_fit
-from perennial_cli.proposal import document, target
+from perennial_cli.proposal import document, series, target
 from perennial_cli.proposal.columns import ColumnGuess, guessed
 from perennial_cli.proposal.names import column_names, model_name, needs_source
 from perennial_cli.proposal.target import TargetError
@@ -805,6 +806,19 @@ def test_texts_that_yaml_has_for_numbers_stay_texts() -> None:
     rooms = ["1E5", "12e-3", "+1e400", "1e5a"]
     sound = document.parsed(proposal_of(room=rooms * 30, y=MEASURED), 1.0)
     assert sound.columns["room"].categories == (*sorted(rooms),)
+
+
+@pytest.mark.parametrize("first", ["0001-01-01", "2024-03-31"])  # an hour of the latter is on no clock in Berlin
+def test_times_of_series_are_those_of_no_clock(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        hours = [f"{first} {hour:02d}:00" for hour in range(24)]
+        proposal = proposal_of(site=["a"] * 24 + ["b"] * 24, at=hours * 2, y=MEASURED[:48])
+        assert series.guessed(proposal.columns, proposal.target, proposal.texts.columns).frequency == "H"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_is_missing_in_a_row_is_no_key() -> None:
