@@ -109,7 +109,7 @@ def leave_out_pandas(*, but_for_hooks: bool = False) -> None:
         _leave_out_docstrings(name)
     sys.meta_path.insert(0, _WithoutThem())
     # Its import then raises ModuleNotFoundError without a look at finders. Cython would take None for the module.
-    vars(sys)["modules"][ASKED_AGAIN] = None
+    sys.modules[ASKED_AGAIN] = None  # type: ignore[assignment]
 
 
 def _leave_out_docstrings(name: str, **members: Any) -> None:

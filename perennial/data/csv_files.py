@@ -42,7 +42,8 @@ from perennial.features.from_text import from_text
 from perennial.features.values import holds
 
 BLOCK_BYTES = 6 << 20  # read at once, at most; no row may be longer. Two thirds of it take a twentieth more time
-# Memory holds fields rather than their bytes: of digits four times as many stand in a block as of words.
+# Memory holds fields rather than their bytes. Hashes and the like are as many more to each row; less than a sixth of
+# the bytes is not worth the work that is done once for each block.
 FIELDS_AT_ONCE, FIELDS_OF_NO_COLUMN, LEAST_SHARE = 1_400_000, 8, 6
 HEAD_BYTES = 64 << 10  # that are looked at for the header first; the first rows would wait for more
 MAX_RAGGED_ROWS = 100_000  # a file with more rows of another length is no table of this shape
@@ -241,7 +242,7 @@ def read_csv(
     if b"\n" not in head and b"\r" not in head:
         return  # a header and nothing else, which Arrow takes for no CSV
     begin = None if isinstance(file, gzip.GzipFile) or not text.is_utf_8 else text.passed_over
-    block_bytes = _block_bytes(head[:HEAD_BYTES], table.width)
+    block_bytes = _block_bytes(head, table.width)
     yield from _but_a_cut_one(_batches(_CsvFile(name, open_file, form, table, begin, block_bytes), work))
 
 
@@ -250,10 +251,10 @@ def _block_bytes(head: bytes, width: int) -> int:
 
     Beside its fields a row has hashes. One that is longer than a block is read in the order of the file, by one core.
     """
-    bytes_of_row = len(head) / max(1, head.count(b"\n"))
-    return int(
-        max(BLOCK_BYTES // LEAST_SHARE, min(BLOCK_BYTES, FIELDS_AT_ONCE / (width + FIELDS_OF_NO_COLUMN) * bytes_of_row))
-    )
+    begin = head.find(b"\n") + 1
+    bytes_of_row = (len(head) - begin) / max(1, head.count(b"\n", begin))
+    by_fields = FIELDS_AT_ONCE / (width + FIELDS_OF_NO_COLUMN) * bytes_of_row
+    return int(max(BLOCK_BYTES // LEAST_SHARE, min(BLOCK_BYTES, by_fields)))
 
 
 def _has_plain_header(head: bytes) -> bool:

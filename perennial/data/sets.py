@@ -271,10 +271,9 @@ class SetWriter:
             for done in in_order(partial(self._rendered, encoder, shortest), self._pieces(encoder, coverage, shortest)):
                 widest = max(widest, done.widest)
                 lines = [writers[name].place(done.rows, some) for name, some in done.lines.items()]
-                yield [
-                    *lines,
-                    *(one for name, some in done.hashes.items() for one in _placed_hashes(hashes[name], some)),
-                ]
+                for name, some in done.hashes.items():
+                    lines += _placed_hashes(hashes[name], some)
+                yield lines
 
         for _ in in_order(write_all, placed()):
             pass
