@@ -60,46 +60,20 @@ def _collect_until_nothing_is_found(most: int) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Deal tests in their order, by their groups, and by files where they are of none.
+    """Deal tests in their order by files, where they are of no group: what a file needs is made by one worker.
 
-    What a file needs is made by one worker; dealt one by one, each test took the longer to deal the more there were
-    before it. Groups come first, and much of their time they wait for stacks: the cores would be idle meanwhile if all
-    workers had one, so one of them has files. The last quarter of the files is dealt after all groups: what is short,
-    so that the workers end together.
+    Dealt one by one, each took the longer to deal the more there were before it.
     """
     from xdist.scheduler import LoadGroupScheduling
 
     class ByFile(LoadGroupScheduling):
-        _kept_back: int | None = None
-
         def _split_scope(self, nodeid: str) -> str:
             return super()._split_scope(nodeid).partition("::")[0]
-
-        def _assign_work_unit(self, node: Any) -> None:
-            files = [scope for scope in self.workqueue if _is_file(scope)]
-            if self._kept_back is None:  # nothing has been dealt yet
-                self._kept_back = len(files) // 4
-            with_groups = [other for other in self.nodes if other is not node and self._has_group(other)]
-            wanted = files[: len(files) - self._kept_back] if len(with_groups) + 1 >= len(self.nodes) else []
-            groups = (scope for scope in self.workqueue if not _is_file(scope))
-            chosen = next(itertools.chain(wanted, groups, files))
-            self.workqueue.move_to_end(chosen, last=False)
-            super()._assign_work_unit(node)
-
-        def _has_group(self, node: Any) -> bool:
-            """Whether a worker has tests of a group before it."""
-            work = self.assigned_work[node].items()
-            return any(not _is_file(scope) and not all(tests.values()) for scope, tests in work)
 
     if config.getvalue("dist") != "loadgroup":
         return None
     config.option.loadscopereorder = False  # it would put first what has most tests, not what takes longest
     return ByFile(config, log)
-
-
-def _is_file(scope: str) -> bool:
-    """Whether what tests are dealt by is their file; else it is the name of their group."""
-    return scope.endswith(".py")
 
 
 def pytest_collection_finish() -> None:

@@ -249,10 +249,10 @@ def worthless_cars() -> bytes:
 
 
 GROUPS = (
-    "e2e-models", "e2e-roles", "matrix-trips", "e2e-monitor", "e2e-used-cars", "matrix-laptop", "matrix-configuration",
+    "e2e-roles", "e2e-models", "matrix-trips", "e2e-monitor", "e2e-used-cars", "matrix-laptop", "matrix-configuration",
     "matrix-data", "spark", "full-disk", "layer",
 )  # fmt: skip
-"""Groups of tests that stay on one worker, the longest first. Others are dealt beside and after them (`ByFile`)."""
+"""Groups of tests that stay on one worker, the longest first. Single tests come after them, so that none waits long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from xdist.remote import Producer
 
 from tests import browser, conftest
 
@@ -30,47 +29,10 @@ def test_groups_are_kept_together(request: pytest.FixtureRequest) -> None:
     ],
 )
 def test_what_is_of_no_group_is_dealt_by_files_in_the_order_of_the_tests(test: str, dealt_with: str) -> None:
-    scheduler = scheduler_of(workers=1)
-    assert (scheduler._split_scope(test), scheduler.config.option.loadscopereorder) == (dealt_with, False)
-
-
-def scheduler_of(workers: int) -> Any:
-    values = {"dist": "loadgroup", "tx": ["popen"] * workers}
+    values = {"dist": "loadgroup", "tx": ["popen"]}
     config: Any = SimpleNamespace(option=SimpleNamespace(loadscopereorder=True), getvalue=values.get)
-    return conftest.pytest_xdist_make_scheduler(config, log=Producer("tests", enabled=False))
-
-
-class Worker:
-    """What the scheduler knows of a worker: what it has to do, by the numbers of tests."""
-
-    def __init__(self) -> None:
-        self.has: list[int] = []
-        self.shutting_down = False
-        self.gateway = SimpleNamespace(id=id(self))
-        self.send_runtest_some = self.has.extend
-
-    def shutdown(self) -> None:
-        self.shutting_down = True
-
-
-def test_one_worker_has_files_while_the_others_have_groups_and_the_last_files_come_last() -> None:
-    groups = [f"a/test_0.py::test_{number}@{name}" for name in "ABCDE" for number in range(40)]
-    files = [f"a/{name}.py::test_{number}" for name in range(8) for number in range(9)]
-    tests = groups + files
-    scheduler, workers = scheduler_of(workers=3), [Worker() for _ in range(3)]
-    for worker in workers:
-        scheduler.add_node(worker)
-    for worker in workers:
-        scheduler.add_node_collection(worker, tests)
-    scheduler.schedule()
-    while any(worker.has for worker in workers):
-        for worker in workers:
-            if worker.has:
-                scheduler.mark_test_complete(worker, worker.has.pop(0))
-    dealt = [[Path(scope).stem for scope in scheduler.assigned_work[worker]] for worker in workers]
-    assert dealt == [["A", "C", "6"], ["B", "D", "7"], ["0", "1", "2", "3", "4", "5", "E"]]
-    assert scheduler.tests_finished
-    assert all(worker.shutting_down for worker in workers)
+    scheduler = conftest.pytest_xdist_make_scheduler(config, log=None)
+    assert (scheduler._split_scope(test), config.option.loadscopereorder) == (dealt_with, False)
 
 
 def test_no_id_of_a_test_is_longer_than_200_characters(all_ids):
