@@ -55,7 +55,7 @@ BOUNDS: dict[str, dict[str, Bound]] = {
     },
     "jobs": {
         "processor time of all, times the peer's": most(0.6),
-        "memory, MiB": most(117),
+        "memory, MiB": most(160),  # the most of ten looks at each program; of one look it was 88, by luck
     },
     "batch": {"*, most memory, MiB": most(450)},
     "endpoint": {
